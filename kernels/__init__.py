@@ -1,0 +1,20 @@
+"""How one frame is made: `create_renderer` gives a Renderer; its `render` takes a Camera and RenderOptions.
+
+Backends: `reference` (NumPy, the truth that others are compared with) and `cpu` (C++). Loaded at first use.
+"""
+
+from .frame import Frame, FrameStatistics
+from .options import RenderOptions
+from .renderer import BACKENDS, CancelToken, RenderCancelled, Renderer, create_renderer, query
+
+__all__ = [
+    "BACKENDS",
+    "CancelToken",
+    "Frame",
+    "FrameStatistics",
+    "RenderCancelled",
+    "RenderOptions",
+    "Renderer",
+    "create_renderer",
+    "query",
+]

@@ -1,0 +1,51 @@
+"""Everything that decides what a frame looks like, apart from scene and camera."""
+
+from dataclasses import dataclass, replace
+
+from kilonerf.model_io import Scene
+
+RGB = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How a frame is made. Equality decides whether it must be made again.
+
+    Samples lie at ``t_k = near + k * step`` along the un-normalised ray, so near, far and step are z-depths
+    (KiloNeRF section 3.2; :class:`~kilonerf.model_io.Camera`).
+
+    Attributes:
+        ess: empty-space skipping: a sample counts only where its occupancy voxel is set. Off: wherever there
+            is a network.
+        ert: early ray termination: a ray ends at the sample after which its transmittance is below
+            ``ert_threshold``.
+        ert_threshold: epsilon in [0, 1); the paper uses 0.01. 0 never ends a ray.
+        background: RGB behind the scene, in [0, 1].
+        near: z-depth of sample 0. None: flying, a small near plane.
+        far: z-depth of the last sample. None: flying, no end but the box.
+        step: z-depth between samples. None: as trained.
+    """
+
+    ess: bool = True
+    ert: bool = True
+    ert_threshold: float = 0.01
+    background: RGB = (1.0, 1.0, 1.0)
+    near: float | None = None
+    far: float | None = None
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.ert_threshold < 1.0:
+            raise ValueError(f"RenderOptions: ert_threshold must be in [0, 1), got {self.ert_threshold}")
+        if self.step is not None and not self.step > 0.0:
+            raise ValueError(f"RenderOptions: step must be > 0, got {self.step}")
+        if self.near is not None and not self.near >= 0.0:
+            raise ValueError(f"RenderOptions: near must be >= 0, got {self.near}")
+        if len(self.background) != 3:
+            raise ValueError(f"RenderOptions: background must be three numbers, got {self.background}")
+
+    @classmethod
+    def as_trained(cls, scene: Scene, **changes: object) -> "RenderOptions":
+        """The samples the scene was trained with: its near, far, step and background; ``changes`` on top."""
+        options = cls(background=scene.background, near=scene.near, far=scene.far, step=scene.step)
+        return replace(options, **changes)  # type: ignore[arg-type]

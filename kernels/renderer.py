@@ -1,0 +1,90 @@
+"""The interface that every backend offers, and the choice of one."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import BackendError, Camera, Scene
+
+from .frame import Frame
+from .options import RenderOptions
+
+
+class RenderCancelled(Exception):
+    """Raised by ``Renderer.render`` when its :class:`CancelToken` was used: there is no frame."""
+
+
+class CancelToken:
+    """Stops a render that runs in another thread. Native code polls ``flag``, a uint8 array of one element."""
+
+    def __init__(self) -> None:
+        self.flag = np.zeros(1, dtype=np.uint8)
+
+    def cancel(self) -> None:
+        """Ask the render that was given this token to stop soon; may be called from any thread."""
+        self.flag[0] = 1
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether :meth:`cancel` was called."""
+        return bool(self.flag[0])
+
+
+class Renderer(Protocol):
+    """Renders one scene. Not to be used by two threads at once, apart from ``CancelToken.cancel``."""
+
+    scene: Scene
+    backend: str  # "reference", "cpu" or "cuda"
+    device: str  # what it runs on, for people: "AVX2, 2 threads"
+
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """Make one frame; the GIL is released meanwhile where the backend is native.
+
+        Raises:
+            RenderCancelled: ``cancel`` was used before the frame was done.
+        """
+        ...
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3] world
+        directions: NDArray[np.float32],  # [P, 3] unit, world
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Colour [P, 3] after the sigmoid and density [P] after the ReLU; 0 outside occupied space."""
+        ...
+
+
+BACKENDS = ("auto", "cpu", "reference")
+
+
+def create_renderer(scene: Scene, backend: str = "auto", *, threads: int | None = None) -> Renderer:
+    """Make a renderer for ``scene``.
+
+    Args:
+        scene: what to render.
+        backend: "auto" (the fastest that runs here), "cpu" or "reference".
+        threads: threads of the CPU backend; None: one per core that this process may use.
+
+    Raises:
+        BackendError: the backend is unknown or cannot run on this machine.
+    """
+    if backend in ("auto", "cpu"):
+        from .cpu_renderer import CpuRenderer
+
+        return CpuRenderer(scene, threads=threads)
+    if backend == "reference":
+        from .reference import ReferenceRenderer
+
+        return ReferenceRenderer(scene)
+    raise BackendError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+
+
+def query(
+    scene: Scene,
+    points: NDArray[np.float32],  # [P, 3] world
+    directions: NDArray[np.float32],  # [P, 3] unit, world
+    backend: str = "reference",
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Colour [P, 3] after the sigmoid and density [P] after the ReLU at world points; 0 outside occupied space."""
+    return create_renderer(scene, backend).query(points, directions)

@@ -1,0 +1,33 @@
+"""The one hierarchy of errors: library code raises these, a command's ``main`` turns them into one line."""
+
+
+class KiloNeRFError(Exception):
+    """Base of every error that a user can cause; its text is one line: what, where, expected, got."""
+
+
+class SceneError(KiloNeRFError):
+    """A ``.knf`` file or a :class:`~kilonerf.model_io.Scene` that breaks the format's rules."""
+
+
+class CheckpointError(KiloNeRFError):
+    """An original KiloNeRF checkpoint, occupancy grid, box or yaml that cannot be imported."""
+
+
+class DatasetError(KiloNeRFError):
+    """A data set (cameras, photos) that cannot be read."""
+
+
+class CameraPathError(KiloNeRFError):
+    """A camera path file that cannot be read."""
+
+
+class OutputError(KiloNeRFError):
+    """A file that cannot be written."""
+
+
+class BackendError(KiloNeRFError):
+    """A render backend that is unknown, or cannot run on this machine."""
+
+
+class DisplayError(KiloNeRFError):
+    """No display, no OpenGL, or too old an OpenGL to open a window."""

@@ -1,0 +1,1 @@
+"""The desktop program and its headless commands: window, input, camera modes, panels, overlays, recorder."""
