@@ -3,15 +3,14 @@
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
-
 from kilonerf.model_io import BackendError, Camera, Scene
+from numpy.typing import NDArray
 
 from .frame import Frame
 from .options import RenderOptions
 
 
-class RenderCancelled(Exception):
+class RenderCancelled(Exception):  # noqa: N818 - an outcome, not an error
     """Raised by ``Renderer.render`` when its :class:`CancelToken` was used: there is no frame."""
 
 
