@@ -3,8 +3,9 @@
 from typing import Protocol
 
 import numpy as np
-from kilonerf.model_io import BackendError, Camera, Scene
 from numpy.typing import NDArray
+
+from kilonerf.model_io import BackendError, Camera, Scene
 
 from .frame import Frame
 from .options import RenderOptions
