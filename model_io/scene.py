@@ -7,25 +7,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .architecture import (
+    DIRECTION_CHANNELS,
+    DIRECTION_FREQUENCIES,
+    HIDDEN,
+    LAYER_SHAPES,
+    PARAMETERS_PER_NETWORK,
+    POSITION_CHANNELS,
+    POSITION_FREQUENCIES,
+)
 from .camera import Camera
+from .scene_checks import check_scene
 
-HIDDEN = 32  # units of every hidden layer (KiloNeRF section 3.1)
-POSITION_FREQUENCIES = 10
-DIRECTION_FREQUENCIES = 4
-POSITION_CHANNELS = 3 * (1 + 2 * POSITION_FREQUENCIES)  # 63
-DIRECTION_CHANNELS = 3 * (1 + 2 * DIRECTION_FREQUENCIES)  # 27
-
-LAYER_SHAPES: Mapping[str, tuple[int, int]] = {
-    "pts_linears.0": (POSITION_CHANNELS, HIDDEN),
-    "pts_linears.1": (HIDDEN, HIDDEN),
-    "alpha_linear": (HIDDEN, 1),
-    "feature_linear": (HIDDEN, HIDDEN),
-    "direction_layer": (HIDDEN + DIRECTION_CHANNELS, HIDDEN),
-    "rgb_linear": (HIDDEN, 3),
-}
-"""Layers of one tiny network, by the original code's names: (inputs, outputs)."""
-
-PARAMETERS_PER_NETWORK = sum((inputs + 1) * outputs for inputs, outputs in LAYER_SHAPES.values())  # 6212
+__all__ = [
+    "DIRECTION_CHANNELS",
+    "DIRECTION_FREQUENCIES",
+    "HIDDEN",
+    "LAYER_SHAPES",
+    "PARAMETERS_PER_NETWORK",
+    "POSITION_CHANNELS",
+    "POSITION_FREQUENCIES",
+    "Scene",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,8 @@ class Scene:
         aabb_min: float32 [3], lower corner of the box in world units.
         aabb_max: float32 [3], upper corner.
         occupancy: bool [ox, oy, oz]; True where something may be.
-        network_index: int32 [rx, ry, rz]; row of ``layers`` for each cell, -1 for a cell without a network.
+        network_index: int32 [rx, ry, rz]; row of ``layers`` for each cell, -1 for a cell without a network
+            (which has no occupied voxel). No two cells share a network.
         layers: for each name of ``LAYER_SHAPES``, ``name + ".weight"`` [N, in, out] and ``name + ".bias"``
             [N, out]; all float16 or all float32.
         near: z-depth of the first sample as trained.
@@ -68,6 +72,9 @@ class Scene:
     training_poses: NDArray[np.float32] | None = None
     preview: bytes | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_scene(self)
 
     @property
     def resolution(self) -> tuple[int, int, int]:
