@@ -14,6 +14,7 @@ from .errors import (
     OutputError,
     SceneError,
 )
+from .knf import load_scene, save_scene
 from .scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
 
 __all__ = [
@@ -29,4 +30,6 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "load_scene",
+    "save_scene",
 ]
