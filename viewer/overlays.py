@@ -1,0 +1,248 @@
+"""Scene box, network grid and occupancy grid, drawn as lines in 3D over the picture."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import Camera, Scene
+
+from .occupancy_lines import grid_lines, merge_voxels
+from .projection import ClipPlanes, projection_matrix, view_matrix
+
+VERTEX = """
+#version 330 core
+// One line per instance: a screen-aligned ribbon of four vertices, one pixel wider than the line for its soft border.
+uniform mat4 view;
+uniform mat4 projection;
+uniform float near;
+uniform vec2 viewport;    // pixels
+uniform vec3 origin;      // grid corner 0, world
+uniform vec3 spacing;     // world units per corner index
+uniform vec3 last_corner; // merged voxels may stick out of the box: they end there
+uniform float half_width; // pixels
+uniform float lift;       // share of the z-depth by which lines are drawn nearer, against z-fighting
+in uvec3 begin;
+in uvec3 end;
+noperspective out float distance;  // pixels from the line's middle
+void main() {
+    vec3 a = (view * vec4(origin + spacing * min(vec3(begin), last_corner), 1.0)).xyz;
+    vec3 b = (view * vec4(origin + spacing * min(vec3(end), last_corner), 1.0)).xyz;
+    distance = 0.0;
+    if (-a.z < near && -b.z < near) {
+        gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // wholly outside: clipped away
+        return;
+    }
+    if (-a.z < near) a = mix(a, b, (near + a.z) / (a.z - b.z));
+    if (-b.z < near) b = mix(b, a, (near + b.z) / (b.z - a.z));
+    vec4 clip_a = projection * vec4(a, 1.0);
+    vec4 clip_b = projection * vec4(b, 1.0);
+    vec2 along = (clip_b.xy / clip_b.w - clip_a.xy / clip_a.w) * viewport;
+    along = dot(along, along) > 1e-12 ? normalize(along) : vec2(1.0, 0.0);
+    distance = (gl_VertexID & 1) == 0 ? -half_width - 1.0 : half_width + 1.0;
+    bool first = gl_VertexID < 2;
+    vec4 clip = first ? clip_a : clip_b;
+    vec4 lifted = projection * vec4((first ? a : b) * (1.0 - lift), 1.0);
+    vec2 offset = vec2(-along.y, along.x) * distance * 2.0 / viewport;
+    gl_Position = vec4(clip.xy + offset * clip.w, max(lifted.z / lifted.w, -1.0) * clip.w, clip.w);
+}
+"""
+
+FRAGMENT = """
+#version 330 core
+uniform vec4 color;
+uniform float half_width;
+noperspective in float distance;
+out vec4 fragment;
+void main() {
+    fragment = vec4(color.rgb, color.a * clamp(half_width + 0.5 - abs(distance), 0.0, 1.0));
+}
+"""
+
+LIFT = 1e-3
+MAX_LINES = 4_000_000
+"""More lines (64 MB on the GPU) are never drawn: a finer occupancy level falls back to the finest that fits."""
+
+
+@dataclass(frozen=True)
+class OverlayOptions:
+    """What to lay over the picture.
+
+    Attributes:
+        box: the scene's box.
+        network_grid: the cells that have a network.
+        occupancy_grid: the outer faces of occupied voxels.
+        occupancy_level: voxels merged by 2**level on each axis, occupied if any of them is; 0 is the full grid.
+        opacity: of all lines, 0..1.
+    """
+
+    box: bool = False
+    network_grid: bool = False
+    occupancy_grid: bool = False
+    occupancy_level: int = 0
+    opacity: float = 0.8
+
+
+@dataclass(frozen=True)
+class _Style:
+    color: tuple[float, float, float]
+    opacity: float
+    half_width: float  # pixels
+    hidden_share: float  # of the opacity, where the scene is in front
+
+
+BOX = _Style((0.95, 0.55, 0.10), 1.0, 0.9, 0.25)
+NETWORK_GRID = _Style((0.10, 0.45, 0.95), 0.9, 0.6, 0.0)
+OCCUPANCY_GRID = _Style((0.05, 0.60, 0.35), 0.8, 0.35, 0.0)
+
+
+@dataclass
+class _Lines:
+    """Lines on the GPU, and the grid their corner indices count in."""
+
+    buffer: moderngl.Buffer | None
+    vertex_array: moderngl.VertexArray | None
+    count: int
+    origin: NDArray[np.float32]
+    spacing: NDArray[np.float32]
+    last_corner: NDArray[np.float32]
+
+
+class Overlays:
+    """Draws the overlays of one scene.
+
+    The lines of a grid are computed when they are first wanted, in a thread beside the interface; until they are
+    there, nothing of that grid is drawn (:attr:`busy`). They are kept for each level until the scene changes.
+    """
+
+    def __init__(self, ctx: moderngl.Context) -> None:
+        self._ctx = ctx
+        self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="overlay-lines")
+        self._scene: Scene | None = None
+        self._pending: dict[tuple[str, int], Future[NDArray[np.uint16]]] = {}
+        self._ready: dict[tuple[str, int], _Lines] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether lines that were asked for are still being computed: draw again soon."""
+        return bool(self._pending)
+
+    def set_scene(self, scene: Scene | None) -> None:
+        """Draw the grids of ``scene`` from now on; None: nothing."""
+        for lines in self._ready.values():
+            _release(lines)
+        for future in self._pending.values():
+            future.cancel()
+        self._ready.clear()
+        self._pending.clear()
+        self._scene = scene
+
+    def prepare(self, options: OverlayOptions) -> None:
+        """Compute what ``options`` wants now, and wait for it (for screenshots)."""
+        for kind, level in self._wanted(options):
+            self._lines(kind, level, wait=True)
+
+    def draw(self, camera: Camera, planes: ClipPlanes, options: OverlayOptions) -> None:
+        """Draw over the bound framebuffer's viewport, tested against the depth that :class:`Picture` wrote.
+
+        Pass the camera that the shown frame was made with (at any size): lines and picture then agree even while
+        the next frame is on its way. Leaves depth testing and blending off.
+        """
+        if self._scene is None or camera.width == 0 or camera.height == 0:
+            return
+        styles = {"box": BOX, "network": NETWORK_GRID, "occupancy": OCCUPANCY_GRID}
+        for kind, level in self._wanted(options):
+            lines = self._lines(kind, level, wait=False)
+            if lines is not None:
+                self._draw_lines(lines, styles[kind], camera, planes, options.opacity)
+
+    def release(self) -> None:
+        """Free everything on the GPU and end the thread."""
+        self.set_scene(None)
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._program.release()
+
+    def _wanted(self, options: OverlayOptions) -> list[tuple[str, int]]:
+        if self._scene is None:
+            return []
+        wanted = []
+        if options.occupancy_grid:
+            wanted.append(("occupancy", max(0, options.occupancy_level)))
+        if options.network_grid:
+            wanted.append(("network", 0))
+        if options.box:
+            wanted.append(("box", 0))
+        return wanted
+
+    def _lines(self, kind: str, level: int, *, wait: bool) -> _Lines | None:
+        """The lines if they are there; else they are being computed when this returns."""
+        key = (kind, level)
+        if key in self._ready or self._scene is None:
+            return self._ready.get(key)
+        if key not in self._pending:
+            self._pending[key] = self._executor.submit(_compute, self._scene, kind, level)
+        future = self._pending[key]
+        if not wait and not future.done():
+            return None
+        del self._pending[key]
+        lines = self._upload(self._scene, kind, level, future.result())
+        self._ready[key] = lines
+        return lines
+
+    def _upload(self, scene: Scene, kind: str, level: int, ends: NDArray[np.uint16]) -> _Lines:
+        cells = {"box": (1, 1, 1), "network": scene.resolution, "occupancy": scene.occupancy.shape}[kind]
+        voxels = np.asarray(cells, np.float32)
+        merged = np.float32(2**level if kind == "occupancy" else 1)
+        spacing = (scene.aabb_max - scene.aabb_min) / voxels * merged
+        if len(ends) == 0:
+            return _Lines(None, None, 0, scene.aabb_min, spacing, voxels / merged)
+        buffer = self._ctx.buffer(np.ascontiguousarray(ends).tobytes())
+        vertex_array = self._ctx.vertex_array(self._program, [(buffer, "3u2 3u2 /i", "begin", "end")])
+        return _Lines(buffer, vertex_array, len(ends), scene.aabb_min, spacing, voxels / merged)
+
+    def _draw_lines(self, lines: _Lines, style: _Style, camera: Camera, planes: ClipPlanes, opacity: float) -> None:
+        if lines.vertex_array is None:
+            return
+        ctx, program = self._ctx, self._program
+        viewport = ctx.viewport
+        program["view"] = tuple(view_matrix(camera).T.ravel().tolist())  # column after column
+        program["projection"] = tuple(projection_matrix(camera, *planes).T.ravel().tolist())
+        program["near"] = planes.near
+        program["viewport"] = (float(viewport[2]), float(viewport[3]))
+        program["origin"] = tuple(lines.origin.tolist())
+        program["spacing"] = tuple(lines.spacing.tolist())
+        program["last_corner"] = tuple(lines.last_corner.tolist())
+        program["half_width"] = style.half_width
+        program["lift"] = LIFT
+        framebuffer = ctx.fbo
+        ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
+        ctx.blend_func = (
+            *(moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA),
+            *(moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA),
+        )  # pyright: ignore[reportAttributeAccessIssue] - four are allowed, the stub knows only two
+        framebuffer.depth_mask = False  # a ribbon's soft border must not hide the next line
+        for depth_func, share in (("<=", 1.0), (">", style.hidden_share)):
+            if share > 0.0:
+                ctx.depth_func = depth_func
+                program["color"] = (*style.color, style.opacity * opacity * share)
+                lines.vertex_array.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=lines.count)
+        framebuffer.depth_mask = True
+        ctx.depth_func = "<"
+        ctx.enable_only(moderngl.NOTHING)
+
+
+def _compute(scene: Scene, kind: str, level: int) -> NDArray[np.uint16]:
+    if kind == "box":
+        return grid_lines(np.ones((1, 1, 1), np.bool_))
+    if kind == "network":
+        return grid_lines(scene.network_index >= 0, exposed_only=False)
+    return grid_lines(merge_voxels(scene.occupancy, level))
+
+
+def _release(lines: _Lines) -> None:
+    for resource in (lines.vertex_array, lines.buffer):
+        if resource is not None:
+            resource.release()

@@ -1,0 +1,63 @@
+"""From the shared pinhole camera to OpenGL's clip space, so that lines and picture meet on the same pixels."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kilonerf.model_io import Camera
+
+NEAREST_SHARE = 1e-3
+"""The near plane is never nearer than this share of the far plane's z-depth: a 24-bit depth buffer then still
+tells depths apart by 6e-5 of the far plane's z-depth, a fraction of a voxel."""
+
+
+class ClipPlanes(NamedTuple):
+    """z-depths of the near and the far plane, 0 < near < far, world units."""
+
+    near: float
+    far: float
+
+
+def clip_planes(
+    camera: Camera,
+    aabb_min: ArrayLike,  # [3]
+    aabb_max: ArrayLike,  # [3]
+) -> ClipPlanes:
+    """Clip planes that hold all of a box that is in front of the camera, tightly.
+
+    Works from outside and inside the box; where the whole box lies behind the camera the planes are valid but
+    hold nothing of it.
+    """
+    low, high = np.asarray(aabb_min, np.float64), np.asarray(aabb_max, np.float64)
+    unit = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
+    corners = low + unit * (high - low)
+    depths = -(corners - camera.position) @ camera.matrix[:3, 2]
+    diagonal = float(np.linalg.norm(high - low)) or 1.0
+    margin = 1e-3 * diagonal  # the box's own edges must not fall to rounding
+    far = float(depths.max()) + margin
+    if far <= margin:
+        far = diagonal
+    return ClipPlanes(max(float(depths.min()) - margin, NEAREST_SHARE * far), far)
+
+
+def projection_matrix(camera: Camera, near: float, far: float) -> NDArray[np.float64]:
+    """The camera's lens as an OpenGL projection, [4, 4], column vectors: clip = P @ (x, y, z, 1) in camera space.
+
+    The exact pinhole, off-centre principal point included. Clip w is the z-depth t; the depth-buffer value is
+    ``far * (t - near) / (t * (far - near))``.
+    """
+    matrix = np.zeros((4, 4))
+    matrix[0, 0] = 2.0 * camera.fx / camera.width
+    matrix[0, 2] = 1.0 - 2.0 * camera.cx / camera.width
+    matrix[1, 1] = 2.0 * camera.fy / camera.height
+    matrix[1, 2] = 2.0 * camera.cy / camera.height - 1.0  # rows grow downwards, clip y upwards
+    matrix[2, 2] = -(far + near) / (far - near)
+    matrix[2, 3] = -2.0 * far * near / (far - near)
+    matrix[3, 2] = -1.0
+    return matrix
+
+
+def view_matrix(camera: Camera) -> NDArray[np.float64]:
+    """World to camera space, [4, 4]: the inverse of ``camera.c2w``."""
+    return np.asarray(np.linalg.inv(camera.matrix), np.float64)
