@@ -20,6 +20,9 @@ from .errors import CameraPathError
 FORMAT = "kilonerf-camera-path"
 VERSION = 1
 ROTATION_TOLERANCE = 1e-3  # of R^T R - I: what matrices written by hand with four decimals reach
+SHORTEST_STEP = 1e-6  # seconds between keyframes
+LARGEST = 1e9  # of a time or a coordinate; with SHORTEST_STEP it keeps every speed along the curve finite
+NARROWEST = 1e-4  # radians of field of view, and of what is left to pi
 MAXIMUM_FILE_BYTES = 256 * 2**20
 
 Float = NDArray[np.float64]
@@ -33,6 +36,8 @@ class Keyframe:
         seconds: time since the path's origin.
         c2w: camera-to-world, four rows of four floats: a rotation and a position.
         fov_y: vertical field of view in radians, in (0, pi).
+
+    Raises ``CameraPathError`` for numbers out of range and for a matrix that is not a rotation and a position.
     """
 
     seconds: float
@@ -40,17 +45,15 @@ class Keyframe:
     fov_y: float
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.seconds):
-            raise CameraPathError(f"seconds: expected a finite number, got {self.seconds}")
-        if not 0.0 < self.fov_y < math.pi:
+        if not abs(self.seconds) <= LARGEST:
+            raise CameraPathError(f"seconds: expected a number of at most {LARGEST:g}, got {self.seconds}")
+        if not NARROWEST <= self.fov_y <= math.pi - NARROWEST:
             raise CameraPathError(f"fov_y: expected radians between 0 and pi, got {self.fov_y}")
         matrix = np.array(self.c2w, dtype=np.float64)
-        if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
-            raise CameraPathError("c2w: expected 4 rows of 4 finite numbers")
+        if matrix.shape != (4, 4) or not (np.abs(matrix) <= LARGEST).all():
+            raise CameraPathError(f"c2w: expected 4 rows of 4 numbers of at most {LARGEST:g}")
         if self.c2w[3] != (0.0, 0.0, 0.0, 1.0):
             raise CameraPathError(f"c2w: expected a last row of 0 0 0 1, got {' '.join(map(str, self.c2w[3]))}")
-        if np.abs(matrix[:3, :3]).max() > 2.0:  # before the products below, which could overflow
-            raise CameraPathError("c2w: expected a rotation, got entries above 1")
         error = float(np.abs(matrix[:3, :3].T @ matrix[:3, :3] - np.eye(3)).max())
         if error > ROTATION_TOLERANCE or np.linalg.det(matrix[:3, :3]) < 0.0:
             raise CameraPathError(
@@ -73,7 +76,8 @@ class CameraPath:
     keyframes, and stand still between equal ones: a tangent is never longer than three times the shorter of its
     two neighbouring chords' speeds, so that a rest is not left early.
 
-    One keyframe is a still. Raises ``CameraPathError`` for no keyframes or times that do not increase.
+    One keyframe is a still. Raises ``CameraPathError`` for no keyframes or times that do not increase (by a
+    microsecond at least).
     """
 
     keyframes: tuple[Keyframe, ...]
@@ -83,7 +87,7 @@ class CameraPath:
             raise CameraPathError("keyframes: expected at least one, got none")
         for i in range(1, len(self.keyframes)):
             before, after = self.keyframes[i - 1].seconds, self.keyframes[i].seconds
-            if not after > before:
+            if after - before < SHORTEST_STEP:
                 raise CameraPathError(f"keyframes[{i}].seconds: expected more than {before}, got {after}")
 
     @classmethod
