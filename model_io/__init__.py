@@ -4,6 +4,7 @@ Imports numpy and safetensors; torch only inside the checkpoint importer.
 """
 
 from .camera import Camera
+from .camera_path import CameraPath, Keyframe
 from .errors import (
     BackendError,
     CameraPathError,
@@ -22,10 +23,12 @@ __all__ = [
     "PARAMETERS_PER_NETWORK",
     "BackendError",
     "Camera",
+    "CameraPath",
     "CameraPathError",
     "CheckpointError",
     "DatasetError",
     "DisplayError",
+    "Keyframe",
     "KiloNeRFError",
     "OutputError",
     "Scene",
