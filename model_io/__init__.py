@@ -5,6 +5,7 @@ Imports numpy and safetensors; torch only inside the checkpoint importer.
 
 from .camera import Camera
 from .camera_path import CameraPath, Keyframe
+from .checkpoint import import_checkpoint
 from .errors import (
     BackendError,
     CameraPathError,
@@ -33,6 +34,7 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "import_checkpoint",
     "load_scene",
     "save_scene",
 ]

@@ -39,7 +39,7 @@ class Scene:
     The occupancy grid is finer by a whole factor on each axis (16 in the paper).
 
     A scene is checked when it is made (``SceneError`` names the field, expected and got), so every other room
-    may rely on what is said here.
+    may rely on what is said here. Every array is in C order; a scene that was loaded has read-only ones.
 
     Attributes:
         aabb_min: float32 [3], lower corner of the box in world units.

@@ -48,6 +48,8 @@ def _check_array(field: str, value: object, dtype: Any, ndim: int) -> None:
         fail(field, f"dtype {np.dtype(dtype)}", value.dtype)
     if value.ndim != ndim:
         fail(field, f"{ndim} dimension(s)", f"shape {list(value.shape)}")
+    if not value.flags.c_contiguous:
+        fail(field, "an array in C order", f"strides {list(value.strides)}")
 
 
 def _check_box(scene: "Scene") -> None:
