@@ -1,0 +1,248 @@
+// One frame: order the cells front to back, find the screen tiles that each may touch, render tiles by threads.
+#include "renderer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <stdexcept>
+#include <thread>
+
+namespace knf {
+
+double now_ms() {
+    using namespace std::chrono;
+    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
+}
+
+static std::vector<const CodePath*> runnable_paths() {
+    std::vector<const CodePath*> paths;
+#if defined(KNF_X86)
+    __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        paths.push_back(&avx512::path);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) paths.push_back(&avx2::path);
+#endif
+    paths.push_back(&baseline::path);
+    return paths;
+}
+
+std::vector<std::string> available_paths() {
+    std::vector<std::string> names;
+    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name);
+    return names;
+}
+
+void Renderer::Delete::operator()(Workspace* work) const { ::operator delete(work, std::align_val_t(alignof(Workspace))); }
+
+Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
+    std::string names;
+    for (const CodePath* candidate : runnable_paths()) {
+        if (!path_ && (path == "auto" || path == candidate->name)) path_ = candidate;
+        names += (names.empty() ? "" : ", ") + std::string(candidate->name);
+    }
+    if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
+    if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
+
+    for (int axis = 0; axis < 3; axis++) {
+        scene_.resolution[axis] = arrays.resolution[axis];
+        scene_.factor[axis] = arrays.factor[axis];
+        scene_.box_min[axis] = arrays.box_min[axis];
+        scene_.box_max[axis] = arrays.box_max[axis];
+        scene_.inside_min[axis] = arrays.inside_min[axis];
+        scene_.inside_max[axis] = arrays.inside_max[axis];
+        scene_.inverse_voxel[axis] = arrays.inverse_voxel[axis];
+        scene_.local_scale[axis] = arrays.local_scale[axis];
+    }
+    prepare_cells(arrays);
+    prepare_networks(arrays);
+    scene_.num_cells = static_cast<int>(cells_.size());
+    scene_.cells = cells_.data();
+    scene_.networks = networks_.data();
+    scene_.occupancy = occupancy_.data();
+    for (int i = 0; i < threads; i++)
+        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(alignof(Workspace)))) Workspace);
+}
+
+Renderer::~Renderer() = default;
+
+// Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
+// without sorting samples, and two cells of one distance never share a ray.
+void Renderer::order_cells(const FrameSetup& frame) {
+    int camera[3], farthest = 0;
+    for (int axis = 0; axis < 3; axis++) {
+        const float voxel = (frame.origin[axis] - scene_.box_min[axis]) * scene_.inverse_voxel[axis];
+        const float limit = static_cast<float>(scene_.resolution[axis] * scene_.factor[axis] - 1);
+        camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / scene_.factor[axis];
+        farthest += scene_.resolution[axis];
+    }
+    const auto distance = [&camera](const Cell& cell) {
+        return std::abs(cell.index[0] - camera[0]) + std::abs(cell.index[1] - camera[1]) +
+               std::abs(cell.index[2] - camera[2]);
+    };
+    distance_starts_.assign(farthest + 1, 0);
+    for (const Cell& cell : cells_) distance_starts_[distance(cell) + 1]++;
+    for (int i = 0; i < farthest; i++) distance_starts_[i + 1] += distance_starts_[i];
+    order_.resize(cells_.size());
+    for (size_t i = 0; i < cells_.size(); i++) order_[distance_starts_[distance(cells_[i])]++] = static_cast<int>(i);
+}
+
+// Inverse of the rotation part (which may hold a scale): world to camera axes. False if it has none.
+static bool invert(const float (&m)[9], double (&inverse)[9]) {
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            const int r0 = (j + 1) % 3, r1 = (j + 2) % 3, c0 = (i + 1) % 3, c1 = (i + 2) % 3;
+            inverse[3 * i + j] = static_cast<double>(m[3 * r0 + c0]) * m[3 * r1 + c1] -
+                                 static_cast<double>(m[3 * r0 + c1]) * m[3 * r1 + c0];
+        }
+    const double determinant = m[0] * inverse[0] + m[1] * inverse[3] + m[2] * inverse[6];
+    if (!(std::abs(determinant) > 1e-30)) return false;
+    for (double& value : inverse) value /= determinant;
+    return true;
+}
+
+// Pixels whose rays may meet the box; empty if it lies behind the camera, everything if it reaches behind it.
+static Rectangle project_box(const FrameSetup& frame, const double (&to_camera)[9], const float (&low)[3],
+                             const float (&high)[3]) {
+    double x0 = 1e30, y0 = 1e30, x1 = -1e30, y1 = -1e30;
+    int behind = 0;
+    for (int corner = 0; corner < 8; corner++) {
+        double p[3], q[3];
+        for (int axis = 0; axis < 3; axis++)
+            p[axis] = static_cast<double>(corner >> axis & 1 ? high[axis] : low[axis]) - frame.origin[axis];
+        for (int i = 0; i < 3; i++)
+            q[i] = to_camera[3 * i] * p[0] + to_camera[3 * i + 1] * p[1] + to_camera[3 * i + 2] * p[2];
+        const double z = -q[2];
+        if (z <= 1e-6 * (std::abs(q[0]) + std::abs(q[1]))) {
+            behind += 1 + (z < 0 ? 8 : 0);
+            continue;
+        }
+        const double x = frame.cx + frame.fx * q[0] / z, y = frame.cy - frame.fy * q[1] / z;
+        x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
+    }
+    if (behind == 8 * 9) return {0, 0, 0, 0};
+    if (behind) return {0, 0, frame.width, frame.height};
+    // Pixel centres lie at +0.5; one pixel more on each side covers the rounding of rays.
+    const auto pixel = [](double v, int limit) { return static_cast<int>(std::clamp(v, 0.0, static_cast<double>(limit))); };
+    return {pixel(std::floor(x0 - 1.5), frame.width), pixel(std::floor(y0 - 1.5), frame.height),
+            pixel(std::ceil(x1 + 1.5), frame.width), pixel(std::ceil(y1 + 1.5), frame.height)};
+}
+
+// For every screen tile the cells that may touch it, front to back.
+void Renderer::visit_tiles(const FrameSetup& frame) {
+    const int columns = (frame.width + TILE - 1) / TILE, rows = (frame.height + TILE - 1) / TILE;
+    const Rectangle all = {0, 0, frame.width, frame.height};
+    double to_camera[9];
+    const bool invertible = invert(frame.rotation, to_camera);
+    in_view_.clear();
+    tile_starts_.assign(static_cast<size_t>(columns) * rows + 1, 0);
+    const auto for_tiles = [&](const Rectangle& r, auto&& action) {
+        for (int ty = r.y0 / TILE; ty <= (r.y1 - 1) / TILE; ty++)
+            for (int tx = r.x0 / TILE; tx <= (r.x1 - 1) / TILE; tx++) action(ty * columns + tx);
+    };
+    for (int row : order_) {
+        const Cell& cell = cells_[row];
+        if (frame.ess && !cell.occupied) continue;
+        const Rectangle r = !invertible  ? all
+                            : frame.ess ? project_box(frame, to_camera, cell.tight_min, cell.tight_max)
+                                        : project_box(frame, to_camera, cell.full_min, cell.full_max);
+        if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
+        in_view_.push_back({row, r});
+        for_tiles(r, [&](int tile) { tile_starts_[tile + 1]++; });
+    }
+    tile_order_.resize(tile_starts_.size() - 1);
+    for (size_t i = 0; i < tile_order_.size(); i++) tile_order_[i] = static_cast<int>(i);
+    std::sort(tile_order_.begin(), tile_order_.end(), [&](int a, int b) {
+        return tile_starts_[a + 1] != tile_starts_[b + 1] ? tile_starts_[a + 1] > tile_starts_[b + 1] : a < b;
+    });
+    for (size_t i = 1; i < tile_starts_.size(); i++) tile_starts_[i] += tile_starts_[i - 1];
+    visits_.resize(tile_starts_.back());
+    for (const Visit& visit : in_view_) for_tiles(visit.rectangle, [&](int tile) { visits_[tile_starts_[tile]++] = visit; });
+    // Filling has moved each start to the next tile's; move them back.
+    for (size_t i = tile_starts_.size() - 1; i > 0; i--) tile_starts_[i] = tile_starts_[i - 1];
+    tile_starts_[0] = 0;
+}
+
+FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {
+    FrameResult result;
+    const double started = now_ms();
+    order_cells(frame);
+    visit_tiles(frame);
+    result.setup_ms = now_ms() - started;
+
+    const int columns = (frame.width + TILE - 1) / TILE;
+    const int tiles = static_cast<int>(tile_order_.size());
+    std::atomic<int> next{0};
+    std::atomic<bool> cancelled{false};
+    std::vector<Counters> counters(workspaces_.size());
+    const auto work = [&](size_t thread) {
+        for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tiles;) {
+            if (cancel && *cancel) {
+                cancelled = true;
+                return;
+            }
+            const int tile = tile_order_[i], x = tile % columns * TILE, y = tile / columns * TILE;
+            const Rectangle pixels = {x, y, std::min(x + TILE, frame.width), std::min(y + TILE, frame.height)};
+            path_->render_tile(scene_, frame, pixels, visits_.data() + tile_starts_[tile],
+                               tile_starts_[tile + 1] - tile_starts_[tile], *workspaces_[thread], picture,
+                               counters[thread]);
+        }
+    };
+    std::vector<std::thread> helpers;
+    for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
+    work(0);
+    for (std::thread& helper : helpers) helper.join();
+
+    result.cancelled = cancelled;
+    result.total_ms = now_ms() - started;
+    const double threads = static_cast<double>(workspaces_.size());
+    for (const Counters& c : counters) {
+        result.counters.samples += c.samples;
+        result.counters.evaluations += c.evaluations;
+        result.counters.rays_hit += c.rays_hit;
+        result.counters.rays_ms += c.rays_ms / threads;
+        result.counters.march_ms += c.march_ms / threads;
+        result.counters.networks_ms += c.networks_ms / threads;
+        result.counters.composite_ms += c.composite_ms / threads;
+    }
+    const Counters& c = result.counters;
+    result.idle_ms = std::max(
+        0.0, result.total_ms - result.setup_ms - c.rays_ms - c.march_ms - c.networks_ms - c.composite_ms);
+    return result;
+}
+
+void Renderer::query(const int32_t* rows, const float* points, const float* unit, int64_t count, float* rgb,
+                     float* density) {
+    std::vector<std::vector<int64_t>> by_cell(cells_.size());
+    for (int64_t i = 0; i < count; i++) {
+        for (int channel = 0; channel < 3; channel++) rgb[3 * i + channel] = 0.0f;
+        density[i] = 0.0f;
+        if (rows[i] >= 0) by_cell[rows[i]].push_back(i);
+    }
+    Workspace& work = *workspaces_[0];
+    for (size_t row = 0; row < cells_.size(); row++) {
+        const std::vector<int64_t>& members = by_cell[row];
+        for (size_t begin = 0; begin < members.size(); begin += TILE_RAYS) {
+            const int batch = static_cast<int>(std::min<size_t>(TILE_RAYS, members.size() - begin));
+            for (int i = 0; i < batch + 3 * MAX_LANES; i++) {
+                const int64_t point = members[begin + std::min(i, batch - 1)];
+                for (int axis = 0; axis < 3; axis++) {
+                    const float offset = points[3 * point + axis] - cells_[row].minimum[axis];
+                    work.local[axis][i] = offset * scene_.local_scale[axis] - 1.0f;
+                    work.unit[axis][i] = unit[3 * point + axis];
+                }
+            }
+            path_->evaluate(networks_[cells_[row].network], work, batch);
+            for (int i = 0; i < batch; i++) {
+                const int64_t point = members[begin + i];
+                for (int channel = 0; channel < 3; channel++) rgb[3 * point + channel] = work.rgb[channel][i];
+                density[point] = work.density[i];
+            }
+        }
+    }
+}
+
+}  // namespace knf

@@ -1,0 +1,148 @@
+// What the renderer keeps of a scene, and what one frame needs. Plain data: these types cross the border between
+// translation units that are compiled for different instruction sets, so nothing here may bring inline code of
+// the standard library along (the linker would keep one copy, perhaps one the machine cannot run).
+#pragma once
+
+#include <cstdint>
+
+namespace knf {
+
+constexpr int HIDDEN = 32;
+constexpr int POSITION_FREQUENCIES = 10;
+constexpr int DIRECTION_FREQUENCIES = 4;
+constexpr int POSITION_CHANNELS = 3 * (1 + 2 * POSITION_FREQUENCIES);    // 63
+constexpr int DIRECTION_CHANNELS = 3 * (1 + 2 * DIRECTION_FREQUENCIES);  // 27
+
+// One tiny network. Weights are [in][out]. The feature layer has no activation, so it is folded into the
+// feature rows of the direction layer when the scene is loaded.
+struct alignas(64) Network {
+    float w0[POSITION_CHANNELS * HIDDEN];
+    float w1[HIDDEN * HIDDEN];
+    float w_direction[(HIDDEN + DIRECTION_CHANNELS) * HIDDEN];  // rows: hidden units of layer 1, encoded direction
+    float w_colour[HIDDEN * 3];
+    float w_density[HIDDEN];
+    float b0[HIDDEN];
+    float b1[HIDDEN];
+    float b_direction[HIDDEN];
+    float b_colour[3];
+    float b_density;
+};
+
+// A cell of the network grid that has a network.
+struct Cell {
+    int index[3];
+    int network;
+    int first_voxel[3];      // index * factor
+    float minimum[3];        // lower corner, world units
+    float tight_min[3];      // box around the cell's occupied voxels; empty cells are not visited with ESS on
+    float tight_max[3];
+    float full_min[3];       // the whole cell, for ESS off
+    float full_max[3];
+    bool occupied;           // any voxel
+    bool near_border;        // the margin of the "inside the box" test may cut it
+    uint32_t first_word;     // its voxels, one bit each (x slowest, z fastest), start at this word of `occupancy`
+};
+
+struct SceneData {
+    int resolution[3];
+    int factor[3];  // voxels per cell
+    float box_min[3];
+    float box_max[3];
+    float inside_min[3];
+    float inside_max[3];
+    float inverse_voxel[3];
+    float local_scale[3];  // 2 / cell size
+    int num_cells;
+    const Cell* cells;
+    const Network* networks;
+    const uint32_t* occupancy;
+};
+
+// Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
+struct FrameSetup {
+    int width, height;
+    float origin[3];
+    float rotation[9];  // row-major
+    float fx, fy, cx, cy;
+    float near, step;
+    float last;  // index of the last sample
+    bool ess, ert;
+    float ert_threshold;
+    float background[3];
+};
+
+struct Picture {
+    float* rgb;    // [height][width][3]
+    float* alpha;  // [height][width]
+    float* depth;  // [height][width]
+};
+
+struct Counters {
+    int64_t samples = 0;
+    int64_t evaluations = 0;
+    int64_t rays_hit = 0;
+    double rays_ms = 0, march_ms = 0, networks_ms = 0, composite_ms = 0;
+};
+
+// Pixels x0 <= x < x1, y0 <= y < y1.
+struct Rectangle {
+    int x0, y0, x1, y1;
+};
+
+constexpr int TILE = 64;  // edge of a screen tile, pixels
+constexpr int TILE_RAYS = TILE * TILE;
+constexpr int MAX_ROUND = 4;  // samples of one ray that a round may evaluate
+constexpr int MAX_LANES = 16;
+constexpr int QUEUE = TILE_RAYS * MAX_ROUND + 4 * MAX_LANES;  // the last batch is padded to whole vectors
+
+// A ray's samples within one cell: bit j of `mask` stands for sample `first + j`.
+struct Segment {
+    int ray;
+    float first;
+    uint32_t mask;
+};
+
+// Everything one thread works on; made once, reused by every tile.
+struct alignas(64) Workspace {
+    float direction[3][TILE_RAYS];  // un-normalised
+    float inverse[3][TILE_RAYS];    // 1 / direction, never infinite
+    float length[TILE_RAYS];        // |direction|
+    float transmittance[TILE_RAYS];
+    float colour[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
+    float depth[TILE_RAYS];      // sum of weight * t
+    int samples[TILE_RAYS];
+    Segment segments[TILE_RAYS];
+    // The queue of samples of one round.
+    int ray[QUEUE];
+    float t[QUEUE];
+    float local[3][QUEUE];  // coordinates within the cell
+    float unit[3][QUEUE];   // unit direction
+    float rgb[3][QUEUE];
+    float density[QUEUE];  // replaced by alpha before compositing
+};
+
+// A visit of one cell by the rays of one tile.
+struct Visit {
+    int cell;
+    Rectangle rectangle;  // pixels whose rays may meet the cell
+};
+
+// The code of one instruction set.
+struct CodePath {
+    const char* name;
+    int lanes;
+    // Evaluate `network` for the queue's first `count` samples, rounded up to whole vectors: local and unit -> rgb
+    // and density.
+    void (*evaluate)(const Network& network, Workspace& work, int count);
+    // Render one tile: visits are in front-to-back order.
+    void (*render_tile)(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
+                        int num_visits, Workspace& work, const Picture& picture, Counters& counters);
+};
+
+namespace avx512 { extern const CodePath path; }
+namespace avx2 { extern const CodePath path; }
+namespace baseline { extern const CodePath path; }
+
+double now_ms();
+
+}  // namespace knf

@@ -1,0 +1,112 @@
+// Compiler vector types of the width of one instruction set (GCC and Clang). Included by translation units that
+// are compiled once per instruction set, inside the namespace KNF_PATH.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX2__) || defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+namespace knf::KNF_PATH {
+
+#if defined(__AVX512F__)
+constexpr int W = 16;
+#elif defined(__AVX2__)
+constexpr int W = 8;
+#else
+constexpr int W = 4;
+#endif
+
+// may_alias and the alignment of an element: loads and stores through these types may touch any float array.
+using floats = float __attribute__((vector_size(4 * W)));
+using ints = int32_t __attribute__((vector_size(4 * W)));
+using words = uint32_t __attribute__((vector_size(4 * W)));
+using floats_u = float __attribute__((vector_size(4 * W), aligned(4), may_alias));
+using ints_u = int32_t __attribute__((vector_size(4 * W), aligned(4), may_alias));
+using words_u = uint32_t __attribute__((vector_size(4 * W), aligned(4), may_alias));
+
+#define KNF_INLINE static inline __attribute__((always_inline))
+
+KNF_INLINE floats load(const float* p) { return *reinterpret_cast<const floats_u*>(p); }
+KNF_INLINE void store(float* p, floats v) { *reinterpret_cast<floats_u*>(p) = v; }
+KNF_INLINE void store(int32_t* p, ints v) { *reinterpret_cast<ints_u*>(p) = v; }
+KNF_INLINE void store(uint32_t* p, words v) { *reinterpret_cast<words_u*>(p) = v; }
+KNF_INLINE ints load(const int32_t* p) { return *reinterpret_cast<const ints_u*>(p); }
+
+KNF_INLINE floats splat(float x) { return x - floats{}; }
+KNF_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
+KNF_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
+KNF_INLINE floats to_floats(ints v) { return __builtin_convertvector(v, floats); }
+KNF_INLINE ints truncate(floats v) { return __builtin_convertvector(v, ints); }  // |v| < 2^31
+KNF_INLINE floats bits_to_floats(ints v) { return reinterpret_cast<floats&>(v); }
+KNF_INLINE floats lane_numbers() {
+    floats v;
+    for (int i = 0; i < W; i++) v[i] = static_cast<float>(i);
+    return v;
+}
+
+// One bit per lane of a comparison's result (all ones or all zeros per lane).
+KNF_INLINE unsigned lane_bits(ints mask) {
+#if defined(__AVX512F__)
+    return _cvtmask16_u32(_mm512_movepi32_mask(reinterpret_cast<__m512i&>(mask)));
+#elif defined(__AVX2__)
+    return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256&>(mask)));
+#elif defined(__SSE2__)
+    return static_cast<unsigned>(_mm_movemask_ps(reinterpret_cast<__m128&>(mask)));
+#else
+    unsigned bits = 0;
+    for (int i = 0; i < W; i++) bits |= (mask[i] & 1u) << i;
+    return bits;
+#endif
+}
+
+// base[index] for every lane; every index must be valid.
+KNF_INLINE floats gather(const float* base, ints index) {
+#if defined(__AVX512F__)
+    __m512 v = _mm512_i32gather_ps(reinterpret_cast<__m512i&>(index), base, 4);
+    return reinterpret_cast<floats&>(v);
+#elif defined(__AVX2__)
+    __m256 v = _mm256_i32gather_ps(base, reinterpret_cast<__m256i&>(index), 4);
+    return reinterpret_cast<floats&>(v);
+#else
+    floats v;
+    for (int i = 0; i < W; i++) v[i] = base[index[i]];
+    return v;
+#endif
+}
+
+KNF_INLINE words gather(const uint32_t* base, ints index) {
+    floats v = gather(reinterpret_cast<const float*>(base), index);
+    return reinterpret_cast<words&>(v);
+}
+
+// floor and ceil for |v| < 2^31.
+KNF_INLINE floats floor(floats v) {
+    floats t = to_floats(truncate(v));
+    return t > v ? t - 1.0f : t;
+}
+KNF_INLINE floats ceil(floats v) {
+    floats t = to_floats(truncate(v));
+    return t < v ? t + 1.0f : t;
+}
+
+// exp(x) within 2 ulp; x is clamped to [-87, 87].
+KNF_INLINE floats exp(floats x) {
+    x = min(max(x, splat(-87.0f)), splat(87.0f));
+    const float magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest integer
+    floats n = x * 1.44269504f + magic;
+    n -= magic;
+    floats r = x - n * 0.693359375f;  // ln 2 in two parts
+    r = r - n * -2.12194440e-4f;
+    floats p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * bits_to_floats((truncate(n) + 127) << 23);
+}
+
+}  // namespace knf::KNF_PATH

@@ -1,0 +1,126 @@
+"""The native CPU backend: the fused renderer in C++ (kernels/cpu), float32, any number of threads."""
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import LAYER_SHAPES, BackendError, Camera, Scene
+
+from .frame import Frame, FrameStatistics
+from .options import RenderOptions
+from .renderer import CancelToken, RenderCancelled
+from .sampling import SampleSteps, SceneGrid, ray_origin
+
+PATH_NAMES = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "baseline SIMD"}
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
+class CpuRenderer:
+    """Renders cell by cell, front to back, in C++; takes the same samples as the reference.
+
+    Args:
+        scene: what to render.
+        threads: None: one per usable core. The picture does not depend on it, bit for bit.
+        path: code path: "auto", "avx512", "avx2" or "baseline".
+
+    Raises:
+        BackendError: the extension is missing, or the machine cannot run ``path``.
+    """
+
+    backend = "cpu"
+
+    def __init__(self, scene: Scene, *, threads: int | None = None, path: str = "auto") -> None:
+        try:
+            from . import _cpu
+        except ImportError as error:
+            raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
+        self.scene = scene
+        self._grid = grid = SceneGrid.of(scene)
+        layers = [
+            np.ascontiguousarray(scene.layers[f"{name}.{kind}"], np.float32)
+            for name in LAYER_SHAPES
+            for kind in ("weight", "bias")
+        ]
+        try:
+            self._native = _cpu.make_renderer(
+                resolution=scene.resolution,
+                factor=grid.factor.tolist(),
+                box_min=grid.box_min.tolist(),
+                box_max=scene.aabb_max.astype(np.float32).tolist(),
+                inside_min=grid.inside_min.tolist(),
+                inside_max=grid.inside_max.tolist(),
+                inverse_voxel=grid.inverse_voxel.tolist(),
+                cell_size=grid.cell_size.tolist(),
+                local_scale=grid.local_scale.tolist(),
+                occupancy=np.ascontiguousarray(scene.occupancy),
+                network_index=np.ascontiguousarray(scene.network_index),
+                layers=layers,
+                threads=usable_cores() if threads is None else threads,
+                path=path,
+            )
+        except ValueError as error:
+            raise BackendError(f"backend 'cpu': {error}") from error
+        self._cell_rows = np.asarray(self._native.cell_rows, np.int32).reshape(scene.resolution)
+        count = self._native.threads
+        self.device = f"{PATH_NAMES[self._native.path]}, {count} thread{'s' if count > 1 else ''}"
+
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`."""
+        steps = SampleSteps.of(self.scene, options)
+        rgb = np.empty((camera.height, camera.width, 3), np.float32)
+        alpha = np.empty((camera.height, camera.width), np.float32)
+        depth = np.empty((camera.height, camera.width), np.float32)
+        result = self._native.render(
+            width=camera.width,
+            height=camera.height,
+            origin=ray_origin(camera).tolist(),
+            rotation=camera.matrix[:3, :3].ravel().tolist(),
+            lens=(camera.fx, camera.fy, camera.cx, camera.cy),
+            near=float(steps.near),
+            step=float(steps.step),
+            last=float(steps.last),
+            ess=options.ess,
+            ert=options.ert,
+            ert_threshold=options.ert_threshold,
+            background=options.background,
+            rgb=rgb,
+            alpha=alpha,
+            depth=depth,
+            cancel=(cancel or CancelToken()).flag,
+        )
+        if result["cancelled"]:
+            raise RenderCancelled
+        statistics = FrameStatistics(
+            samples=result["samples"],
+            evaluations=result["evaluations"],
+            rays=camera.width * camera.height,
+            rays_hit=result["rays_hit"],
+            total_ms=result["total_ms"],
+            stages_ms=result["stages_ms"],
+            threads=self._native.threads,
+        )
+        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3]
+        directions: NDArray[np.float32],  # [P, 3]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :meth:`kilonerf.kernels.Renderer.query`."""
+        points = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
+        directions = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
+        inside, voxel = self._grid.locate(points)
+        inside &= self.scene.occupancy[tuple(voxel.T)]
+        rows = np.where(inside, self._cell_rows[tuple((voxel // self._grid.factor).T)], np.int32(-1))
+        rgb = np.empty((len(points), 3), np.float32)
+        density = np.empty(len(points), np.float32)
+        self._native.query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
+        return rgb, density
