@@ -1,0 +1,168 @@
+"""Renders a flight to a video or to PNG files in its own thread, while the program goes on."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions, create_renderer
+from kilonerf.model_io import Camera, CameraPath, Scene
+
+from .picture_files import FrameSink, check_output, open_sink
+from .video import DEFAULT_QUALITY, VideoCodec
+
+JobState = Literal["ready", "running", "finished", "aborted", "failed"]
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job is.
+
+    Attributes:
+        done: frames that are written (or were already there).
+        total: frames of the whole job.
+        seconds_left: estimate from the frames rendered so far; None before the first.
+    """
+
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+def path_cameras(path: CameraPath, width: int, height: int, fps: float) -> list[Camera]:
+    """The cameras of a video: frame k at ``k / fps`` seconds, ``floor(duration * fps) + 1`` of them."""
+    count = math.floor(path.duration * fps + 1e-6) + 1  # the slack: 2.9999999 s at 30 fps have 91 frames
+    return [path.camera_at(path.start + k / fps, width, height) for k in range(count)]
+
+
+class RenderJob:
+    """One flight being rendered by a renderer of its own.
+
+    Args:
+        scene: what to render.
+        path: the flight, or its cameras frame by frame.
+        options: how each frame is made.
+        output: ``.mp4`` or ``.webm``, or PNG files as in ``frame_%04d.png``; see :class:`VideoWriter` and
+            :class:`PngSequence`.
+        width: width of the pictures in pixels.
+        height: their height.
+        fps: frames per second of the video, and of the path.
+        backend: as in ``create_renderer``.
+        threads: threads of the CPU backend; None: all.
+        quality: of a video, 0 to 100.
+        codec: of a video.
+        frames: which frames to render, as numbers of the whole flight; None: all.
+        resume: leave out PNG files that are already there.
+        clock: a steady clock in seconds.
+
+    Raises:
+        OutputError: the output's ending is unknown, or one plain PNG is named for many frames.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        path: CameraPath | Sequence[Camera],
+        options: RenderOptions,
+        output: Path,
+        width: int,
+        height: int,
+        fps: float,
+        *,
+        backend: str = "auto",
+        threads: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+        codec: VideoCodec = "auto",
+        frames: range | None = None,
+        resume: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if isinstance(path, CameraPath):
+            self._cameras = path_cameras(path, width, height, fps)
+        else:
+            self._cameras = [camera.resized(width, height) for camera in path]
+        self._numbers = range(len(self._cameras)) if frames is None else frames
+        check_output(output, len(self._numbers), codec)
+        self.output = output
+        self.error: Exception | None = None
+        self.device = ""  # what renders, for people; known once the job runs
+        self._scene, self._options = scene, options
+        self._size = width, height
+        self._fps, self._quality = fps, quality
+        self._codec: VideoCodec = codec
+        self._backend, self._threads = backend, threads
+        self._resume = resume
+        self._clock = clock
+        self._cancel = CancelToken()
+        self._state: JobState = "ready"
+        self._done = 0
+        self._rendered = 0
+        self._rendering_seconds = 0.0
+        self._thread: threading.Thread | None = None
+
+    @property
+    def state(self) -> JobState:
+        """Ready before :meth:`start`, running, then finished, aborted or failed."""
+        return self._state
+
+    @property
+    def progress(self) -> JobProgress:
+        """How far the job is; from any thread."""
+        total, done, rendered = len(self._numbers), self._done, self._rendered
+        left = self._rendering_seconds / rendered * (total - done) if rendered else None
+        return JobProgress(done, total, left)
+
+    def start(self) -> None:
+        """Open the output and start rendering in another thread.
+
+        Raises:
+            OutputError: the output cannot be written; nothing was rendered.
+            RuntimeError: the job was started before.
+        """
+        if self._state != "ready":
+            raise RuntimeError("RenderJob: started twice")
+        sink = open_sink(self.output, *self._size, self._fps, quality=self._quality, codec=self._codec)
+        self._state = "running"
+        self._thread = threading.Thread(target=self._run, args=(sink,), name="render job", daemon=True)
+        self._thread.start()
+
+    def abort(self) -> None:
+        """Stop soon, also in the middle of a frame. An unfinished video is removed; finished PNG files stay."""
+        self._cancel.cancel()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the job is over, or for ``timeout`` seconds; whether it is over."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+        return self._state not in ("ready", "running")
+
+    def _run(self, sink: FrameSink) -> None:
+        try:
+            self._render(sink)
+        except RenderCancelled:
+            sink.abort()
+            self._state = "aborted"
+        except Exception as error:  # whatever it is, it belongs to whoever waits for the job
+            sink.abort()
+            self.error = error
+            self._state = "failed"
+        else:
+            self._state = "finished"
+
+    def _render(self, sink: FrameSink) -> None:
+        renderer = create_renderer(self._scene, self._backend, threads=self._threads)
+        self.device = renderer.device
+        began = self._clock()
+        for number in self._numbers:
+            if self._cancel.cancelled:
+                raise RenderCancelled
+            if not (self._resume and sink.has(number)):
+                frame = renderer.render(self._cameras[number], self._options, self._cancel)
+                sink.write(number, frame.to_rgb8())
+                self._rendered += 1
+                self._rendering_seconds = self._clock() - began
+            self._done += 1
+        sink.close()
