@@ -6,6 +6,7 @@ Imports numpy and safetensors; torch only inside the checkpoint importer.
 from .camera import Camera
 from .camera_path import CameraPath, Keyframe
 from .checkpoint import import_checkpoint
+from .datasets import Dataset, View, load_blender, load_dataset, load_image, load_nsvf
 from .errors import (
     BackendError,
     CameraPathError,
@@ -27,6 +28,7 @@ __all__ = [
     "CameraPath",
     "CameraPathError",
     "CheckpointError",
+    "Dataset",
     "DatasetError",
     "DisplayError",
     "Keyframe",
@@ -34,7 +36,12 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "View",
     "import_checkpoint",
+    "load_blender",
+    "load_dataset",
+    "load_image",
+    "load_nsvf",
     "load_scene",
     "save_scene",
 ]

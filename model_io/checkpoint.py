@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .camera import Camera
+from .datasets import background_color, near_and_far
 from .errors import CheckpointError, SceneError
 from .knf import cast_layers
-from .original_config import OriginalConfig, find_config, read_box, read_numbers
+from .original_config import OriginalConfig, find_config, read_box
 from .original_layout import OriginalNetworks, read_networks
 from .restricted_pickle import read_torch_file
 from .scene import Scene
@@ -46,7 +47,7 @@ def import_checkpoint(
 
     What is not given is looked for: the resolution in the yamls (:func:`find_config`), in a distilled file's cells,
     or as a sixteenth of the occupancy grid where the number of networks agrees; samples, near and far in the yamls;
-    ``near_and_far.txt`` and ``background_color.txt`` beside the box.
+    what the data set's other text files beside the box say (:func:`near_and_far`, :func:`background_color`).
 
     Args:
         checkpoint: a fine-tuned or a distilled checkpoint.
@@ -66,6 +67,7 @@ def import_checkpoint(
 
     Raises:
         CheckpointError: a file cannot be read, or they do not fit together.
+        DatasetError: a text file beside the box is malformed.
         SceneError: the result breaks a rule of ``Scene``: a weight is NaN, or too large for float16.
     """
     networks = _named(checkpoint, read_networks, read_torch_file(checkpoint))
@@ -94,7 +96,7 @@ def import_checkpoint(
             near=near,
             far=far,
             num_samples=num_samples,
-            background=background or _background(Path(bbox)),
+            background=background or background_color(Path(bbox).parent) or (1.0, 1.0, 1.0),
             start_camera=start_camera or three_quarter_view(box),
             training_poses=None if training_poses is None else np.asarray(training_poses, dtype=np.float32),
             provenance=_provenance(Path(checkpoint), networks, settings) | dict(provenance or {}),
@@ -173,13 +175,15 @@ def _sampling(
 ) -> tuple[float, float, int]:
     near = settings.near if near is None else near
     far = settings.far if far is None else far
-    beside = bbox.parent / "near_and_far.txt"
-    if (near is None or far is None) and beside.is_file():
-        from_file = read_numbers(beside, (2,))
-        near = from_file[0] if near is None else near
-        far = from_file[1] if far is None else far
     if near is None or far is None:
-        raise CheckpointError(f"near, far: expected them in a yaml or in {beside}, got neither: give --near and --far")
+        said = near_and_far(bbox.parent)
+        if said is None:
+            raise CheckpointError(
+                f"near, far: expected them in a yaml or in {bbox.parent / 'near_and_far.txt'}, got neither: "
+                "give --near and --far"
+            )
+        near = said[0] if near is None else near
+        far = said[1] if far is None else far
     num_samples = settings.num_samples if num_samples is None else num_samples
     if num_samples is None:
         raise CheckpointError(
@@ -187,14 +191,6 @@ def _sampling(
             "(384 in the paper), or the yamls' folder by --config"
         )
     return near, far, num_samples
-
-
-def _background(bbox: Path) -> tuple[float, float, float]:
-    path = bbox.parent / "background_color.txt"
-    if not path.is_file():
-        return 1.0, 1.0, 1.0
-    red, green, blue = read_numbers(path, (3,))
-    return red, green, blue
 
 
 def _provenance(checkpoint: Path, networks: OriginalNetworks, settings: OriginalConfig) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def find_config(checkpoint: Path, config: Path | None = None) -> OriginalConfig:
     for path, yaml in documents.items():
         if "tight_domain_min" in (yaml.get("render") or {}):
             raise CheckpointError(f"{path}: render.tight_domain_min is not supported: leave it out")
+    if overlaid("dataset_type") == "blender":  # for which the original's loader fixes them
+        near, far = 2.0 if near is None else near, 6.0 if far is None else far
     return OriginalConfig(
         resolution=None if resolution is None else _resolution(resolution),
         num_samples=None if samples is None else _whole("num_samples_per_ray", samples),
@@ -194,23 +196,18 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise CheckpointError(f"{path}: expected text, got bytes that are not UTF-8") from error
 
 
-def read_numbers(path: str | os.PathLike[str], counts: tuple[int, ...]) -> list[float]:
-    """The finite numbers of a text file that has as many of them as one of ``counts``.
+def read_box(path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """``bbox.txt``: lower and upper corner, float32 [2, 3]; a seventh number (a voxel size) is ignored.
 
     Raises:
-        CheckpointError: it has not.
+        CheckpointError: it is missing or has other than six or seven finite numbers.
     """
     words = read_text(path).split()
-    wanted = " or ".join(map(str, counts))
     try:
         numbers = [float(word) for word in words]
-    except ValueError as error:
-        raise CheckpointError(f"{path}: expected {wanted} numbers, got {' '.join(words)[:60]!r}") from error
-    if len(numbers) not in counts or not all(map(math.isfinite, numbers)):
-        raise CheckpointError(f"{path}: expected {wanted} finite numbers, got {' '.join(words)[:60]!r}")
-    return numbers
-
-
-def read_box(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """``bbox.txt``: lower and upper corner, float32 [2, 3]; a seventh number (a voxel size) is ignored."""
-    return np.asarray(read_numbers(path, (6, 7))[:6], dtype=np.float32).reshape(2, 3)
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (6, 7) or not all(map(math.isfinite, numbers)):
+        got = repr(" ".join(words)[:80])
+        raise CheckpointError(f"{path}: expected six numbers (lower and upper corner), got {got}")
+    return np.asarray(numbers[:6], dtype=np.float32).reshape(2, 3)
