@@ -76,7 +76,7 @@ def load_dataset(path: PathLike, split: str = "test", size: Size | None = None) 
         DatasetError: there is none, or something in it cannot be read; one line with the file.
     """
     folder = Path(path)
-    if (folder / "pose").is_dir() and (folder / "intrinsics.txt").is_file():
+    if _is_nsvf(folder):
         near, far = near_and_far(folder) or (None, None)
         return Dataset("nsvf", load_nsvf(folder, split), near, far, background_color(folder))
     if folder.is_dir() and not any(folder.glob("transforms_*.json")):
@@ -84,6 +84,14 @@ def load_dataset(path: PathLike, split: str = "test", size: Size | None = None) 
             f"{folder}: expected transforms_{split}.json (Blender) or pose/ and intrinsics.txt (NSVF), got neither"
         )
     return Dataset("blender", load_blender(folder, split, size))
+
+
+def available_splits(path: PathLike) -> tuple[str, ...]:
+    """Which of train, val and test a data set's folder has; a ``.json`` file has one of unknown name: ()."""
+    folder = Path(path)
+    if _is_nsvf(folder):
+        return tuple(split for number, split in enumerate(SPLITS) if any((folder / "pose").glob(f"{number}_*.txt")))
+    return tuple(split for split in SPLITS if (folder / f"transforms_{split}.json").is_file())
 
 
 def load_blender(path: PathLike, split: str = "test", size: Size | None = None) -> list[View]:
@@ -161,7 +169,8 @@ def load_image(view: View, background: tuple[float, float, float] = (1.0, 1.0, 1
         got = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise DatasetError(f"{view.image_path}: expected {expected[1]}x{expected[0]} pixels, got {got}")
     alpha = pixels[..., 3:]
-    return pixels[..., :3] * alpha + (1 - alpha) * np.asarray(background, dtype=np.float32)
+    blended = pixels[..., :3] * alpha + (1 - alpha) * np.asarray(background, dtype=np.float32)
+    return blended.astype(np.float32, copy=False)
 
 
 def near_and_far(path: PathLike) -> tuple[float, float] | None:
@@ -198,6 +207,10 @@ def background_color(path: PathLike) -> tuple[float, float, float] | None:
         return None
     red, green, blue = _numbers(file, 3)
     return red, green, blue
+
+
+def _is_nsvf(folder: Path) -> bool:
+    return (folder / "pose").is_dir() and (folder / "intrinsics.txt").is_file()
 
 
 def _camera(pose: NDArray[np.float64], width: int, height: int, fx: float, fy: float, cx: float, cy: float) -> Camera:
