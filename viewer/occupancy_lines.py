@@ -1,10 +1,20 @@
 """Lines of the grids, as pure geometry: which voxel edges to draw, each once, joined to the longest straight runs."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-SLAB_VOXELS = 1 << 24
-"""Voxels looked at together: bounds the working memory to some hundred megabytes for a grid of any size."""
+SLAB_VOXELS = 1 << 22
+"""Voxels looked at together: bounds the working memory to some ten megabytes for a grid of any size."""
+
+
+class TooManyLinesError(ValueError):
+    """A grid has more lines than the caller allows."""
+
+
+MAX_CELLS_ON_AXIS = 0xFFFF
+"""Corners 0..n are stored in 16 bits."""
 
 
 def merge_voxels(occupancy: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
@@ -34,7 +44,9 @@ def merge_voxels(occupancy: NDArray[np.bool_], level: int) -> NDArray[np.bool_]:
     return merged
 
 
-def grid_lines(cells: NDArray[np.bool_], *, exposed_only: bool = True) -> NDArray[np.uint16]:
+def grid_lines(
+    cells: NDArray[np.bool_], *, exposed_only: bool = True, max_lines: int | None = None
+) -> NDArray[np.uint16]:
     """Edges of the set cells as straight lines between grid corners, no edge drawn twice.
 
     An edge belongs to a face between a set and an unset cell exactly if the four cells around it are neither all
@@ -44,21 +56,30 @@ def grid_lines(cells: NDArray[np.bool_], *, exposed_only: bool = True) -> NDArra
         cells: bool [nx, ny, nz].
         exposed_only: only edges of faces between a set and an unset cell (or the outside); else all edges of
             set cells.
+        max_lines: give up as soon as there are more.
 
     Returns:
         uint16 [L, 2, 3]: both ends of each line as corner indices, 0..n on each axis.
 
     Raises:
-        ValueError: an axis has more than 65534 cells.
+        TooManyLinesError: there are more than ``max_lines``.
+        ValueError: an axis has more than ``MAX_CELLS_ON_AXIS`` cells.
     """
-    if max(cells.shape) >= 0xFFFF:
-        raise ValueError(f"grid_lines: at most 65534 cells on an axis, got {list(cells.shape)}")
+    if max(cells.shape) > MAX_CELLS_ON_AXIS:
+        raise ValueError(f"grid_lines: at most {MAX_CELLS_ON_AXIS} cells on an axis, got {list(cells.shape)}")
     lower, upper = _occupied_bounds(cells)
     if lower is None or upper is None:
         return np.zeros((0, 2, 3), np.uint16)
     tight = cells[lower[0] : upper[0], lower[1] : upper[1], lower[2] : upper[2]]
-    lines = [_axis_lines(tight, axis, exposed_only) for axis in range(3)]
-    return np.concatenate(lines) + lower.astype(np.uint16)
+    parts: list[NDArray[np.uint16]] = []
+    count = 0
+    for axis in range(3):
+        for part in _axis_lines(tight, axis, exposed_only):
+            parts.append(part)
+            count += len(part)
+            if max_lines is not None and count > max_lines:
+                raise TooManyLinesError(f"grid_lines: more than {max_lines} lines in a grid of {list(cells.shape)}")
+    return np.concatenate(parts) + lower.astype(np.uint16)
 
 
 def _occupied_bounds(cells: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]] | tuple[None, None]:
@@ -72,26 +93,24 @@ def _occupied_bounds(cells: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArra
     return lower, upper
 
 
-def _axis_lines(cells: NDArray[np.bool_], axis: int, exposed_only: bool) -> NDArray[np.uint16]:
-    """The lines [L, 2, 3] along one axis."""
+def _axis_lines(cells: NDArray[np.bool_], axis: int, exposed_only: bool) -> Iterator[NDArray[np.uint16]]:
+    """The lines [L, 2, 3] along one axis, slab after slab."""
     # The two other axes, the first of them cut into slabs; `along` is put last, where runs are contiguous.
     across = [a for a in range(3) if a != axis]
     turned = cells.transpose([*across, axis])
     rows, columns, length = turned.shape
     slab = max(1, SLAB_VOXELS // max(1, (columns + 1) * length))
-    parts = []
     for first in range(0, rows + 1, slab):
         last = min(first + slab, rows + 1)  # corners first..last-1 need the cells on both sides of them
         padded = np.zeros((last - first + 1, columns + 2, length), np.bool_)
         below, above = max(first - 1, 0), min(last, rows)
         padded[below - first + 1 : above - first + 1, 1:-1] = turned[below:above]
-        parts.append(_runs(_edges(padded, exposed_only), first))
-    runs = np.concatenate(parts)
-    lines = np.empty((len(runs), 2, 3), np.uint16)
-    for place, source in enumerate(across):
-        lines[:, :, source] = runs[:, place, None]
-    lines[:, :, axis] = runs[:, 2:]
-    return lines
+        runs = _runs(_edges(padded, exposed_only), first)
+        lines = np.empty((len(runs), 2, 3), np.uint16)
+        for place, source in enumerate(across):
+            lines[:, :, source] = runs[:, place, None]
+        lines[:, :, axis] = runs[:, 2:]
+        yield lines
 
 
 def _edges(padded: NDArray[np.bool_], exposed_only: bool) -> NDArray[np.bool_]:

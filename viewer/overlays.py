@@ -1,6 +1,7 @@
 """Scene box, network grid and occupancy grid, drawn as lines in 3D over the picture."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import moderngl
@@ -9,44 +10,36 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
 
-from .occupancy_lines import grid_lines, merge_voxels
+from .occupancy_lines import MAX_CELLS_ON_AXIS, TooManyLinesError, grid_lines, merge_voxels
 from .projection import ClipPlanes, projection_matrix, view_matrix
 
 VERTEX = """
 #version 330 core
 // One line per instance: a screen-aligned ribbon of four vertices, one pixel wider than the line for its soft border.
-uniform mat4 view;
-uniform mat4 projection;
-uniform float near;
+uniform mat4 clip_from_corner;
+uniform float near;       // z-depth, which is clip w
 uniform vec2 viewport;    // pixels
-uniform vec3 origin;      // grid corner 0, world
-uniform vec3 spacing;     // world units per corner index
 uniform vec3 last_corner; // merged voxels may stick out of the box: they end there
 uniform float half_width; // pixels
-uniform float lift;       // share of the z-depth by which lines are drawn nearer, against z-fighting
 in uvec3 begin;
 in uvec3 end;
 noperspective out float distance;  // pixels from the line's middle
 void main() {
-    vec3 a = (view * vec4(origin + spacing * min(vec3(begin), last_corner), 1.0)).xyz;
-    vec3 b = (view * vec4(origin + spacing * min(vec3(end), last_corner), 1.0)).xyz;
+    vec4 a = clip_from_corner * vec4(min(vec3(begin), last_corner), 1.0);
+    vec4 b = clip_from_corner * vec4(min(vec3(end), last_corner), 1.0);
     distance = 0.0;
-    if (-a.z < near && -b.z < near) {
+    if (a.w < near && b.w < near) {
         gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // wholly outside: clipped away
         return;
     }
-    if (-a.z < near) a = mix(a, b, (near + a.z) / (a.z - b.z));
-    if (-b.z < near) b = mix(b, a, (near + b.z) / (b.z - a.z));
-    vec4 clip_a = projection * vec4(a, 1.0);
-    vec4 clip_b = projection * vec4(b, 1.0);
-    vec2 along = (clip_b.xy / clip_b.w - clip_a.xy / clip_a.w) * viewport;
+    if (a.w < near) a = mix(a, b, (near - a.w) / (b.w - a.w));
+    if (b.w < near) b = mix(b, a, (near - b.w) / (a.w - b.w));
+    vec2 along = (b.xy / b.w - a.xy / a.w) * viewport;
     along = dot(along, along) > 1e-12 ? normalize(along) : vec2(1.0, 0.0);
     distance = (gl_VertexID & 1) == 0 ? -half_width - 1.0 : half_width + 1.0;
-    bool first = gl_VertexID < 2;
-    vec4 clip = first ? clip_a : clip_b;
-    vec4 lifted = projection * vec4((first ? a : b) * (1.0 - lift), 1.0);
-    vec2 offset = vec2(-along.y, along.x) * distance * 2.0 / viewport;
-    gl_Position = vec4(clip.xy + offset * clip.w, max(lifted.z / lifted.w, -1.0) * clip.w, clip.w);
+    vec4 clip = gl_VertexID < 2 ? a : b;
+    clip.xy += vec2(-along.y, along.x) * distance * 2.0 / viewport * clip.w;
+    gl_Position = vec4(clip.xy, max(clip.z, -clip.w), clip.w);  // lifted over the near plane: still drawn
 }
 """
 
@@ -62,8 +55,14 @@ void main() {
 """
 
 LIFT = 1e-3
+"""Share of its z-depth by which a line is drawn nearer, so that it does not fight with the surface it lies on."""
+
 MAX_LINES = 4_000_000
-"""More lines (64 MB on the GPU) are never drawn: a finer occupancy level falls back to the finest that fits."""
+"""More lines (48 MB) are never drawn: a giant grid is shown at the finest coarser level that keeps to it."""
+
+
+OPEN_CELL_PIXELS = 10.0  # cells of at least this size are drawn at full opacity
+MIN_FADE = 0.25
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,9 @@ NETWORK_GRID = _Style((0.10, 0.45, 0.95), 0.9, 0.6, 0.0)
 OCCUPANCY_GRID = _Style((0.05, 0.60, 0.35), 0.8, 0.35, 0.0)
 
 
+_Computed = tuple[NDArray[np.uint16], int]  # lines [L, 2, 3] and the level they are of
+
+
 @dataclass
 class _Lines:
     """Lines on the GPU, and the grid their corner indices count in."""
@@ -105,9 +107,8 @@ class _Lines:
     buffer: moderngl.Buffer | None
     vertex_array: moderngl.VertexArray | None
     count: int
-    origin: NDArray[np.float32]
-    spacing: NDArray[np.float32]
-    last_corner: NDArray[np.float32]
+    world_from_corner: NDArray[np.float64]  # [4, 4]
+    last_corner: NDArray[np.float64]  # [3]
 
 
 class Overlays:
@@ -122,7 +123,7 @@ class Overlays:
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="overlay-lines")
         self._scene: Scene | None = None
-        self._pending: dict[tuple[str, int], Future[NDArray[np.uint16]]] = {}
+        self._pending: dict[tuple[str, int], Future[_Computed]] = {}
         self._ready: dict[tuple[str, int], _Lines] = {}
 
     @property
@@ -188,35 +189,35 @@ class Overlays:
         if not wait and not future.done():
             return None
         del self._pending[key]
-        lines = self._upload(self._scene, kind, level, future.result())
+        lines = self._upload(self._scene, kind, *future.result())
         self._ready[key] = lines
         return lines
 
-    def _upload(self, scene: Scene, kind: str, level: int, ends: NDArray[np.uint16]) -> _Lines:
+    def _upload(self, scene: Scene, kind: str, ends: NDArray[np.uint16], level: int) -> _Lines:
         cells = {"box": (1, 1, 1), "network": scene.resolution, "occupancy": scene.occupancy.shape}[kind]
-        voxels = np.asarray(cells, np.float32)
-        merged = np.float32(2**level if kind == "occupancy" else 1)
-        spacing = (scene.aabb_max - scene.aabb_min) / voxels * merged
+        merged = 2.0**level if kind == "occupancy" else 1.0
+        last_corner = np.asarray(cells, np.float64) / merged
+        world_from_corner = np.eye(4)
+        world_from_corner[:3, :3] = np.diag((scene.aabb_max - scene.aabb_min) / last_corner)
+        world_from_corner[:3, 3] = scene.aabb_min
         if len(ends) == 0:
-            return _Lines(None, None, 0, scene.aabb_min, spacing, voxels / merged)
+            return _Lines(None, None, 0, world_from_corner, last_corner)
         buffer = self._ctx.buffer(np.ascontiguousarray(ends).tobytes())
         vertex_array = self._ctx.vertex_array(self._program, [(buffer, "3u2 3u2 /i", "begin", "end")])
-        return _Lines(buffer, vertex_array, len(ends), scene.aabb_min, spacing, voxels / merged)
+        return _Lines(buffer, vertex_array, len(ends), world_from_corner, last_corner)
 
     def _draw_lines(self, lines: _Lines, style: _Style, camera: Camera, planes: ClipPlanes, opacity: float) -> None:
         if lines.vertex_array is None:
             return
         ctx, program = self._ctx, self._program
         viewport = ctx.viewport
-        program["view"] = tuple(view_matrix(camera).T.ravel().tolist())  # column after column
-        program["projection"] = tuple(projection_matrix(camera, *planes).T.ravel().tolist())
+        opacity *= style.opacity * _density_fade(camera, lines, viewport[3])
+        clip_from_corner = _lifted_projection(camera, planes) @ view_matrix(camera) @ lines.world_from_corner
+        program["clip_from_corner"] = tuple(clip_from_corner.T.ravel().tolist())  # column after column
         program["near"] = planes.near
         program["viewport"] = (float(viewport[2]), float(viewport[3]))
-        program["origin"] = tuple(lines.origin.tolist())
-        program["spacing"] = tuple(lines.spacing.tolist())
         program["last_corner"] = tuple(lines.last_corner.tolist())
         program["half_width"] = style.half_width
-        program["lift"] = LIFT
         framebuffer = ctx.fbo
         ctx.enable_only(moderngl.DEPTH_TEST | moderngl.BLEND)
         ctx.blend_func = (
@@ -227,19 +228,44 @@ class Overlays:
         for depth_func, share in (("<=", 1.0), (">", style.hidden_share)):
             if share > 0.0:
                 ctx.depth_func = depth_func
-                program["color"] = (*style.color, style.opacity * opacity * share)
+                program["color"] = (*style.color, opacity * share)
                 lines.vertex_array.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=lines.count)
         framebuffer.depth_mask = True
         ctx.depth_func = "<"
         ctx.enable_only(moderngl.NOTHING)
 
 
-def _compute(scene: Scene, kind: str, level: int) -> NDArray[np.uint16]:
+def _lifted_projection(camera: Camera, planes: ClipPlanes) -> NDArray[np.float64]:
+    """The projection [4, 4] with every depth-buffer value as if at ``t * (1 - LIFT)``, pixels unchanged.
+
+    Clip z is ``a * t + b`` and is divided by t; ``b / (1 - LIFT)`` in b's place gives the value of the nearer depth.
+    """
+    matrix = projection_matrix(camera, *planes)
+    matrix[2, 3] /= 1.0 - LIFT
+    return matrix
+
+
+def _density_fade(camera: Camera, lines: _Lines, viewport_height: int) -> float:
+    """Opacity factor that lets the picture show through a grid whose cells are only a few pixels large."""
+    middle = lines.world_from_corner @ (*(0.5 * lines.last_corner), 1.0)
+    depth = -float((middle[:3] - camera.position) @ camera.matrix[:3, 2])
+    cell = float(np.diag(lines.world_from_corner)[:3].max())
+    pixels = cell * camera.fy / camera.height * viewport_height / max(depth, cell)
+    return min(1.0, max(MIN_FADE, pixels / OPEN_CELL_PIXELS))
+
+
+def _compute(scene: Scene, kind: str, level: int) -> _Computed:
+    """The lines of one grid; the level is the next coarser one that keeps to ``MAX_LINES``."""
     if kind == "box":
-        return grid_lines(np.ones((1, 1, 1), np.bool_))
+        return grid_lines(np.ones((1, 1, 1), np.bool_)), 0
     if kind == "network":
-        return grid_lines(scene.network_index >= 0, exposed_only=False)
-    return grid_lines(merge_voxels(scene.occupancy, level))
+        return grid_lines(scene.network_index >= 0, exposed_only=False), 0
+    while True:
+        cells = merge_voxels(scene.occupancy, level)
+        if max(cells.shape) <= MAX_CELLS_ON_AXIS:
+            with suppress(TooManyLinesError):
+                return grid_lines(cells, max_lines=MAX_LINES), level
+        level += 1
 
 
 def _release(lines: _Lines) -> None:
