@@ -125,5 +125,13 @@ def _rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("training poses", str(facts["training_poses"])),
         ("preview", f"{facts['preview_bytes']} bytes" if facts["preview_bytes"] else "none"),
     ]
-    said = ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in facts["provenance"].items())
-    return rows + [(key.replace("_", " "), value) for key, value in said]
+    return rows + [(key.replace("_", " "), _said(value)) for key, value in facts["provenance"].items()]
+
+
+def _said(value: object) -> str:
+    """A JSON value as a person would write it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    return json.dumps(value)
