@@ -1,0 +1,168 @@
+"""Every backend and code path takes the reference's samples and makes its picture."""
+
+import numpy as np
+import pytest
+from scenes import random_scene, views
+
+from kilonerf.kernels import Frame, Renderer, RenderOptions
+from kilonerf.kernels.cpu_renderer import CpuRenderer
+from kilonerf.kernels.reference import ReferenceRenderer
+from kilonerf.model_io import Camera, Scene, load_scene
+
+_cpu = pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
+
+SCENES = {
+    "toy": random_scene(),
+    "16 voxels per cell": random_scene((3, 2, 2), (16, 16, 16), occupied=0.1, seed=1),
+    "odd factors": random_scene((2, 3, 4), (3, 5, 2), seed=2),
+    "one cell": random_scene((1, 1, 1), (8, 8, 8), dropped=0.0, seed=3),
+    "float16": random_scene(seed=4, dtype=np.float16),
+}
+MODES = {
+    "flying": lambda scene: RenderOptions(background=(0.2, 0.5, 0.9)),
+    "as trained": RenderOptions.as_trained,
+    "no ERT": lambda scene: RenderOptions.as_trained(scene, ert=False),
+    "no ESS": lambda scene: RenderOptions.as_trained(scene, ess=False),
+    "neither": lambda scene: RenderOptions.as_trained(scene, ess=False, ert=False),
+    "fine steps": lambda scene: RenderOptions(step=scene.step / 5),  # over 32 samples of a ray in one cell
+}
+
+
+def assert_same_picture(picture: Frame, reference: Frame, flips: float = 0.0) -> None:
+    """Tight everywhere, but for a bounded share of rays whose T comes to lie on the other side of epsilon."""
+    difference = np.abs(picture.rgb - reference.rgb).max(-1)
+    apart = difference > 2e-5
+    assert apart.sum() <= flips * apart.size
+    assert difference.max(initial=0) < 0.012
+    assert np.abs(picture.alpha - reference.alpha)[~apart].max(initial=0) < 2e-5
+    assert np.array_equal(np.isfinite(picture.depth), np.isfinite(reference.depth))
+    seen = np.isfinite(reference.depth) & (reference.alpha > 1e-3) & ~apart
+    assert np.abs(picture.depth[seen] - reference.depth[seen]).max(initial=0) < 2e-4
+
+
+def contenders(scene: Scene) -> dict[str, Renderer]:
+    """Every backend and code path that this machine can run, apart from the float32 reference."""
+    paths = {path: CpuRenderer(scene, threads=2, path=path) for path in _cpu.available_paths()}
+    return {**paths, "float64": ReferenceRenderer(scene, np.float64)}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        *(("toy", mode) for mode in MODES),
+        *(("16 voxels per cell", mode) for mode in MODES),
+        *((name, mode) for name in ("odd factors", "one cell", "float16") for mode in ("flying", "no ERT")),
+    ],
+)
+def test_same_samples_and_same_picture(name: str, mode: str) -> None:
+    scene = SCENES[name]
+    options = MODES[mode](scene)
+    reference = ReferenceRenderer(scene)
+    others = contenders(scene)
+    if name != "toy":
+        del others["float64"]  # slow, and shows the same everywhere
+    hit = 0
+    for camera in views(scene).values():
+        expected = reference.render(camera, options)
+        hit += expected.statistics.rays_hit
+        for renderer in others.values():
+            frame = renderer.render(camera, options)
+            assert_same_picture(frame, expected, flips=0.002 if options.ert else 0.0)
+            assert frame.statistics.rays_hit == expected.statistics.rays_hit
+            # A flip at the threshold costs a few samples of one ray.
+            slack = 1 + expected.statistics.samples // 1000 if options.ert else 0
+            assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
+            assert frame.statistics.evaluations >= frame.statistics.samples
+    assert hit > 500  # the views do show the scene
+
+
+def test_stages_and_counts_are_consistent(toy_scene: Scene) -> None:
+    camera = views(toy_scene)["outside"]
+    frame = CpuRenderer(toy_scene).render(camera, RenderOptions())
+    statistics = frame.statistics
+    assert statistics.rays == camera.width * camera.height
+    assert 0 < statistics.rays_hit < statistics.rays
+    assert statistics.samples_per_hit_ray >= 1
+    assert list(statistics.stages_ms) == ["setup", "rays", "march", "networks", "composite", "idle"]
+    assert sum(statistics.stages_ms.values()) == pytest.approx(statistics.total_ms, rel=0.2, abs=0.5)
+
+
+@pytest.mark.parametrize("path", _cpu.available_paths())
+def test_threads_do_not_change_a_bit(path: str) -> None:
+    scene = SCENES["16 voxels per cell"]
+    camera = views(scene)["outside"].resized(300, 170)
+    one, *others = (CpuRenderer(scene, threads=n, path=path).render(camera, RenderOptions()) for n in (1, 2, 5))
+    for other in others:
+        assert np.array_equal(one.rgb, other.rgb)
+        assert np.array_equal(one.alpha, other.alpha)
+        assert np.array_equal(one.depth, other.depth)
+        assert one.statistics.samples == other.statistics.samples
+        assert one.statistics.evaluations == other.statistics.evaluations
+
+
+@pytest.mark.parametrize("path", _cpu.available_paths())
+def test_query_agrees(path: str) -> None:
+    rng = np.random.default_rng(5)
+    for scene in SCENES.values():
+        low, high = scene.aabb_min - 0.1, scene.aabb_max + 0.1
+        points = rng.uniform(low, high, (3001, 3)).astype(np.float32)
+        directions = rng.normal(size=points.shape)
+        directions = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
+        rgb, density = ReferenceRenderer(scene, np.float64).query(points, directions)
+        rgb_cpu, density_cpu = CpuRenderer(scene, path=path).query(points, directions)
+        assert np.abs(rgb - rgb_cpu).max() < 1e-5
+        assert (np.abs(density - density_cpu) / (1 + density)).max() < 1e-4
+        outside = ((points <= scene.aabb_min) | (points >= scene.aabb_max)).any(1)
+        assert outside.any()
+        assert not density_cpu[outside].any()
+        assert not rgb_cpu[outside].any()
+        assert (density_cpu > 0).any()
+
+
+def test_query_of_no_points(toy_scene: Scene) -> None:
+    none = np.empty((0, 3), np.float32)
+    for renderer in (ReferenceRenderer(toy_scene), CpuRenderer(toy_scene)):
+        rgb, density = renderer.query(none, none)
+        assert rgb.shape == (0, 3)
+        assert density.shape == (0,)
+
+
+@pytest.mark.parametrize("ess", [True, False])
+def test_empty_scenes_show_the_background(ess: bool) -> None:
+    options = RenderOptions(ess=ess, background=(0.25, 0.5, 1.0))
+    for scene in (random_scene(occupied=0.0), random_scene(dropped=1.0)):
+        if not ess and scene.num_networks:
+            continue  # without ESS the networks fill their cells
+        for renderer in (ReferenceRenderer(scene), CpuRenderer(scene)):
+            frame = renderer.render(views(scene)["outside"], options)
+            assert (frame.rgb == np.float32([0.25, 0.5, 1.0])).all()
+            assert not frame.alpha.any()
+            assert np.isinf(frame.depth).all()
+            assert frame.statistics.samples == frame.statistics.evaluations == 0
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 7), (7, 0), (1, 1), (64, 1), (65, 129)])
+def test_any_picture_size(toy_scene: Scene, width: int, height: int) -> None:
+    view = views(toy_scene)["outside"]
+    camera = Camera.from_matrix(view.matrix, width, height, fx=60)
+    expected = ReferenceRenderer(toy_scene).render(camera, RenderOptions())
+    frame = CpuRenderer(toy_scene).render(camera, RenderOptions())
+    assert frame.rgb.shape == (height, width, 3)
+    assert_same_picture(frame, expected)
+
+
+def test_the_shipped_scene(chair_path) -> None:
+    """A real scene: dense in places, 16 voxels per cell, most cells empty."""
+    scene = load_scene(chair_path)
+    assert scene.start_camera is not None
+    low, high = scene.aabb_min, scene.aabb_max
+    inside = Camera.look_at((low + high) / 2, (*high[:2], low[2]), 41, 37)
+    for camera in (scene.start_camera.resized(71, 53), inside):
+        for changes in ({}, {"ert": False}, {"ess": False}):
+            options = RenderOptions.as_trained(scene, near=0.1, **changes)
+            expected = ReferenceRenderer(scene).render(camera, options)
+            for path in _cpu.available_paths():
+                frame = CpuRenderer(scene, path=path).render(camera, options)
+                assert_same_picture(frame, expected, flips=0.002)
+                difference = abs(frame.statistics.samples - expected.statistics.samples)
+                assert difference <= (0.001 * expected.statistics.samples if options.ert else 0)
