@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kilonerf.kernels import Frame
 from kilonerf.model_io import Camera, Scene
 
 from .camera_controllers import FlyController, OrbitController, OrbitState
@@ -21,6 +22,7 @@ TURNTABLE_SPEED = math.radians(18.0)  # per second: one turn in 20 s
 WHEEL_ZOOM = 0.88  # distance per wheel step
 WHEEL_SPEED = 1.2  # fly speed per wheel step
 SPEED_RANGE = (0.02, 20.0)
+PICKABLE_ALPHA = 0.1  # fainter haze is not what the user points at
 
 
 @dataclass(frozen=True)
@@ -183,21 +185,19 @@ def scaled_camera(camera: Camera, scale: float) -> Camera:
     )
 
 
-def picked_point(
-    camera: Camera, depth: NDArray[np.float32], u: float, v: float
-) -> tuple[NDArray[np.float64], float] | None:
+def picked_point(camera: Camera, frame: Frame, u: float, v: float) -> tuple[NDArray[np.float64], float] | None:
     """World point [3] and z-depth seen at (u, v), fractions of the picture from its top left; None on background.
 
     Args:
-        camera: the camera the picture was made with.
-        depth: float32 [H, W], z-depth, +inf where nothing is (:class:`~kilonerf.kernels.Frame`).
+        camera: the camera that ``frame`` was made with.
+        frame: the picture that the user sees.
         u: 0 at the left edge, 1 at the right.
         v: 0 at the top, 1 at the bottom.
     """
-    height, width = depth.shape
-    x, y = int(u * width), int(v * height)
-    if not (0 <= x < width and 0 <= y < height) or not np.isfinite(depth[y, x]):
+    height, width = frame.depth.shape
+    x, y = math.floor(u * width), math.floor(v * height)
+    if not (0 <= x < width and 0 <= y < height) or frame.alpha[y, x] < PICKABLE_ALPHA:
         return None
-    z = float(depth[y, x])
+    z = float(frame.depth[y, x])
     direction = np.array([(u * width - camera.cx) / camera.fx, -(v * height - camera.cy) / camera.fy, -1.0])
     return camera.position + z * (camera.matrix[:3, :3] @ direction), z

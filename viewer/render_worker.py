@@ -91,9 +91,10 @@ class RenderWorker:
         self._thread.start()
 
     def request(self, request: RenderRequest) -> None:
-        """Ask for a picture; returns at once. A request equal to the one that runs is not made twice."""
+        """Ask for a picture; returns at once. One that runs, or whose result waits to be taken, is not made twice."""
         with self._changed:
-            if request == self._running and not self._token.cancelled:
+            runs = request == self._running and not self._token.cancelled
+            if runs or (self._results and self._results[-1].request == request):
                 self._next = None
                 return
             self._next = request

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from kilonerf.kernels import Frame, FrameStatistics
 from kilonerf.model_io import Camera
 from kilonerf.viewer.navigator import MotionKeys, Navigator, picked_point, scaled_camera
 
@@ -138,12 +139,15 @@ def test_a_scaled_camera_fills_the_same_rectangle(navigator, scale):
 
 def test_a_picked_point_projects_back_to_where_it_was_picked(navigator):
     camera = scaled_camera(navigator.camera(800, 600), 0.25)
-    depth = np.full((camera.height, camera.width), np.inf, np.float32)
-    assert picked_point(camera, depth, 0.3, 0.6) is None
-    depth[90, 60] = 3.0
-    picked = picked_point(camera, depth, 0.3, 0.6)
+    shape = (camera.height, camera.width)
+    depth, alpha = np.full(shape, np.inf, np.float32), np.zeros(shape, np.float32)
+    frame = Frame(np.zeros((*shape, 3), np.float32), alpha, depth, FrameStatistics())
+    assert picked_point(camera, frame, 0.3, 0.6) is None
+    depth[90, 60], alpha[90, 60] = 3.0, 1.0
+    picked = picked_point(camera, frame, 0.3, 0.6)
     assert picked is not None
     point, z = picked
     assert z == 3.0
     assert project(camera, point) == pytest.approx((0.3 * camera.width, 0.6 * camera.height))
-    assert picked_point(camera, depth, 1.0, 0.5) is None  # just outside the picture
+    assert picked_point(camera, frame, 1.0, 0.5) is None  # just outside the picture
+    assert picked_point(camera, frame, -0.001, 0.5) is None

@@ -1,0 +1,347 @@
+"""The desktop program: composes window, camera, render worker and panels, and runs the loop that joins them."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from imgui_bundle import imgui
+
+from kilonerf.kernels import create_renderer
+from kilonerf.model_io import Camera, KiloNeRFError, Scene
+
+from . import theme
+from .live_statistics import LiveStatistics
+from .navigator import Navigator, scaled_camera
+from .notices import Notices
+from .output_files import PngWriter
+from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
+from .recording import Recording, VideoOrder
+from .render_worker import RendererFactory, RenderRequest, RenderResult, RenderWorker
+from .resolution import FrameScheduler, ResolutionController, View
+from .scene_loading import SceneLoader
+from .scene_view import SceneView
+from .settings import ViewerSettings
+from .view_input import Rectangle, ViewInput
+from .window import Window
+
+PROGRAM = "kilonerf-view"
+INTERACTIVE_INTERVAL = 1.0 / 60.0
+BUSY_INTERVAL = 1.0 / 36.0
+IDLE_INTERVAL = 0.5
+AWAKE_SECONDS = 0.6
+"""The window keeps its full rate this long after the last event: tooltips and highlights need some frames."""
+LONGEST_STEP = 0.1
+"""Held keys never count for more than this at once: a stall must not throw the camera through a wall."""
+
+
+class ViewerApp:
+    """One window with everything in it. Implements :class:`~kilonerf.viewer.panels.Actions`.
+
+    Args:
+        settings: what is switched on at the start.
+        size: width and height of the window.
+        folder: where screenshots, paths and videos go.
+        loader: reads scenes; may have begun with the first one already.
+        make_renderer: makes the renderers.
+
+    Raises:
+        DisplayError: there is no display, or no OpenGL 3.3.
+    """
+
+    def __init__(
+        self,
+        settings: ViewerSettings,
+        size: tuple[int, int],
+        folder: Path,
+        loader: SceneLoader,
+        make_renderer: RendererFactory = create_renderer,
+    ) -> None:
+        self.settings = settings
+        self.window = Window(PROGRAM, *size, on_drop=self.drop)
+        theme.apply(self.window.content_scale)
+        self._folder = folder
+        self._loader = loader
+        self._loader.on_done = Window.wake
+        self._required: Path | None = loader.loading
+        self.scene: Scene | None = None
+        self.scene_path: Path | None = None
+        self.navigator = Navigator()
+        self.notices = Notices()
+        self.statistics = LiveStatistics()
+        self.recording = Recording()
+        self.view = SceneView(self.window.ctx)
+        self.worker = RenderWorker(Window.wake, make_renderer)
+        self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
+        self._png_writer = PngWriter()
+        self._screenshot: RenderRequest | None = None
+        self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
+        self._messages = PictureMessages(self.recording)
+        self._browser = FileBrowser()
+        self._help = HelpOverlay()
+        self._input = ViewInput(self.navigator, self._shortcuts())
+        self._scale = self.window.content_scale
+        self._steering = False
+        self._awake_until = 0.0
+        self._last_step = time.perf_counter()
+        self._resting = True  # nothing moved in the last frame, so held keys count from now on only
+        self.window.show()
+
+    def step(self) -> None:
+        """Wait for the time of the next frame, handle events, draw one frame.
+
+        Raises:
+            KiloNeRFError: the scene that the program was started with cannot be loaded.
+        """
+        if self.window.wait_for_events(*self._next_frame_times()):
+            self._awake_until = time.perf_counter() + AWAKE_SECONDS
+        now = time.perf_counter()
+        seconds = INTERACTIVE_INTERVAL if self._resting else min(now - self._last_step, LONGEST_STEP)
+        self._last_step = now
+        self._take_outcomes(now)
+        if self.window.content_scale != self._scale:
+            self._scale = self.window.content_scale
+            theme.apply(self._scale)
+        self.window.begin_frame()
+        area = self._draw_interface(now)
+        self._steering = self._input.update(area, seconds, self.view.pick)
+        self.navigator.advance(seconds)
+        self._resting = not (self._steering or self.navigator.moving_by_itself)
+        pixels = self._pixels_of(area)
+        camera = self.navigator.camera(pixels[2], pixels[3])
+        self.recording.add(camera, now)
+        self._request_picture(camera, now)
+        self.view.draw(self.window.framebuffer, pixels, self.settings.overlays)
+        self.window.end_frame()
+        self.statistics.window_rate.add(now)
+
+    def close(self) -> None:
+        """End every thread and close the window."""
+        self.recording.close()
+        self.worker.close()
+        self._png_writer.close()
+        self.view.release()
+        self.window.close()
+
+    @property
+    def now(self) -> float:
+        """The time of the newest frame, ``time.perf_counter``."""
+        return self._last_step
+
+    @property
+    def settled(self) -> bool:
+        """Whether the picture is final for the current view, and nothing is under way."""
+        done = not self.scheduler.refining and not self.worker.busy and not self.view.busy
+        return done and self._loader.loading is None and not self.navigator.moving_by_itself
+
+    # Actions, called by panels, keys and scripts.
+
+    def browse(self) -> None:
+        """Open the file dialog, beside the current scene."""
+        self._browser.open(self.scene_path.absolute().parent if self.scene_path else None)
+
+    def open_scene(self, path: Path) -> None:
+        """Load a scene beside the interface; the old one stays until it is there."""
+        self._loader.load(path)
+
+    def drop(self, paths: list[Path]) -> None:
+        """Files were dropped on the window: open the first."""
+        if paths:
+            self.open_scene(paths[0])
+        if len(paths) > 1:
+            self._say(f"{len(paths)} files dropped: opening {paths[0].name} only")
+
+    def toggle_recording(self) -> None:
+        """Begin to record the flight, or end it and render the video."""
+        if self.recording.stage == "rendering":
+            self._say("A video is being rendered; abort it or wait for it first")
+        elif self.recording.stage == "idle" and self.scene is not None:
+            self.recording.start(time.perf_counter())
+        elif self.recording.stage == "recording":
+            self.finish_recording()
+
+    def finish_recording(self, output: Path | None = None) -> None:
+        """End the recording and begin to render it, to ``output`` or under the next free name."""
+        if self.scene is None:
+            return
+        options = self.settings.render_options(self.scene)
+        order = VideoOrder(self.scene, options, self.settings.backend, self.settings.video, self._folder, output)
+        try:
+            json_file = self.recording.stop(order)
+        except KiloNeRFError as error:
+            self._say_error(str(error))
+        else:
+            self._say(f"Camera path saved: {json_file}; rendering {self.recording.output}")
+
+    def abort_video(self) -> None:
+        """Stop rendering the video."""
+        self.recording.abort()
+
+    def take_screenshot(self) -> None:
+        """Save the picture at full size, as soon as that is rendered."""
+        if self.scene is None or self._screenshot is not None:
+            return
+        _, _, width, height = self._pixels_of(self._picture_area())
+        view = self._view_of(self.scene, self.navigator.camera(width, height))
+        self._screenshot = RenderRequest(view, 1.0, view.camera)
+        if self.view.shown is not None and self.view.shown.request == self._screenshot:
+            self._save_screenshot()
+
+    # One frame's parts.
+
+    def _shortcuts(self) -> dict[imgui.Key, Callable[[], None]]:
+        return {
+            imgui.Key.r: self.navigator.reset,
+            imgui.Key.t: lambda: self.navigator.set_turntable(not self.navigator.turntable),
+            imgui.Key.o: self.browse,
+            imgui.Key.h: self._toggle_help,
+            imgui.Key.f1: self._toggle_help,
+            imgui.Key.tab: self._toggle_panel,
+            imgui.Key.f9: self.toggle_recording,
+            imgui.Key.f12: self.take_screenshot,
+            imgui.Key.escape: self._escape,
+        }
+
+    def _next_frame_times(self) -> tuple[float, float]:
+        """When the next frame is due if something happens, and at the latest."""
+        start = self._last_step
+        if not self._resting or self.recording.stage == "recording" or start < self._awake_until:
+            return start + INTERACTIVE_INTERVAL, start + INTERACTIVE_INTERVAL
+        busy = (
+            self.worker.busy
+            or self._loader.loading is not None
+            or self.recording.stage == "rendering"
+            or self._png_writer.busy
+            or self.view.busy
+            or self.scheduler.refining
+            or bool(self.notices.shown(start))
+        )
+        return start + INTERACTIVE_INTERVAL, start + (BUSY_INTERVAL if busy else IDLE_INTERVAL)
+
+    def _take_outcomes(self, now: float) -> None:
+        """Everything that other threads have finished since the last frame."""
+        self._take_scene()
+        for result in self.worker.take_results():
+            self._take_picture(result, now)
+        for path, error in self._png_writer.take_outcomes():
+            if error is None:
+                self.notices.add(f"Screenshot saved: {path}", "good", now)
+            else:
+                self.notices.add(f"Screenshot failed: {error}", "error", now)
+        message = self.recording.poll()
+        if message is not None:
+            self.notices.add(*message, now)
+        for error in self.window.take_errors():
+            self.notices.add(f"Window system: {error}", "error", now)
+
+    def _take_scene(self) -> None:
+        outcome = self._loader.take()
+        if outcome is None:
+            return
+        required, self._required = self._required, None
+        if outcome.scene is None:
+            if outcome.error is not None and outcome.path == required:
+                raise outcome.error
+            self._say_error(f"Cannot open: {outcome.error}")
+            return
+        if self.recording.stage == "recording":
+            self.recording.discard()
+            self._say("Recording dropped: another scene was opened")
+        self.scene, self.scene_path = outcome.scene, outcome.path
+        self._screenshot = None
+        self.settings.background = None
+        turntable = self.navigator.turntable
+        self.navigator.set_scene(outcome.scene)
+        self.navigator.set_turntable(turntable)
+        self.view.set_scene(outcome.scene)
+        self.window.set_title(f"{outcome.path.name} - {PROGRAM}")
+
+    def _take_picture(self, result: RenderResult, now: float) -> None:
+        request = result.request
+        if request.view.scene is not self.scene:
+            return
+        self.scheduler.frame_done(request.view, request.scale, None if result.frame is None else result.milliseconds)
+        if result.frame is None:
+            self.notices.add(f"Rendering failed: {result.error}", "error", now)
+            if request == self._screenshot:
+                self._screenshot = None
+            return
+        self.view.show(result)
+        self.statistics.add(result, now)
+        if request == self._screenshot:
+            self._save_screenshot()
+
+    def _request_picture(self, camera: Camera, now: float) -> None:
+        if self.scene is None:
+            return
+        if self._screenshot is not None:
+            self.worker.request(self._screenshot)
+            return
+        view = self._view_of(self.scene, camera)
+        settings, scheduler = self.settings, self.scheduler
+        scheduler.resolution.target_fps = settings.target_fps
+        scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
+        scale = scheduler.next_scale(view, now)
+        running = self.worker.running
+        if running is not None and running[0].view.backend == view.backend:
+            scheduler.resolution.still_running(running[0].scale ** 2, running[1])
+        if scale is not None:
+            self.worker.request(RenderRequest(view, scale, scaled_camera(camera, scale)))
+
+    def _view_of(self, scene: Scene, camera: Camera) -> View:
+        return View(scene, self.settings.backend, camera, self.settings.render_options(scene))
+
+    def _draw_interface(self, now: float) -> Rectangle:
+        """Panels, dialogs and messages; returns what is left for the picture."""
+        loading = self._loader.loading
+        if self.settings.show_panel:
+            self._panel.draw(self.scene, self.scene_path, loading, now)
+        area = self._picture_area()
+        hint = "" if self.settings.show_panel else "Tab  panel      H  keys"
+        if self._screenshot is not None:
+            hint = "Rendering the screenshot ...  Esc cancels"
+        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, hint)
+        centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
+        self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
+        chosen = self._browser.draw()
+        if chosen is not None:
+            self.open_scene(chosen)
+        return area
+
+    def _picture_area(self) -> Rectangle:
+        width, height = (max(1, side) for side in self.window.size)
+        panel = SidePanel.width(width) if self.settings.show_panel else 0.0
+        return Rectangle(0.0, 0.0, width - panel, height)
+
+    def _pixels_of(self, area: Rectangle) -> tuple[int, int, int, int]:
+        """The same area in the framebuffer: x, y from below, width, height in pixels."""
+        window_width, window_height = (max(1, side) for side in self.window.size)
+        width, height = self.window.framebuffer.size
+        return (
+            round(area.x * width / window_width),
+            0,
+            max(1, round(area.width * width / window_width)),
+            max(1, round(area.height * height / window_height)),
+        )
+
+    def _save_screenshot(self) -> None:
+        self._screenshot = None
+        try:
+            self._png_writer.write(self._folder, "screenshot", self.view.capture(self.settings.overlays))
+        except KiloNeRFError as error:
+            self._say_error(f"Screenshot failed: {error}")
+
+    def _toggle_help(self) -> None:
+        self.settings.show_help = not self.settings.show_help
+
+    def _toggle_panel(self) -> None:
+        self.settings.show_panel = not self.settings.show_panel
+
+    def _escape(self) -> None:
+        self.settings.show_help = False
+        self._screenshot = None
+
+    def _say(self, text: str) -> None:
+        self.notices.add(text, "info", time.perf_counter())
+
+    def _say_error(self, text: str) -> None:
+        self.notices.add(text, "error", time.perf_counter())

@@ -1,0 +1,71 @@
+"""Names of what the viewer writes, and pictures written beside the interface."""
+
+import re
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import KiloNeRFError, OutputError
+
+from .picture_files import write_png
+
+
+def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
+    """``folder/stem_NNN`` + suffix with the first number above all those taken, for any of ``suffixes``.
+
+    Returns:
+        The name with the first suffix; with any other one it is free as well.
+
+    Raises:
+        OutputError: the folder cannot be read.
+    """
+    pattern = re.compile(rf"{re.escape(stem)}_(\d+)({'|'.join(map(re.escape, suffixes))})")
+    try:
+        taken = [int(match[1]) for entry in folder.iterdir() if (match := pattern.fullmatch(entry.name))]
+    except OSError as error:
+        raise OutputError(f"{folder}: expected a folder to write to: {error.strerror}") from error
+    return folder / f"{stem}_{max(taken, default=0) + 1:03d}{suffixes[0]}"
+
+
+class PngWriter:
+    """Writes numbered PNG files in a thread, so that the window does not wait for the compression."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="png")
+        self._pending: list[tuple[Path, Future[None]]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether something has not been reported by :meth:`take_outcomes` yet."""
+        return bool(self._pending)
+
+    def write(self, folder: Path, stem: str, pixels: NDArray[np.uint8]) -> None:
+        """Write ``pixels`` under the next free name.
+
+        Raises:
+            OutputError: the folder cannot be read.
+        """
+        path = next_free_name(folder, stem, (".png",))
+        promised = [int(p.stem.rsplit("_", 1)[1]) for p, _ in self._pending if p.parent == folder]
+        if promised:  # names given out a moment ago may not be on disk yet
+            number = max(int(path.stem.rsplit("_", 1)[1]), max(promised) + 1)
+            path = folder / f"{stem}_{number:03d}.png"
+        self._pending.append((path, self._executor.submit(write_png, path, pixels)))
+
+    def take_outcomes(self) -> list[tuple[Path, KiloNeRFError | None]]:
+        """What has been written, or failed, since the last call."""
+        done = [(path, future) for path, future in self._pending if future.done()]
+        self._pending = [(path, future) for path, future in self._pending if not future.done()]
+        outcomes: list[tuple[Path, KiloNeRFError | None]] = []
+        for path, future in done:
+            error = future.exception()
+            if error is not None and not isinstance(error, KiloNeRFError):
+                raise error
+            outcomes.append((path, error))
+        return outcomes
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        self._executor.shutdown(wait=True)

@@ -1,0 +1,71 @@
+"""The list of keys, over the picture."""
+
+from imgui_bundle import imgui
+
+from .. import theme
+
+KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "Orbit",
+        (
+            ("Left drag", "turn around the target"),
+            ("Right or middle drag", "move the target"),
+            ("Wheel", "zoom towards the cursor"),
+            ("Double click, F", "focus on the point under the cursor"),
+        ),
+    ),
+    (
+        "Fly",
+        (
+            ("W A S D, arrows", "forward, left, back, right"),
+            ("E, Space / Q, C", "up / down"),
+            ("Left drag", "look around"),
+            ("Shift / Alt", "fast / slow"),
+            ("Wheel", "change the speed"),
+        ),
+    ),
+    (
+        "Program",
+        (
+            ("R", "reset the camera"),
+            ("T", "turntable"),
+            ("F9", "record a flight / stop"),
+            ("F12", "screenshot"),
+            ("O", "open a scene"),
+            ("Tab", "hide or show the panel"),
+            ("H, F1", "this list"),
+            ("Esc", "close what is open"),
+        ),
+    ),
+)
+
+
+class HelpOverlay:
+    """A small window in the middle of the picture."""
+
+    def draw(self, centre_x: float, centre_y: float, shown: bool) -> bool:
+        """Draw it if ``shown``; whether it stays."""
+        if not shown:
+            return False
+        imgui.set_next_window_pos(imgui.ImVec2(centre_x, centre_y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5))
+        flags = (
+            imgui.WindowFlags_.no_decoration.value
+            | imgui.WindowFlags_.always_auto_resize.value
+            | imgui.WindowFlags_.no_move.value
+            | imgui.WindowFlags_.no_saved_settings.value
+        )
+        imgui.push_style_var(imgui.StyleVar_.window_rounding, 8.0)
+        imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(22.0, 18.0))
+        imgui.push_style_color(imgui.Col_.window_bg, theme.with_alpha(theme.SURFACE, 0.96))
+        imgui.begin("Keys", None, flags)
+        for title, rows in KEYS:
+            imgui.text_colored(theme.ACCENT, title)
+            for keys, meaning in rows:
+                imgui.text_unformatted(keys)
+                imgui.same_line(13.0 * imgui.get_font_size())
+                imgui.text_disabled(meaning)
+            imgui.dummy(imgui.ImVec2(0.0, 0.3 * imgui.get_font_size()))
+        imgui.end()
+        imgui.pop_style_color()
+        imgui.pop_style_var(2)
+        return True

@@ -1,0 +1,45 @@
+"""What is drawn in 3D over the picture."""
+
+from dataclasses import replace
+
+from imgui_bundle import imgui
+
+from ..settings import ViewerSettings
+from . import widgets
+
+LEVELS = ("Full", "1/2", "1/4", "1/8", "1/16")
+
+
+class OverlayPanel:
+    """The scene's box and its two grids."""
+
+    def __init__(self, settings: ViewerSettings) -> None:
+        self._settings = settings
+
+    def draw(self) -> None:
+        """Draw the section."""
+        if not widgets.section("Overlays"):
+            return
+        now = self._settings.overlays
+        box = widgets.switch("Scene box", now.box, "The box that holds the scene.")
+        network = widgets.switch("Network grid", now.network_grid, "The cells that have a tiny network of their own.")
+        occupancy = widgets.switch("Occupancy grid", now.occupancy_grid, "The voxels in which something may be.")
+        imgui.begin_disabled(not occupancy)
+        level = widgets.choice(
+            "Level",
+            LEVELS[now.occupancy_level],
+            LEVELS,
+            "At a coarser level a block of voxels is shown if any voxel in it is occupied.",
+        )
+        imgui.end_disabled()
+        imgui.begin_disabled(not (box or network or occupancy))
+        opacity = widgets.slider("Opacity", 100.0 * now.opacity, 5.0, 100.0, "%.0f %%", "Of all lines.")
+        imgui.end_disabled()
+        self._settings.overlays = replace(
+            now,
+            box=box,
+            network_grid=network,
+            occupancy_grid=occupancy,
+            occupancy_level=LEVELS.index(level),
+            opacity=opacity / 100.0,
+        )

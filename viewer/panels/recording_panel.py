@@ -1,0 +1,90 @@
+"""Screenshots, and the way from a flight to a video."""
+
+from imgui_bundle import imgui
+
+from .. import theme
+from ..recording import Recording
+from ..settings import VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
+from . import widgets
+from .actions import Actions
+
+FORMATS: dict[str, VideoFormat] = {"MP4": "mp4", "WebM": "webm"}
+
+
+class RecordingPanel:
+    """Screenshot button, record button, the video's size, rate and format, progress and abort."""
+
+    def __init__(self, settings: ViewerSettings, recording: Recording, actions: Actions) -> None:
+        self._settings = settings
+        self._recording = recording
+        self._actions = actions
+
+    def draw(self, has_scene: bool) -> None:
+        """Draw the section; without a scene nothing can be recorded."""
+        if not widgets.section("Recording"):
+            return
+        imgui.begin_disabled(not has_scene)
+        if widgets.full_button("Screenshot  (F12)", "Save the picture at full size, with overlays, without the panel."):
+            self._actions.take_screenshot()
+        stage = self._recording.stage
+        if stage == "rendering":
+            self._progress()
+        elif stage == "recording":
+            self._stop_button()
+        elif widgets.full_button(
+            "Record flight  (F9)", "Keep the camera's motion until you stop; then the video is rendered.", accent=True
+        ):
+            self._actions.toggle_recording()
+        imgui.end_disabled()
+        imgui.begin_disabled(stage == "rendering")
+        self._video()
+        imgui.end_disabled()
+
+    def _stop_button(self) -> None:
+        imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.RECORDING, 0.85))
+        imgui.push_style_color(imgui.Col_.button_hovered, theme.RECORDING)
+        if widgets.full_button(
+            f"Stop recording  {self._recording.seconds:.1f} s###record", "End the flight and render its video."
+        ):
+            self._actions.toggle_recording()
+        imgui.pop_style_color(2)
+
+    def _progress(self) -> None:
+        progress = self._recording.progress
+        if progress is None:
+            return
+        left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
+        share = progress.done / max(1, progress.total)
+        width = imgui.get_content_region_avail().x
+        button = 4.2 * imgui.get_font_size()
+        size = imgui.ImVec2(width - button - imgui.get_style().item_spacing.x, 0.0)
+        imgui.push_style_color(imgui.Col_.plot_histogram, theme.with_alpha(theme.ACCENT, 0.55))
+        imgui.progress_bar(share, size, f"{progress.done} / {progress.total}{left}")
+        imgui.pop_style_color()
+        if self._recording.output is not None:
+            widgets.tip(f"Rendering {self._recording.output}")
+        imgui.same_line()
+        if imgui.button("Abort", imgui.ImVec2(button, 0.0)):
+            self._actions.abort_video()
+        widgets.tip("Stop rendering; the camera path is kept.")
+
+    def _video(self) -> None:
+        video = self._settings.video
+        sizes = list(dict.fromkeys([*VIDEO_SIZES, (video.width, video.height)]))
+        names = [f"{width} x {height}" for width, height in sizes]
+        name = widgets.choice("Video size", f"{video.width} x {video.height}", names, "Pixels of the video.")
+        video.width, video.height = sizes[names.index(name)]
+        rates = [str(rate) for rate in sorted({*VIDEO_RATES, video.fps})]
+        video.fps = int(widgets.choice("Frames / s", str(video.fps), rates, "Pictures per second of the video."))
+        current = next(name for name, value in FORMATS.items() if value == video.format)
+        video.format = FORMATS[widgets.choice("Format", current, list(FORMATS), "MP4 plays everywhere; WebM is free.")]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8 s, 2:05 min, 1:02 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

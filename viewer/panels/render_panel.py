@@ -1,0 +1,105 @@
+"""How pictures are made: backend, sampling, empty-space skipping, early termination, resolution, background."""
+
+from imgui_bundle import imgui
+
+from kilonerf.kernels import BACKENDS
+from kilonerf.model_io import Scene
+
+from ..settings import ViewerSettings
+from . import widgets
+
+BACKEND_NAMES = {"auto": "Automatic", "cpu": "CPU (C++)", "reference": "Reference (NumPy, slow)"}
+SAMPLING_NAMES = {"flying": "Flying", "as trained": "As trained"}
+
+
+class RenderPanel:
+    """The switches of :class:`~kilonerf.kernels.RenderOptions`, and the choice of resolution."""
+
+    def __init__(self, settings: ViewerSettings) -> None:
+        self._settings = settings
+
+    def draw(self, scene: Scene | None) -> None:
+        """Draw the section."""
+        if not widgets.section("Rendering"):
+            return
+        self._backend()
+        self._switches()
+        self._resolution()
+        self._background(scene)
+
+    def _backend(self) -> None:
+        settings = self._settings
+        names = [BACKEND_NAMES.get(backend, backend) for backend in BACKENDS]
+        current = BACKEND_NAMES.get(settings.backend, settings.backend)
+        name = widgets.choice(
+            "Backend",
+            current,
+            names,
+            "What makes the pictures. The reference is exact and takes seconds to minutes; the window stays usable.",
+        )
+        settings.backend = BACKENDS[names.index(name)]
+        sampling = widgets.choice(
+            "Sampling",
+            SAMPLING_NAMES[settings.sampling],
+            list(SAMPLING_NAMES.values()),
+            "Flying: same step as trained, but no near or far end, so nothing is cut off. "
+            "As trained: the scene's near, far and step.",
+        )
+        settings.sampling = "as trained" if sampling == SAMPLING_NAMES["as trained"] else "flying"
+
+    def _switches(self) -> None:
+        settings = self._settings
+        settings.ess = widgets.switch(
+            "Empty-space skipping (ESS)",
+            settings.ess,
+            "Evaluate networks only where the occupancy grid says that something may be.",
+        )
+        settings.ert = widgets.switch(
+            "Early ray termination (ERT)", settings.ert, "End a ray once almost no light comes through any more."
+        )
+        imgui.begin_disabled(not settings.ert)
+        settings.ert_threshold = widgets.slider(
+            "Threshold",
+            settings.ert_threshold,
+            1e-4,
+            0.5,
+            "%.4f",
+            "A ray ends where its transmittance falls below this. The paper uses 0.01.",
+            logarithmic=True,
+        )
+        imgui.end_disabled()
+
+    def _resolution(self) -> None:
+        settings = self._settings
+        settings.automatic_resolution = widgets.switch(
+            "Automatic resolution",
+            settings.automatic_resolution,
+            "Smaller pictures while the camera moves, to reach the frame rate below; full size when it rests.",
+        )
+        if settings.automatic_resolution:
+            settings.target_fps = widgets.slider(
+                "Target fps", settings.target_fps, 2.0, 60.0, "%.0f", "Pictures per second while the camera moves."
+            )
+        else:
+            percent = widgets.slider(
+                "Scale", 100.0 * settings.fixed_scale, 6.25, 100.0, "%.0f %%", "Width and height of every picture."
+            )
+            settings.fixed_scale = percent / 100.0
+
+    def _background(self, scene: Scene | None) -> None:
+        settings = self._settings
+        own = scene.background if scene is not None else (1.0, 1.0, 1.0)
+        widgets.label("Background", "The colour behind the scene.")
+        shown = settings.background or own
+        imgui.set_next_item_width(imgui.get_content_region_avail().x - 4.2 * imgui.get_font_size())
+        changed, values = imgui.color_edit3("##background", list(shown), imgui.ColorEditFlags_.display_hex.value)
+        widgets.tip("Click the square for a picker, or type a hexadecimal colour.")
+        if changed:
+            red, green, blue = (max(0.0, min(1.0, value)) for value in list(values)[:3])
+            settings.background = (red, green, blue)
+        imgui.same_line()
+        imgui.begin_disabled(settings.background is None)
+        if imgui.button("Own", imgui.ImVec2(-imgui.FLT_MIN, 0.0)):
+            settings.background = None
+        imgui.end_disabled()
+        widgets.tip("Back to the scene's own background.")

@@ -1,0 +1,71 @@
+"""The panel at the right edge: composes the sections, holds no logic of its own."""
+
+from pathlib import Path
+
+from imgui_bundle import imgui
+
+from kilonerf.model_io import Scene
+
+from ..live_statistics import LiveStatistics
+from ..navigator import Navigator
+from ..notices import Notices
+from ..recording import Recording
+from ..settings import ViewerSettings
+from .actions import Actions
+from .camera_panel import CameraPanel
+from .overlay_panel import OverlayPanel
+from .recording_panel import RecordingPanel
+from .render_panel import RenderPanel
+from .scene_panel import ScenePanel
+from .statistics_panel import StatisticsPanel
+
+WIDTH = 21.5  # font heights
+LARGEST_SHARE = 0.5  # of the window
+
+
+class SidePanel:
+    """All sections, from top to bottom."""
+
+    def __init__(
+        self,
+        settings: ViewerSettings,
+        navigator: Navigator,
+        statistics: LiveStatistics,
+        recording: Recording,
+        notices: Notices,
+        actions: Actions,
+    ) -> None:
+        self._scene = ScenePanel(actions, notices)
+        self._statistics = StatisticsPanel(statistics)
+        self._render = RenderPanel(settings)
+        self._camera = CameraPanel(navigator)
+        self._overlays = OverlayPanel(settings)
+        self._recording = RecordingPanel(settings, recording, actions)
+
+    @staticmethod
+    def width(window_width: float) -> float:
+        """How much of the window it takes, in ImGui's units."""
+        return min(round(WIDTH * imgui.get_font_size()), LARGEST_SHARE * window_width)
+
+    def draw(self, scene: Scene | None, path: Path | None, loading: Path | None, now: float) -> None:
+        """Draw it at the window's right edge."""
+        display = imgui.get_io().display_size
+        width = self.width(display.x)
+        imgui.set_next_window_pos(imgui.ImVec2(display.x - width, 0.0))
+        imgui.set_next_window_size(imgui.ImVec2(width, display.y))
+        flags = (
+            imgui.WindowFlags_.no_title_bar.value
+            | imgui.WindowFlags_.no_resize.value
+            | imgui.WindowFlags_.no_move.value
+            | imgui.WindowFlags_.no_saved_settings.value
+            | imgui.WindowFlags_.no_bring_to_front_on_focus.value
+        )
+        imgui.begin("panel", None, flags)
+        self._scene.draw(scene, path, loading)
+        self._statistics.draw(now)
+        self._render.draw(scene)
+        self._camera.draw()
+        self._overlays.draw()
+        self._recording.draw(scene is not None)
+        imgui.text_disabled("H  keys      Tab  hide this panel")
+        imgui.end()

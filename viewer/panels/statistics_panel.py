@@ -1,0 +1,112 @@
+"""Live figures of the newest picture, where its time went, and the short history of frame times."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from imgui_bundle import imgui
+
+from kilonerf.kernels import FrameStatistics
+
+from .. import theme
+from ..live_statistics import LiveStatistics
+from . import widgets
+
+
+class StatisticsPanel:
+    """Milliseconds in all and per stage, samples, resolution, rates."""
+
+    def __init__(self, statistics: LiveStatistics) -> None:
+        self._statistics = statistics
+
+    def draw(self, now: float) -> None:
+        """Draw the section; ``now`` is the time that the rates refer to."""
+        if not widgets.section("Statistics"):
+            return
+        frame = self._statistics.frame
+        if frame is None:
+            imgui.text_disabled("No picture yet")
+            return
+        self._times(frame)
+        self._plot()
+        self._figures(frame, now)
+
+    def _times(self, frame: FrameStatistics) -> None:
+        imgui.push_font(None, 1.5 * theme.FONT_SIZE)
+        imgui.text_unformatted(f"{frame.total_ms:.1f} ms")
+        imgui.pop_font()
+        widgets.tip("The newest picture, from the request to the last pixel.")
+        imgui.same_line()
+        imgui.align_text_to_frame_padding()
+        width, height = self._statistics.size
+        imgui.text_disabled(f"{width} x {height}  ({self._statistics.scale:.0%})")
+        widgets.tip("Pixels of the newest picture, and its scale against the window.")
+        if frame.stages_ms:
+            _stacked_bar(frame.stages_ms)
+            _legend(frame.stages_ms)
+
+    def _plot(self) -> None:
+        milliseconds = self._statistics.milliseconds
+        if len(milliseconds) < 2:
+            return
+        worst = float(milliseconds.max())
+        size = imgui.ImVec2(imgui.get_content_region_avail().x, 2.8 * imgui.get_font_size())
+        imgui.plot_lines("##frame times", milliseconds, 0, f"max {worst:.0f} ms", 0.0, 1.1 * worst, size)
+        widgets.tip(f"Times of the last {len(milliseconds)} pictures; the median is {np.median(milliseconds):.1f} ms.")
+
+    def _figures(self, frame: FrameStatistics, now: float) -> None:
+        statistics = self._statistics
+        widgets.figure("Samples", widgets.thousands(frame.samples), "Samples that count for the picture.")
+        widgets.figure(
+            "Evaluations", widgets.thousands(frame.evaluations), "Network evaluations; a few more than samples."
+        )
+        widgets.figure(
+            "Per ray",
+            f"{frame.samples_per_ray:.2f}  ({frame.samples_per_hit_ray:.2f} if hit)",
+            "Samples per ray, over all rays and over those that meet something.",
+        )
+        widgets.figure(
+            "Pictures / s", f"{statistics.picture_rate.rate(now):.0f}", "New pictures in the last second; 0 at rest."
+        )
+        widgets.figure("Window fps", f"{statistics.window_rate.rate(now):.0f}", "How often the window is redrawn.")
+        widgets.figure("Device", statistics.device, "What makes the pictures.")
+        widgets.tip(statistics.device)
+
+
+def _stacked_bar(stages: Mapping[str, float]) -> None:
+    """One bar whose parts are the stages' shares of the frame."""
+    width, height = imgui.get_content_region_avail().x, 0.6 * imgui.get_font_size()
+    corner = imgui.get_cursor_screen_pos()
+    draw_list = imgui.get_window_draw_list()
+    total = sum(stages.values()) or 1.0
+    left = corner.x
+    for index, milliseconds in enumerate(stages.values()):
+        right = left + width * milliseconds / total
+        draw_list.add_rect_filled(
+            imgui.ImVec2(left, corner.y),
+            imgui.ImVec2(max(left, right - 1.0), corner.y + height),
+            widgets.color(theme.STAGES[index % len(theme.STAGES)]),
+            2.0,
+        )
+        left = right
+    imgui.dummy(imgui.ImVec2(width, height))
+    widgets.tip("\n".join(f"{name}: {milliseconds:.2f} ms" for name, milliseconds in stages.items()))
+
+
+def _legend(stages: Mapping[str, float]) -> None:
+    total = sum(stages.values()) or 1.0
+    square = 0.55 * imgui.get_font_size()
+    for index, (name, milliseconds) in enumerate(stages.items()):
+        corner = imgui.get_cursor_screen_pos()
+        top = corner.y + 0.5 * (imgui.get_text_line_height() - square)
+        imgui.get_window_draw_list().add_rect_filled(
+            imgui.ImVec2(corner.x, top),
+            imgui.ImVec2(corner.x + square, top + square),
+            widgets.color(theme.STAGES[index % len(theme.STAGES)]),
+            2.0,
+        )
+        imgui.set_cursor_pos_x(imgui.get_cursor_pos_x() + 1.6 * square)
+        imgui.text_unformatted(name)
+        imgui.same_line(0.62 * imgui.get_window_width())
+        imgui.text_unformatted(f"{milliseconds:.1f} ms")
+        imgui.same_line(0.84 * imgui.get_window_width())
+        imgui.text_disabled(f"{milliseconds / total:.0%}")

@@ -1,0 +1,103 @@
+"""Rows and small drawings that the panels share."""
+
+from collections.abc import Sequence
+
+from imgui_bundle import imgui
+
+from .. import theme
+
+LABEL_SHARE = 0.36
+
+
+def section(title: str, *, is_open: bool = True) -> bool:
+    """A foldable heading; whether its content is to be drawn."""
+    flags = imgui.TreeNodeFlags_.default_open.value if is_open else 0
+    imgui.push_style_color(imgui.Col_.header, theme.RAISED)
+    imgui.push_style_color(imgui.Col_.header_hovered, theme.HOVERED)
+    imgui.push_style_color(imgui.Col_.header_active, theme.HOVERED)
+    shown = imgui.collapsing_header(title, flags)
+    imgui.pop_style_color(3)
+    return shown
+
+
+def label(text: str, tooltip: str) -> None:
+    """A row's name on the left; the control that follows takes the rest of the row."""
+    imgui.align_text_to_frame_padding()
+    imgui.push_style_color(imgui.Col_.text, theme.DIM)
+    imgui.text(text)
+    imgui.pop_style_color()
+    tip(tooltip)
+    imgui.same_line(LABEL_SHARE * imgui.get_window_width())
+    imgui.set_next_item_width(-imgui.FLT_MIN)
+
+
+def tip(text: str) -> None:
+    """Explain the last item when the mouse rests on it."""
+    if imgui.is_item_hovered(imgui.HoveredFlags_.for_tooltip.value | imgui.HoveredFlags_.allow_when_disabled.value):
+        imgui.begin_tooltip()
+        imgui.push_text_wrap_pos(22.0 * imgui.get_font_size())
+        imgui.text_unformatted(text)
+        imgui.pop_text_wrap_pos()
+        imgui.end_tooltip()
+
+
+def switch(text: str, on: bool, tooltip: str) -> bool:
+    """A check box; its new state."""
+    _, on = imgui.checkbox(text, on)
+    tip(tooltip)
+    return on
+
+
+def choice(text: str, current: str, options: Sequence[str], tooltip: str) -> str:
+    """A drop-down list on a row of its own; what is chosen now."""
+    label(text, tooltip)
+    index = options.index(current) if current in options else 0
+    changed, index = imgui.combo(f"##{text}", index, list(options))
+    tip(tooltip)
+    return options[index] if changed else current
+
+
+def slider(
+    text: str, value: float, low: float, high: float, shown_as: str, tooltip: str, *, logarithmic: bool = False
+) -> float:
+    """A slider on a row of its own; its new value, within the bounds also where one was typed in (Ctrl + click)."""
+    label(text, tooltip)
+    flags = imgui.SliderFlags_.always_clamp.value
+    if logarithmic:
+        flags |= imgui.SliderFlags_.logarithmic.value
+    _, value = imgui.slider_float(f"##{text}", value, low, high, shown_as, flags)
+    tip(tooltip)
+    return value
+
+
+def figure(text: str, value: str, tooltip: str) -> None:
+    """A read-only row: name on the left, value on the right."""
+    label(text, tooltip)
+    imgui.text_unformatted(value)
+
+
+def full_button(text: str, tooltip: str, *, accent: bool = False) -> bool:
+    """A button as wide as the panel; whether it was pressed."""
+    if accent:
+        imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.ACCENT, 0.85))
+        imgui.push_style_color(imgui.Col_.button_hovered, theme.ACCENT)
+        imgui.push_style_color(imgui.Col_.text, (0.04, 0.06, 0.09, 1.0))
+    pressed = imgui.button(text, imgui.ImVec2(-imgui.FLT_MIN, 0.0))
+    if accent:
+        imgui.pop_style_color(3)
+    tip(tooltip)
+    return pressed
+
+
+def color(value: theme.RGBA) -> int:
+    """A colour as draw lists want it."""
+    return imgui.get_color_u32(imgui.ImVec4(*value))
+
+
+def thousands(count: float) -> str:
+    """A count that a person can read: 812, 23.4 k, 1.07 M."""
+    if count < 1000:
+        return f"{count:.0f}"
+    if count < 999_500:
+        return f"{count / 1e3:.3g} k"
+    return f"{count / 1e6:.3g} M"

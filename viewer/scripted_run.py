@@ -1,0 +1,72 @@
+"""What a script asks of the window: leave after some seconds, with a picture of it, with a recorded video."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from kilonerf.model_io import OutputError
+
+from .app import ViewerApp
+from .picture_files import write_png
+
+Stage = Literal["waiting", "running", "rendering", "settling"]
+
+
+@dataclass
+class ScriptedRun:
+    """Steps the program until it is done.
+
+    Attributes:
+        app: the program.
+        exit_after: leave this many seconds after the first picture; None: when the user closes the window.
+        screenshot: where to save the whole window when leaving.
+        record: where to render the flight, recorded from the first picture on, before leaving.
+    """
+
+    app: ViewerApp
+    exit_after: float | None = None
+    screenshot: Path | None = None
+    record: Path | None = None
+
+    def run(self) -> None:
+        """Run the program to its end.
+
+        Raises:
+            KiloNeRFError: the first scene cannot be loaded, or an output cannot be written.
+        """
+        app, stage = self.app, "waiting"
+        leave_at = float("inf")
+        while True:
+            app.step()
+            if stage == "waiting" and (app.view.shown is not None or self._nothing_to_wait_for()):
+                stage = "running"
+                leave_at = app.now + self.exit_after if self.exit_after is not None else leave_at
+                if self.record is not None:
+                    app.toggle_recording()
+            leaving = app.window.should_close or app.now >= leave_at
+            if stage in ("waiting", "running") and leaving:
+                stage = self._begin_to_leave()
+            elif stage == "rendering" and app.window.should_close:
+                app.abort_video()
+            if stage == "rendering" and app.recording.stage == "idle":
+                stage = "settling"
+            if stage == "settling" and (app.settled or app.window.should_close):
+                break
+        if self.screenshot is not None:
+            app.step()  # once more, so that the panel shows the final picture's figures
+            write_png(self.screenshot, app.window.read_pixels())
+        if self.record is not None and app.recording.failed:
+            raise OutputError(f"{self.record}: the video was not finished: {app.notices.log[-1].text}")
+
+    def _nothing_to_wait_for(self) -> bool:
+        """Without a scene the empty window is the first picture."""
+        return self.app.settled and self.app.scene is None
+
+    def _begin_to_leave(self) -> Stage:
+        app = self.app
+        app.navigator.set_turntable(False)
+        if self.record is not None and app.recording.stage == "recording":
+            app.window.ask_to_close(False)  # the video comes first; a second wish to close aborts it
+            app.finish_recording(self.record)
+            return "rendering"
+        return "settling"

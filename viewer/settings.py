@@ -1,0 +1,86 @@
+"""What the user has chosen: the panels write it, the program reads it. Nothing here knows about windows."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kilonerf.kernels import RenderOptions
+from kilonerf.kernels.options import RGB
+from kilonerf.model_io import Scene
+
+from .overlays import OverlayOptions
+
+Sampling = Literal["flying", "as trained"]
+VideoFormat = Literal["mp4", "webm"]
+
+VIDEO_SIZES: tuple[tuple[int, int], ...] = ((640, 360), (800, 800), (1280, 720), (1920, 1080), (2560, 1440))
+VIDEO_RATES = (24, 25, 30, 50, 60)
+LARGEST_VIDEO_SIDE = 7680
+
+
+@dataclass
+class VideoSettings:
+    """How a recorded flight is rendered.
+
+    Attributes:
+        width: pixels; even, as video encoders want it.
+        height: pixels; even.
+        fps: pictures per second.
+        format: "mp4" or "webm".
+    """
+
+    width: int = 1280
+    height: int = 720
+    fps: int = 30
+    format: VideoFormat = "mp4"
+
+    def set_size(self, width: int, height: int) -> None:
+        """Take a size, made even and brought into range."""
+        self.width, self.height = (max(16, min(LARGEST_VIDEO_SIDE, 2 * round(side / 2))) for side in (width, height))
+
+
+@dataclass
+class ViewerSettings:
+    """The state of every switch.
+
+    Attributes:
+        backend: one of :data:`kilonerf.kernels.BACKENDS`.
+        sampling: "flying" (no near or far end) or "as trained" (the scene's near, far and step).
+        ess: empty-space skipping.
+        ert: early ray termination.
+        ert_threshold: transmittance below which a ray ends.
+        background: RGB behind the scene; None: the scene's own.
+        automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
+        target_fps: pictures per second while the camera moves.
+        fixed_scale: linear scale of every picture when not automatic.
+        overlays: what is drawn over the picture.
+        video: how recorded flights are rendered.
+        show_panel: whether the side panel is shown.
+        show_help: whether the list of keys is shown.
+    """
+
+    backend: str = "auto"
+    sampling: Sampling = "flying"
+    ess: bool = True
+    ert: bool = True
+    ert_threshold: float = 0.01
+    background: RGB | None = None
+    automatic_resolution: bool = True
+    target_fps: float = 20.0
+    fixed_scale: float = 0.5
+    overlays: OverlayOptions = field(default_factory=OverlayOptions)
+    video: VideoSettings = field(default_factory=VideoSettings)
+    show_panel: bool = True
+    show_help: bool = False
+
+    def render_options(self, scene: Scene) -> RenderOptions:
+        """The options for one frame of ``scene``."""
+        background = self.background or scene.background
+        switches = {
+            "ess": self.ess,
+            "ert": self.ert,
+            "ert_threshold": self.ert_threshold,
+            "background": background,
+        }
+        if self.sampling == "as trained":
+            return RenderOptions.as_trained(scene, **switches)
+        return RenderOptions(**switches)

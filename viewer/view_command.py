@@ -1,0 +1,122 @@
+"""``kilonerf-view``: the window program's command line."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kilonerf.model_io import DisplayError, OutputError, SceneError
+from kilonerf.model_io.command_line import run_command
+
+from .scene_loading import SceneLoader
+
+PROGRAM = "kilonerf-view"
+
+
+def _parse_size(arguments: list[str]) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", arguments[0])
+    if not match or not 16 <= int(match[1]) <= 16384 or not 16 <= int(match[2]) <= 16384:
+        raise ValueError("expected WIDTHxHEIGHT, each 16 to 16384, as in 1280x800")
+    return int(match[1]), int(match[2])
+
+
+Size = Annotated[
+    tuple[int, int],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="WxH",
+        instance_from_str=_parse_size,
+        is_instance=lambda value: isinstance(value, tuple) and len(value) == 2,
+        str_from_instance=lambda value: [f"{value[0]}x{value[1]}"],
+    ),
+]
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
+
+    # The .knf file to open; without one, drop a file on the window or press O.
+    scene: Annotated[Path | None, tyro.conf.Positional] = None
+    # What renders: the fastest that runs here, the C++ renderer, or the slow and exact NumPy one.
+    backend: Literal["auto", "cpu", "reference"] = "auto"
+    # Size of the window.
+    size: Size = (1280, 800)
+    # Pictures per second to aim at while the camera moves.
+    target_fps: float = 20.0
+    # Folder for screenshots, camera paths and videos.
+    output_folder: Path = field(default_factory=Path)
+    # Begin with the camera going slowly round.
+    turntable: bool = False
+    # Begin with the scene's box shown.
+    show_box: bool = False
+    # Begin with the grid of networks shown.
+    show_network_grid: bool = False
+    # Begin with the occupancy grid shown.
+    show_occupancy_grid: bool = False
+    # Coarseness of the occupancy grid: 0 is full, each level halves it.
+    occupancy_level: Literal[0, 1, 2, 3, 4] = 0
+    # Size of recorded videos; odd numbers are made even.
+    video_size: Size = (1280, 720)
+    # Frames per second of recorded videos.
+    video_fps: int = 30
+    # Leave this many seconds after the first picture.
+    exit_after: float | None = None
+    # When leaving, save the whole window as PNG, with the picture at full quality.
+    screenshot: Path | None = None
+    # Record the flight from the first picture on; when leaving, render it to this .mp4 or .webm.
+    record: Path | None = None
+
+
+def view(options: ViewOptions) -> None:
+    """Open the window and run until it is left.
+
+    Raises:
+        KiloNeRFError: no display, no OpenGL 3.3, a scene that cannot be loaded, an output that cannot be written.
+    """
+    loader = SceneLoader()
+    if options.scene is not None:
+        if not options.scene.exists():
+            raise SceneError(f"{options.scene}: no such file")
+        loader.load(options.scene)  # while the libraries below are imported
+    _check_outputs(options)
+    try:
+        from .app import ViewerApp
+        from .overlays import OverlayOptions
+        from .scripted_run import ScriptedRun
+        from .settings import VideoSettings, ViewerSettings
+    except ImportError as error:  # moderngl and glfw load system libraries
+        raise DisplayError(f"a library for the window cannot be loaded: {error}") from error
+    overlays = OverlayOptions(
+        box=options.show_box,
+        network_grid=options.show_network_grid,
+        occupancy_grid=options.show_occupancy_grid,
+        occupancy_level=options.occupancy_level,
+    )
+    video = VideoSettings(fps=options.video_fps)
+    video.set_size(*options.video_size)
+    settings = ViewerSettings(backend=options.backend, target_fps=options.target_fps, overlays=overlays, video=video)
+    app = ViewerApp(settings, options.size, options.output_folder, loader)
+    try:
+        app.navigator.set_turntable(options.turntable)
+        ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
+    finally:
+        app.close()
+
+
+def _check_outputs(options: ViewOptions) -> None:
+    """Refuse what could only fail at the end."""
+    for output in (options.screenshot, options.record):
+        if output is not None and not output.absolute().parent.is_dir():
+            raise OutputError(f"{output}: the folder does not exist")
+    if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
+        raise OutputError(f"{options.record}: expected a name that ends in .mp4 or .webm")
+    if not 1 <= options.video_fps <= 240:
+        raise OutputError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
+
+
+def main() -> None:
+    """Entry point of ``kilonerf-view``."""
+    run_command(PROGRAM, ViewOptions, view)

@@ -1,0 +1,204 @@
+"""One desktop window: GLFW, an OpenGL 3.3 core context, ImGui, and a framebuffer of our own to read pixels from."""
+
+import ctypes
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# imgui_bundle first: it tells glfw which shared library to load, and both must use the same one.
+from imgui_bundle import imgui  # isort: skip
+import glfw
+import moderngl
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import DisplayError
+
+OPENGL = (3, 3)
+SMALLEST_WINDOW = (480, 320)
+
+
+class Window:
+    """Opens at once and closes with :meth:`close`; one at a time in a process.
+
+    Everything is drawn into :attr:`framebuffer` and copied to the screen, so that pixels can be read back at any
+    moment, also of a hidden window.
+
+    Attributes:
+        ctx: the OpenGL context.
+        framebuffer: colour and depth at the window's size in pixels; made anew when that changes.
+        content_scale: of the monitor: 2.0 on a HiDPI one.
+
+    Raises:
+        DisplayError: there is no display, or no OpenGL 3.3.
+    """
+
+    def __init__(self, title: str, width: int, height: int, on_drop: Callable[[list[Path]], None]) -> None:
+        self._errors: list[str] = []
+        glfw.set_error_callback(self._on_error)
+        if not glfw.init():
+            raise DisplayError(f"no display to open a window on: {self._why()}; kilonerf-render works without one")
+        try:
+            self._handle = self._open(title, width, height)
+            self.content_scale = max(1.0, glfw.get_window_content_scale(self._handle)[0])
+            self._install_callbacks(on_drop)
+            self.ctx = moderngl.create_context(require=100 * OPENGL[0] + 10 * OPENGL[1])
+        except DisplayError:
+            glfw.terminate()
+            raise
+        except Exception as error:  # moderngl raises plain Exception
+            glfw.terminate()
+            raise DisplayError(f"OpenGL 3.3 is needed: {' '.join(str(error).split())}") from error
+        glfw.swap_interval(1)
+        self.framebuffer = self._make_framebuffer()
+        self._imgui = imgui.create_context()
+        imgui.get_io().set_ini_filename("")  # window positions are ours to decide
+        imgui.backends.glfw_init_for_opengl(ctypes.cast(self._handle, ctypes.c_void_p).value or 0, True)
+        imgui.backends.opengl3_init("#version 330")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in ImGui's and the cursor's units."""
+        return glfw.get_window_size(self._handle)
+
+    @property
+    def should_close(self) -> bool:
+        """Whether the user (or :meth:`ask_to_close`) wants it closed."""
+        return bool(glfw.window_should_close(self._handle))
+
+    def ask_to_close(self, wanted: bool = True) -> None:
+        """Set or take back the wish to close."""
+        glfw.set_window_should_close(self._handle, wanted)
+
+    def set_title(self, title: str) -> None:
+        """Change the title bar's text."""
+        glfw.set_window_title(self._handle, title)
+
+    def show(self) -> None:
+        """Make the window visible (it opens hidden, so that it never appears empty)."""
+        glfw.show_window(self._handle)
+
+    def take_errors(self) -> list[str]:
+        """GLFW errors since the last call, one line each."""
+        errors, self._errors = self._errors, []
+        return errors
+
+    @staticmethod
+    def wake() -> None:
+        """End the wait of :meth:`wait_for_events` from any thread."""
+        glfw.post_empty_event()
+
+    @staticmethod
+    def wait_for_events(earliest: float, latest: float) -> bool:
+        """Handle events until ``latest``; once there was one, only until ``earliest`` (both ``time.perf_counter``).
+
+        Returns:
+            Whether anything happened.
+        """
+        happened = False
+        while True:
+            remaining = (earliest if happened else latest) - time.perf_counter()
+            if remaining <= 0.0:
+                glfw.poll_events()
+                return happened
+            glfw.wait_events_timeout(remaining)
+            happened = happened or time.perf_counter() < latest
+
+    def begin_frame(self) -> None:
+        """Begin to draw: our framebuffer is bound at the window's current size and cleared; ImGui takes its input."""
+        if glfw.get_framebuffer_size(self._handle) != self.framebuffer.size:
+            self._release_framebuffer()
+            self.framebuffer = self._make_framebuffer()
+        self.framebuffer.use()
+        self.framebuffer.viewport = (0, 0, *self.framebuffer.size)
+        self.framebuffer.clear(0.055, 0.06, 0.07, 1.0, depth=1.0)
+        imgui.backends.opengl3_new_frame()
+        imgui.backends.glfw_new_frame()
+        imgui.new_frame()
+
+    def end_frame(self) -> None:
+        """Draw ImGui on top and show the frame."""
+        imgui.render()
+        self.framebuffer.use()
+        self.framebuffer.viewport = (0, 0, *self.framebuffer.size)
+        imgui.backends.opengl3_render_draw_data(imgui.get_draw_data())
+        screen = self.ctx.detect_framebuffer(0)
+        self.ctx.copy_framebuffer(screen, self.framebuffer)
+        glfw.swap_buffers(self._handle)
+
+    def read_pixels(self) -> NDArray[np.uint8]:
+        """The newest finished frame, uint8 [H, W, 3], row 0 on top."""
+        return read_framebuffer(self.framebuffer)
+
+    def close(self) -> None:
+        """Close the window and let go of everything."""
+        imgui.backends.opengl3_shutdown()
+        imgui.backends.glfw_shutdown()
+        imgui.destroy_context(self._imgui)
+        self._release_framebuffer()
+        self.ctx.release()
+        glfw.terminate()
+
+    def _open(
+        self, title: str, width: int, height: int
+    ) -> Any:  # pyGLFW names no type for a window that its own functions accept
+        glfw.default_window_hints()
+        glfw.window_hint(glfw.CONTEXT_VERSION_MAJOR, OPENGL[0])
+        glfw.window_hint(glfw.CONTEXT_VERSION_MINOR, OPENGL[1])
+        glfw.window_hint(glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE)
+        glfw.window_hint(glfw.OPENGL_FORWARD_COMPAT, glfw.TRUE)
+        glfw.window_hint(glfw.SCALE_TO_MONITOR, glfw.TRUE)
+        glfw.window_hint(glfw.VISIBLE, glfw.FALSE)
+        glfw.window_hint_string(glfw.X11_CLASS_NAME, "kilonerf-view")
+        handle = glfw.create_window(width, height, title, None, None)
+        if not handle:
+            raise DisplayError(f"OpenGL 3.3 is needed: {self._why()}")
+        glfw.set_window_size_limits(handle, *SMALLEST_WINDOW, glfw.DONT_CARE, glfw.DONT_CARE)
+        glfw.make_context_current(handle)
+        return handle
+
+    def _install_callbacks(self, on_drop: Callable[[list[Path]], None]) -> None:
+        # Before ImGui's, which chain to these.
+        def drop(_: Any, names: Any) -> None:  # pyGLFW has made a list of the C array; its stub does not say so
+            on_drop([Path(name) for name in names])
+
+        glfw.set_drop_callback(self._handle, drop)  # pyright: ignore[reportArgumentType]
+        glfw.set_window_content_scale_callback(self._handle, self._on_content_scale)
+
+    def _on_content_scale(self, _: object, x_scale: float, __: float) -> None:
+        self.content_scale = max(1.0, x_scale)
+
+    def _on_error(self, code: int, description: Any) -> None:  # bytes, whatever the stub says
+        text = description.decode("utf-8", "replace")
+        self._errors.append(f"{' '.join(text.split())} (GLFW error {code:#x})")
+
+    def _why(self) -> str:
+        return "; ".join(self.take_errors()) or "GLFW gives no reason"
+
+    def _make_framebuffer(self) -> moderngl.Framebuffer:
+        width, height = glfw.get_framebuffer_size(self._handle)
+        return make_framebuffer(self.ctx, max(1, width), max(1, height))
+
+    def _release_framebuffer(self) -> None:
+        release_framebuffer(self.framebuffer)
+
+
+def make_framebuffer(ctx: moderngl.Context, width: int, height: int) -> moderngl.Framebuffer:
+    """RGBA8 colour and a 24-bit depth buffer."""
+    return ctx.framebuffer([ctx.renderbuffer((width, height), 4)], ctx.depth_renderbuffer((width, height)))
+
+
+def release_framebuffer(framebuffer: moderngl.Framebuffer) -> None:
+    """Free a framebuffer of :func:`make_framebuffer` with what hangs on it."""
+    for attachment in (*framebuffer.color_attachments, framebuffer.depth_attachment):
+        if attachment is not None:
+            attachment.release()
+    framebuffer.release()
+
+
+def read_framebuffer(framebuffer: moderngl.Framebuffer) -> NDArray[np.uint8]:
+    """Colour as uint8 [H, W, 3], row 0 on top."""
+    width, height = framebuffer.size
+    pixels = np.frombuffer(framebuffer.read(components=3, alignment=1), np.uint8)
+    return pixels.reshape(height, width, 3)[::-1]
