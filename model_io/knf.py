@@ -206,13 +206,10 @@ def _unpack(packed: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[n
 
 
 def _layers(tensors: Tensors) -> dict[str, NDArray[Any]]:
-    layers: dict[str, NDArray[Any]] = {}
     for name in tensor_shapes(0):
         if name not in tensors:
             fail(name, "this tensor in the file", "nothing")
-        # Another writer may have put it at an odd byte; ours never does.
-        layers[name] = np.require(tensors[name], requirements="A")
-    return layers
+    return {name: tensors[name] for name in tensor_shapes(0)}
 
 
 def _camera(document: object) -> Camera | None:

@@ -41,8 +41,8 @@ class TensorFile:
 
     Attributes:
         metadata: the strings of ``__metadata__``.
-        tensors: name to read-only array, a view of the mapped file. Tensors of a dtype that NumPy does not
-            have are left out.
+        tensors: name to read-only array, a view of the mapped file (a copy, where the file has it at an address
+            that does not suit its dtype). Tensors of a dtype that NumPy does not have are left out.
     """
 
     metadata: Mapping[str, str]
@@ -159,7 +159,11 @@ def _tensor(name: str, shape: list[int], dtype: np.dtype[Any], data: memoryview)
     size = math.prod(shape) * dtype.itemsize
     if size != len(data):
         raise SceneError(f"tensor {name[:80]!r}: expected {size} bytes for {dtype} with shape {shape}, got {len(data)}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape)
+    try:
+        array = np.frombuffer(data, dtype=dtype).reshape(shape) if size else np.empty(shape, dtype=dtype)
+    except ValueError as error:  # no bytes, but a shape that no memory could address
+        raise SceneError(f"tensor {name[:80]!r}: expected a shape that fits in memory, got {shape}") from error
+    return array if array.flags.aligned else array.copy()  # another writer may have put it at an odd byte
 
 
 def _check_contiguous(spans: list[tuple[int, int, str]], available: int) -> None:
