@@ -16,6 +16,7 @@ from .errors import (
     KiloNeRFError,
     OutputError,
     SceneError,
+    UsageError,
 )
 from .knf import load_scene, save_scene
 from .scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
@@ -36,6 +37,7 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "UsageError",
     "View",
     "import_checkpoint",
     "load_blender",

@@ -31,3 +31,7 @@ class BackendError(KiloNeRFError):
 
 class DisplayError(KiloNeRFError):
     """No display, no OpenGL, or too old an OpenGL to open a window."""
+
+
+class UsageError(KiloNeRFError):
+    """Options of a command that make no sense, alone or together."""

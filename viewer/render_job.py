@@ -101,7 +101,9 @@ class RenderJob:
         self._done = 0
         self._rendered = 0
         self._rendering_seconds = 0.0
-        self._thread: threading.Thread | None = None
+        self._opened = threading.Event()
+        self._over = threading.Event()
+        self._open_error: Exception | None = None
 
     @property
     def state(self) -> JobState:
@@ -124,10 +126,12 @@ class RenderJob:
         """
         if self._state != "ready":
             raise RuntimeError("RenderJob: started twice")
-        sink = open_sink(self.output, *self._size, self._fps, quality=self._quality, codec=self._codec)
         self._state = "running"
-        self._thread = threading.Thread(target=self._run, args=(sink,), name="render job", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._run, name="render job", daemon=True).start()
+        # Opened there, because Ctrl-C strikes in the main thread: a file cannot be left behind by a half-run line.
+        self._opened.wait()
+        if self._open_error is not None:
+            raise self._open_error
 
     def abort(self) -> None:
         """Stop soon, also in the middle of a frame. An unfinished video is removed; finished PNG files stay."""
@@ -135,11 +139,24 @@ class RenderJob:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the job is over, or for ``timeout`` seconds; whether it is over."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._state not in ("ready", "running")
+        # Not Thread.join: in Python 3.11 a join that Ctrl-C interrupts takes the thread for stopped.
+        return self._state != "ready" and self._over.wait(timeout)
 
-    def _run(self, sink: FrameSink) -> None:
+    def _run(self) -> None:
+        try:
+            self._open_and_render()
+        finally:
+            self._over.set()
+
+    def _open_and_render(self) -> None:
+        try:
+            sink = open_sink(self.output, *self._size, self._fps, quality=self._quality, codec=self._codec)
+        except Exception as error:
+            self.error = self._open_error = error
+            self._state = "failed"
+            return
+        finally:
+            self._opened.set()
         try:
             self._render(sink)
         except RenderCancelled:
