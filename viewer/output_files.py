@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import KiloNeRFError, OutputError
 
-from .picture_files import write_png
-
 
 def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
     """``folder/stem_NNN`` + suffix with the first number above all those taken, for any of ``suffixes``.
@@ -47,6 +45,8 @@ class PngWriter:
         Raises:
             OutputError: the folder cannot be read.
         """
+        from .picture_files import write_png  # brings the video library along, which takes a while to import
+
         path = next_free_name(folder, stem, (".png",))
         promised = [int(p.stem.rsplit("_", 1)[1]) for p, _ in self._pending if p.parent == folder]
         if promised:  # names given out a moment ago may not be on disk yet

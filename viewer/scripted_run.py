@@ -7,7 +7,6 @@ from typing import Literal
 from kilonerf.model_io import OutputError
 
 from .app import ViewerApp
-from .picture_files import write_png
 
 Stage = Literal["waiting", "running", "rendering", "settling"]
 
@@ -53,6 +52,8 @@ class ScriptedRun:
             if stage == "settling" and (app.settled or app.window.should_close):
                 break
         if self.screenshot is not None:
+            from .picture_files import write_png
+
             app.step()  # once more, so that the panel shows the final picture's figures
             write_png(self.screenshot, app.window.read_pixels())
         if self.record is not None and app.recording.failed:

@@ -43,9 +43,9 @@ SIZES = {
     "grab_min_size": 12.0,
 }
 PAIRS = {
-    "window_padding": (14.0, 12.0),
-    "frame_padding": (9.0, 4.0),
-    "item_spacing": (8.0, 6.0),
+    "window_padding": (14.0, 10.0),
+    "frame_padding": (9.0, 3.5),
+    "item_spacing": (8.0, 5.0),
     "item_inner_spacing": (7.0, 5.0),
     "cell_padding": (6.0, 3.0),
 }
@@ -98,8 +98,8 @@ def _set_colors(style: imgui.Style) -> None:
         imgui.Col_.scrollbar_grab: RAISED,
         imgui.Col_.scrollbar_grab_hovered: HOVERED,
         imgui.Col_.check_mark: ACCENT,
-        imgui.Col_.slider_grab: ACCENT,
-        imgui.Col_.slider_grab_active: (0.50, 0.74, 1.0, 1.0),
+        imgui.Col_.slider_grab: with_alpha(ACCENT, 0.62),
+        imgui.Col_.slider_grab_active: with_alpha(ACCENT, 0.85),
         imgui.Col_.button: RAISED,
         imgui.Col_.button_hovered: HOVERED,
         imgui.Col_.button_active: with_alpha(ACCENT, 0.55),

@@ -1,37 +1,18 @@
 """``kilonerf-view``: the window program's command line."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from kilonerf.model_io import DisplayError, OutputError, SceneError
+from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.command_line import run_command
 
+from .command_options import parse_size
 from .scene_loading import SceneLoader
 
 PROGRAM = "kilonerf-view"
-
-
-def _parse_size(arguments: list[str]) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", arguments[0])
-    if not match or not 16 <= int(match[1]) <= 16384 or not 16 <= int(match[2]) <= 16384:
-        raise ValueError("expected WIDTHxHEIGHT, each 16 to 16384, as in 1280x800")
-    return int(match[1]), int(match[2])
-
-
-Size = Annotated[
-    tuple[int, int],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="WxH",
-        instance_from_str=_parse_size,
-        is_instance=lambda value: isinstance(value, tuple) and len(value) == 2,
-        str_from_instance=lambda value: [f"{value[0]}x{value[1]}"],
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -43,7 +24,7 @@ class ViewOptions:
     # What renders: the fastest that runs here, the C++ renderer, or the slow and exact NumPy one.
     backend: Literal["auto", "cpu", "reference"] = "auto"
     # Size of the window.
-    size: Size = (1280, 800)
+    size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
     target_fps: float = 20.0
     # Folder for screenshots, camera paths and videos.
@@ -59,7 +40,7 @@ class ViewOptions:
     # Coarseness of the occupancy grid: 0 is full, each level halves it.
     occupancy_level: Literal[0, 1, 2, 3, 4] = 0
     # Size of recorded videos; odd numbers are made even.
-    video_size: Size = (1280, 720)
+    video_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
     # Frames per second of recorded videos.
     video_fps: int = 30
     # Leave this many seconds after the first picture.
@@ -74,14 +55,15 @@ def view(options: ViewOptions) -> None:
     """Open the window and run until it is left.
 
     Raises:
-        KiloNeRFError: no display, no OpenGL 3.3, a scene that cannot be loaded, an output that cannot be written.
+        KiloNeRFError: a wrong option, no display, no OpenGL 3.3, a bad scene, an output that cannot be written.
     """
+    size, video_size = parse_size(options.size), parse_size(options.video_size)
+    _check(options)
     loader = SceneLoader()
     if options.scene is not None:
         if not options.scene.exists():
             raise SceneError(f"{options.scene}: no such file")
         loader.load(options.scene)  # while the libraries below are imported
-    _check_outputs(options)
     try:
         from .app import ViewerApp
         from .overlays import OverlayOptions
@@ -96,9 +78,9 @@ def view(options: ViewOptions) -> None:
         occupancy_level=options.occupancy_level,
     )
     video = VideoSettings(fps=options.video_fps)
-    video.set_size(*options.video_size)
+    video.set_size(*video_size)
     settings = ViewerSettings(backend=options.backend, target_fps=options.target_fps, overlays=overlays, video=video)
-    app = ViewerApp(settings, options.size, options.output_folder, loader)
+    app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
         ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
@@ -106,7 +88,7 @@ def view(options: ViewOptions) -> None:
         app.close()
 
 
-def _check_outputs(options: ViewOptions) -> None:
+def _check(options: ViewOptions) -> None:
     """Refuse what could only fail at the end."""
     for output in (options.screenshot, options.record):
         if output is not None and not output.absolute().parent.is_dir():
@@ -114,7 +96,11 @@ def _check_outputs(options: ViewOptions) -> None:
     if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
         raise OutputError(f"{options.record}: expected a name that ends in .mp4 or .webm")
     if not 1 <= options.video_fps <= 240:
-        raise OutputError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
+        raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
+    if not 1.0 <= options.target_fps <= 240.0:
+        raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")
+    if options.exit_after is not None and not 0.0 <= options.exit_after < float("inf"):
+        raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
 
 
 def main() -> None:

@@ -42,9 +42,9 @@ class CameraPanel:
         )
         if abs(degrees - math.degrees(navigator.fov)) > 1e-3:  # an untouched slider must not round the camera
             navigator.fov = math.radians(degrees)
-        turntable = widgets.switch("Turntable (T)", navigator.turntable, "Go slowly round by itself: a turn in 20 s.")
+        turntable = widgets.switch("Turntable", navigator.turntable, "Go slowly round, a turn in 20 s (T).")
         if turntable != navigator.turntable:
             navigator.set_turntable(turntable)
-        imgui.same_line(widgets.LABEL_SHARE * 1.55 * imgui.get_window_width())
-        if widgets.full_button("Reset (R)", "Back to the scene's start camera."):
+        imgui.same_line(widgets.LABEL_SHARE * imgui.get_window_width())
+        if widgets.wide_button("Reset", "Back to the scene's start camera (R)."):
             navigator.reset()

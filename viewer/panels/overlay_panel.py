@@ -7,7 +7,7 @@ from imgui_bundle import imgui
 from ..settings import ViewerSettings
 from . import widgets
 
-LEVELS = ("Full", "1/2", "1/4", "1/8", "1/16")
+LEVELS = ("Full resolution", "1/2", "1/4", "1/8", "1/16")
 
 
 class OverlayPanel:
@@ -21,12 +21,15 @@ class OverlayPanel:
         if not widgets.section("Overlays"):
             return
         now = self._settings.overlays
-        box = widgets.switch("Scene box", now.box, "The box that holds the scene.")
-        network = widgets.switch("Network grid", now.network_grid, "The cells that have a tiny network of their own.")
-        occupancy = widgets.switch("Occupancy grid", now.occupancy_grid, "The voxels in which something may be.")
+        column = widgets.LABEL_SHARE * imgui.get_window_width()
+        box = widgets.switch("Box", now.box, "The box that holds the scene.")
+        imgui.same_line(0.60 * column)
+        network = widgets.switch("Networks", now.network_grid, "The cells that have a tiny network of their own.")
+        imgui.same_line(1.67 * column)
+        occupancy = widgets.switch("Occupancy", now.occupancy_grid, "The voxels in which something may be.")
         imgui.begin_disabled(not occupancy)
         level = widgets.choice(
-            "Level",
+            "Occupancy at",
             LEVELS[now.occupancy_level],
             LEVELS,
             "At a coarser level a block of voxels is shown if any voxel in it is occupied.",

@@ -24,17 +24,22 @@ class RecordingPanel:
         if not widgets.section("Recording"):
             return
         imgui.begin_disabled(not has_scene)
-        if widgets.full_button("Screenshot  (F12)", "Save the picture at full size, with overlays, without the panel."):
+        if widgets.wide_button(
+            "Screenshot", "Save the picture at full size, with overlays, without the panel (F12).", share=0.5
+        ):
             self._actions.take_screenshot()
         stage = self._recording.stage
+        imgui.same_line()
+        if stage == "recording":
+            self._stop_button()
+        else:
+            imgui.begin_disabled(stage == "rendering")
+            tooltip = "Keep the camera's motion until you stop; then its video is rendered (F9)."
+            if widgets.wide_button("Record flight###record", tooltip, accent=True):
+                self._actions.toggle_recording()
+            imgui.end_disabled()
         if stage == "rendering":
             self._progress()
-        elif stage == "recording":
-            self._stop_button()
-        elif widgets.full_button(
-            "Record flight  (F9)", "Keep the camera's motion until you stop; then the video is rendered.", accent=True
-        ):
-            self._actions.toggle_recording()
         imgui.end_disabled()
         imgui.begin_disabled(stage == "rendering")
         self._video()
@@ -43,9 +48,8 @@ class RecordingPanel:
     def _stop_button(self) -> None:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.RECORDING, 0.85))
         imgui.push_style_color(imgui.Col_.button_hovered, theme.RECORDING)
-        if widgets.full_button(
-            f"Stop recording  {self._recording.seconds:.1f} s###record", "End the flight and render its video."
-        ):
+        text = f"Stop  {self._recording.seconds:.1f} s###record"
+        if widgets.wide_button(text, "End the flight and render its video (F9)."):
             self._actions.toggle_recording()
         imgui.pop_style_color(2)
 

@@ -50,16 +50,17 @@ class RenderPanel:
     def _switches(self) -> None:
         settings = self._settings
         settings.ess = widgets.switch(
-            "Empty-space skipping (ESS)",
+            "ESS",
             settings.ess,
-            "Evaluate networks only where the occupancy grid says that something may be.",
+            "Empty-space skipping: evaluate networks only where the occupancy grid says that something may be.",
         )
+        imgui.same_line(widgets.LABEL_SHARE * imgui.get_window_width())
         settings.ert = widgets.switch(
-            "Early ray termination (ERT)", settings.ert, "End a ray once almost no light comes through any more."
+            "ERT", settings.ert, "Early ray termination: end a ray once almost no light comes through any more."
         )
         imgui.begin_disabled(not settings.ert)
         settings.ert_threshold = widgets.slider(
-            "Threshold",
+            "ERT threshold",
             settings.ert_threshold,
             1e-4,
             0.5,

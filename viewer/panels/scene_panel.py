@@ -21,37 +21,40 @@ class ScenePanel:
         self._actions = actions
         self._notices = notices
         self._described: Scene | None = None
-        self._facts: list[tuple[str, str, str]] = []
+        self._facts: list[tuple[tuple[str, str, str], ...]] = []
 
     def draw(self, scene: Scene | None, path: Path | None, loading: Path | None) -> None:
         """Draw the section."""
         if not widgets.section("Scene"):
             return
-        if scene is not None and path is not None:
-            imgui.text_unformatted(path.name)
-            widgets.tip(str(path))
-            for name, value, tooltip in self._describe(scene):
-                widgets.figure(name, value, tooltip)
-        elif loading is None:
-            imgui.text_disabled("No scene yet")
+        imgui.align_text_to_frame_padding()
         if loading is not None:
             imgui.text_colored(theme.ACCENT, f"Loading {loading.name} ...")
-        if widgets.full_button("Open scene ...  (O)", "Choose a .knf file. Dropping one on the window works too."):
+        elif path is not None:
+            imgui.text_unformatted(path.name)
+            widgets.tip(str(path))
+        else:
+            imgui.text_disabled("No scene yet")
+        button = 6.0 * imgui.get_font_size()
+        imgui.same_line(imgui.get_cursor_pos_x() + imgui.get_content_region_avail().x - button)
+        if widgets.wide_button("Open ...", "Choose a .knf file (O). Dropping one on the window works too."):
             self._actions.browse()
+        if scene is not None:
+            widgets.figures(self._describe(scene))
         self._messages()
 
-    def _describe(self, scene: Scene) -> list[tuple[str, str, str]]:
+    def _describe(self, scene: Scene) -> list[tuple[tuple[str, str, str], ...]]:
         """The facts of ``scene``, worked out once: counting voxels takes a moment."""
         if scene is not self._described:
             self._described = scene
             cells = " x ".join(map(str, scene.resolution))
             voxels = " x ".join(map(str, scene.occupancy.shape))
             parameters = widgets.thousands(scene.num_networks * PARAMETERS_PER_NETWORK)
+            networks = f"{scene.num_networks:,} in {cells} cells"
             self._facts = [
-                ("Networks", f"{scene.num_networks} of {scene.network_index.size}", "Cells that have a tiny network."),
-                ("Grid", cells, "Cells of the network grid."),
-                ("Occupancy", f"{voxels}, {scene.occupancy.mean():.1%}", "Voxels, and the share that is occupied."),
-                ("Parameters", f"{parameters}, {scene.dtype}", "Of all networks, and how they are stored."),
+                (("Networks", networks, "Cells of the network grid that have a tiny network."),),
+                (("Parameters", f"{parameters}, {scene.dtype}", "Of all networks, and how they are stored."),),
+                (("Occupied", f"{scene.occupancy.mean():.1%} of {voxels}", "Voxels in which something may be."),),
             ]
         return self._facts
 

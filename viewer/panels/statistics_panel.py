@@ -49,27 +49,30 @@ class StatisticsPanel:
         if len(milliseconds) < 2:
             return
         worst = float(milliseconds.max())
-        size = imgui.ImVec2(imgui.get_content_region_avail().x, 2.8 * imgui.get_font_size())
+        size = imgui.ImVec2(imgui.get_content_region_avail().x, 2.3 * imgui.get_font_size())
         imgui.plot_lines("##frame times", milliseconds, 0, f"max {worst:.0f} ms", 0.0, 1.1 * worst, size)
         widgets.tip(f"Times of the last {len(milliseconds)} pictures; the median is {np.median(milliseconds):.1f} ms.")
 
     def _figures(self, frame: FrameStatistics, now: float) -> None:
         statistics = self._statistics
-        widgets.figure("Samples", widgets.thousands(frame.samples), "Samples that count for the picture.")
-        widgets.figure(
-            "Evaluations", widgets.thousands(frame.evaluations), "Network evaluations; a few more than samples."
+        pictures, window = statistics.picture_rate.rate(now), statistics.window_rate.rate(now)
+        widgets.figures(
+            [
+                (
+                    ("Samples", widgets.thousands(frame.samples), "Samples that count for the picture."),
+                    ("Evaluated", widgets.thousands(frame.evaluations), "Network evaluations: samples and a few more."),
+                ),
+                (
+                    ("Per ray", f"{frame.samples_per_ray:.2f}", "Samples per ray, over all rays."),
+                    ("If hit", f"{frame.samples_per_hit_ray:.2f}", "Samples per ray that has any."),
+                ),
+                (
+                    ("Pictures", f"{pictures:.0f} / s", "New pictures in the last second; none at rest."),
+                    ("Window", f"{window:.0f} fps", "How often the window is redrawn; less at rest."),
+                ),
+                (("Device", statistics.device, "What makes the pictures."),),
+            ]
         )
-        widgets.figure(
-            "Per ray",
-            f"{frame.samples_per_ray:.2f}  ({frame.samples_per_hit_ray:.2f} if hit)",
-            "Samples per ray, over all rays and over those that meet something.",
-        )
-        widgets.figure(
-            "Pictures / s", f"{statistics.picture_rate.rate(now):.0f}", "New pictures in the last second; 0 at rest."
-        )
-        widgets.figure("Window fps", f"{statistics.window_rate.rate(now):.0f}", "How often the window is redrawn.")
-        widgets.figure("Device", statistics.device, "What makes the pictures.")
-        widgets.tip(statistics.device)
 
 
 def _stacked_bar(stages: Mapping[str, float]) -> None:
@@ -93,9 +96,14 @@ def _stacked_bar(stages: Mapping[str, float]) -> None:
 
 
 def _legend(stages: Mapping[str, float]) -> None:
-    total = sum(stages.values()) or 1.0
+    """Names and times of the stages, two to a row, in their colours."""
     square = 0.55 * imgui.get_font_size()
+    width, left = imgui.get_content_region_avail().x, imgui.get_cursor_pos_x()
+    total = sum(stages.values()) or 1.0
     for index, (name, milliseconds) in enumerate(stages.items()):
+        start = left + 0.52 * width * (index % 2)
+        if index % 2:
+            imgui.same_line(start)
         corner = imgui.get_cursor_screen_pos()
         top = corner.y + 0.5 * (imgui.get_text_line_height() - square)
         imgui.get_window_draw_list().add_rect_filled(
@@ -104,9 +112,10 @@ def _legend(stages: Mapping[str, float]) -> None:
             widgets.color(theme.STAGES[index % len(theme.STAGES)]),
             2.0,
         )
-        imgui.set_cursor_pos_x(imgui.get_cursor_pos_x() + 1.6 * square)
-        imgui.text_unformatted(name)
-        imgui.same_line(0.62 * imgui.get_window_width())
+        imgui.set_cursor_pos_x(start + 1.5 * square)
+        imgui.begin_group()
+        imgui.text_disabled(name)
+        imgui.same_line(0.26 * width - 1.5 * square)  # from the group's left edge
         imgui.text_unformatted(f"{milliseconds:.1f} ms")
-        imgui.same_line(0.84 * imgui.get_window_width())
-        imgui.text_disabled(f"{milliseconds / total:.0%}")
+        imgui.end_group()
+        widgets.tip(f"{name}: {milliseconds:.2f} ms, {milliseconds / total:.0%} of the picture")

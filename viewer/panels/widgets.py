@@ -12,6 +12,7 @@ LABEL_SHARE = 0.36
 def section(title: str, *, is_open: bool = True) -> bool:
     """A foldable heading; whether its content is to be drawn."""
     flags = imgui.TreeNodeFlags_.default_open.value if is_open else 0
+    imgui.dummy(imgui.ImVec2(0.0, 0.0))
     imgui.push_style_color(imgui.Col_.header, theme.RAISED)
     imgui.push_style_color(imgui.Col_.header_hovered, theme.HOVERED)
     imgui.push_style_color(imgui.Col_.header_active, theme.HOVERED)
@@ -70,19 +71,31 @@ def slider(
     return value
 
 
-def figure(text: str, value: str, tooltip: str) -> None:
-    """A read-only row: name on the left, value on the right."""
-    label(text, tooltip)
-    imgui.text_unformatted(value)
+def figures(rows: Sequence[tuple[tuple[str, str, str], ...]]) -> None:
+    """Read-only rows of one or two (name, value, tooltip), the names dimmed."""
+    width = imgui.get_content_region_avail().x
+    left = imgui.get_cursor_pos_x()
+    for row in rows:
+        for column, (name, value, tooltip) in enumerate(row):
+            start = left + 0.52 * width * column
+            if column:
+                imgui.same_line(start)
+            imgui.begin_group()
+            imgui.text_disabled(name)
+            imgui.same_line((0.26 if len(row) > 1 else LABEL_SHARE) * width)  # from the group's left edge
+            imgui.text_unformatted(value)
+            imgui.end_group()
+            tip(tooltip)
 
 
-def full_button(text: str, tooltip: str, *, accent: bool = False) -> bool:
-    """A button as wide as the panel; whether it was pressed."""
+def wide_button(text: str, tooltip: str, *, share: float = 1.0, accent: bool = False) -> bool:
+    """A button that takes a share of what is left of the row; whether it was pressed."""
     if accent:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.ACCENT, 0.85))
         imgui.push_style_color(imgui.Col_.button_hovered, theme.ACCENT)
         imgui.push_style_color(imgui.Col_.text, (0.04, 0.06, 0.09, 1.0))
-    pressed = imgui.button(text, imgui.ImVec2(-imgui.FLT_MIN, 0.0))
+    gap = imgui.get_style().item_spacing.x if share < 1.0 else 0.0
+    pressed = imgui.button(text, imgui.ImVec2(share * (imgui.get_content_region_avail().x - gap), 0.0))
     if accent:
         imgui.pop_style_color(3)
     tip(tooltip)
@@ -99,5 +112,5 @@ def thousands(count: float) -> str:
     if count < 1000:
         return f"{count:.0f}"
     if count < 999_500:
-        return f"{count / 1e3:.3g} k"
-    return f"{count / 1e6:.3g} M"
+        return f"{count / 1e3:.0f} k" if count >= 99_950 else f"{count / 1e3:.1f} k"
+    return f"{count / 1e6:.2f} M"
