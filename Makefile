@@ -1,0 +1,52 @@
+# Everything starts here: `make view` and `make test` do all the set-up themselves.
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
+SCENE ?= assets/chair.knf
+NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu -type f)
+# The rooms' Python files are used where they stand; only the C++ extension and the dependencies need installing.
+VIEW_INSTALLED := $(VENV)/.installed-view
+DEV_INSTALLED := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help view test bench format clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+view: $(VIEW_INSTALLED)  ## open the chair in a window; with no display: out/view.png and out/view.mp4 from a virtual screen
+	@scripts/view.sh $(VENV)/bin/kilonerf-view $(SCENE)
+
+test: $(DEV_INSTALLED)  ## set up everything, then ruff, pyright and pytest
+	@$(VENV)/bin/ruff check
+	@$(VENV)/bin/ruff format --check
+	@$(VENV)/bin/pyright
+	@$(VENV)/bin/pytest
+
+bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800
+	@$(VENV)/bin/kilonerf-bench $(SCENE) --size 800x800
+
+format: $(DEV_INSTALLED)  ## tidy the source
+	@$(VENV)/bin/ruff check --fix
+	@$(VENV)/bin/ruff format
+
+clean:  ## remove everything that was built or installed here
+	rm -rf $(VENV) build dist out .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@scripts/system_packages.sh view
+	@python=$$(scripts/find_python.sh --complete) && echo "making $(VENV) with $$python" && \
+		{ "$$python" -m venv $(VENV) || { rm -rf $(VENV); exit 1; }; }
+
+$(VIEW_INSTALLED): $(NATIVE) | $(VENV)/bin/python
+	@scripts/system_packages.sh view
+	@echo "installing kilonerf-view into $(VENV) (a minute or two the first time)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(DEV_INSTALLED): $(NATIVE) | $(VENV)/bin/python
+	@scripts/system_packages.sh test
+	@echo "installing kilonerf-view and the test tools into $(VENV) (some minutes the first time)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@ $(VIEW_INSTALLED)
