@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
 
@@ -25,10 +25,10 @@ class ReferenceRenderer:
 
     backend = "reference"
 
-    def __init__(self, scene: Scene, dtype: DTypeLike = np.float32) -> None:
+    def __init__(self, scene: Scene, dtype: type[np.floating] = np.float32) -> None:
         self.scene = scene
-        self.dtype = np.dtype(dtype)
-        self.device = f"NumPy {np.__version__}, {self.dtype.name}"
+        self.dtype = dtype
+        self.device = f"NumPy {np.__version__}, {dtype.__name__}"
         self._grid = SceneGrid.of(scene)
         self._layers = {name: np.asarray(array, self.dtype) for name, array in scene.layers.items()}
 

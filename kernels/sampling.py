@@ -15,7 +15,7 @@ from kilonerf.model_io import Camera, Scene
 
 from .options import RenderOptions
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]  # float32 throughout; NumPy's annotations lose that in arithmetic
 
 INSIDE_MARGIN = np.float32(0.001)
 """The original code takes a point as inside the box only if it is this far (world units) from every face."""
@@ -55,10 +55,10 @@ class SceneGrid:
 
     def locate(self, points: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
         """Whether each point [..., 3] is inside the box, and its voxel, int32 [..., 3] (0 where it is not)."""
-        inside = ((points > self.inside_min) & (points < self.inside_max)).all(-1)
+        inside = np.all((points > self.inside_min) & (points < self.inside_max), axis=-1)
         scaled = np.where(inside[..., None], (points - self.box_min) * self.inverse_voxel, np.float32(0))
         voxel = scaled.astype(np.int32)  # truncates
-        inside &= (voxel < self.voxels).all(-1)
+        inside &= np.all(voxel < self.voxels, axis=-1)
         return inside, np.where(inside[..., None], voxel, 0)
 
     def local(self, points: Floats, cells: NDArray[np.int32]) -> Floats:

@@ -6,7 +6,14 @@ from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
 
 
 def random_scene(
-    resolution=(2, 3, 4), factor=(4, 4, 4), *, seed=0, occupied=0.5, dropped=0.2, density_scale=40.0, dtype=np.float32
+    resolution=(2, 3, 4),
+    factor=(4, 4, 4),
+    *,
+    seed=0,
+    occupied=0.5,
+    dropped=0.2,
+    density_scale=40.0,
+    dtype: type[np.floating] = np.float32,
 ) -> Scene:
     """A small scene with random networks: opaque in places, with empty cells and cells without a network."""
     rng = np.random.default_rng(seed)
@@ -16,9 +23,8 @@ def random_scene(
     index[kept] = np.arange(len(kept), dtype=np.int32)
     index = index.reshape(resolution)
     occupancy = rng.random([r * f for r, f in zip(resolution, factor, strict=True)]) < occupied
+    has_network = index >= 0
     for axis, f in enumerate(factor):
-        if axis == 0:
-            has_network = index >= 0
         has_network = np.repeat(has_network, f, axis=axis)
     occupancy &= has_network
     layers = {}

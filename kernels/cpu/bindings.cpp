@@ -108,6 +108,14 @@ NB_MODULE(_cpu, module) {
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,
              "cancel"_a)
+        .def(
+            "order_cells",
+            [](knf::Renderer& renderer, Vector3 origin) {
+                float place[3];
+                copy(origin, place);
+                return renderer.order_cells(place);
+            },
+            "origin"_a, "Rows of the cells that have a network, front to back from a place.")
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "resolution"_a, "factor"_a, "box_min"_a, "box_max"_a,
                "inside_min"_a, "inside_max"_a, "inverse_voxel"_a, "cell_size"_a, "local_scale"_a, "occupancy"_a,

@@ -60,10 +60,10 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
         if (frame.ess) {
             voxel &= counts;  // lanes that do not count look up voxel 0
             const words word = gather(bits, voxel >> 5);
-            const words bit = (word >> (reinterpret_cast<words&>(voxel) & 31u)) & 1u;
-            mask |= (bit & reinterpret_cast<words&>(counts)) << static_cast<unsigned>(j);
+            const words bit = (word >> (reinterpret_cast<words>(voxel) & 31u)) & 1u;
+            mask |= (bit & reinterpret_cast<words>(counts)) << static_cast<unsigned>(j);
         } else {
-            mask |= (reinterpret_cast<words&>(counts) & 1u) << static_cast<unsigned>(j);
+            mask |= (reinterpret_cast<words>(counts) & 1u) << static_cast<unsigned>(j);
         }
     }
     return mask;
@@ -109,7 +109,7 @@ int find_segments(const SceneData& scene, const FrameSetup& frame, const Cell& c
             alive &= first <= last;
             if (!lane_bits(alive)) continue;
             for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
-            const floats end = reinterpret_cast<const ints&>(alive) != 0 ? last : splat(-1.0f);
+            const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
             const words mask = occupied_samples(scene, frame, cell, direction, first, end);
             unsigned lanes = lane_bits(mask != 0);

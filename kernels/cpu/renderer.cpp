@@ -71,10 +71,10 @@ Renderer::~Renderer() = default;
 
 // Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
 // without sorting samples, and two cells of one distance never share a ray.
-void Renderer::order_cells(const FrameSetup& frame) {
+const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
     int camera[3], farthest = 0;
     for (int axis = 0; axis < 3; axis++) {
-        const float voxel = (frame.origin[axis] - scene_.box_min[axis]) * scene_.inverse_voxel[axis];
+        const float voxel = (origin[axis] - scene_.box_min[axis]) * scene_.inverse_voxel[axis];
         const float limit = static_cast<float>(scene_.resolution[axis] * scene_.factor[axis] - 1);
         camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / scene_.factor[axis];
         farthest += scene_.resolution[axis];
@@ -88,6 +88,7 @@ void Renderer::order_cells(const FrameSetup& frame) {
     for (int i = 0; i < farthest; i++) distance_starts_[i + 1] += distance_starts_[i];
     order_.resize(cells_.size());
     for (size_t i = 0; i < cells_.size(); i++) order_[distance_starts_[distance(cells_[i])]++] = static_cast<int>(i);
+    return order_;
 }
 
 // Inverse of the rotation part (which may hold a scale): world to camera axes. False if it has none.
@@ -169,7 +170,7 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
 FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {
     FrameResult result;
     const double started = now_ms();
-    order_cells(frame);
+    order_cells(frame.origin);
     visit_tiles(frame);
     result.setup_ms = now_ms() - started;
 

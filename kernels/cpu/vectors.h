@@ -39,7 +39,7 @@ KNF_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
 KNF_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
 KNF_INLINE floats to_floats(ints v) { return __builtin_convertvector(v, floats); }
 KNF_INLINE ints truncate(floats v) { return __builtin_convertvector(v, ints); }  // |v| < 2^31
-KNF_INLINE floats bits_to_floats(ints v) { return reinterpret_cast<floats&>(v); }
+KNF_INLINE floats bits_to_floats(ints v) { return reinterpret_cast<floats>(v); }
 KNF_INLINE floats lane_numbers() {
     floats v;
     for (int i = 0; i < W; i++) v[i] = static_cast<float>(i);
@@ -49,11 +49,11 @@ KNF_INLINE floats lane_numbers() {
 // One bit per lane of a comparison's result (all ones or all zeros per lane).
 KNF_INLINE unsigned lane_bits(ints mask) {
 #if defined(__AVX512F__)
-    return _cvtmask16_u32(_mm512_movepi32_mask(reinterpret_cast<__m512i&>(mask)));
+    return _cvtmask16_u32(_mm512_movepi32_mask(reinterpret_cast<__m512i>(mask)));
 #elif defined(__AVX2__)
-    return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256&>(mask)));
+    return static_cast<unsigned>(_mm256_movemask_ps(reinterpret_cast<__m256>(mask)));
 #elif defined(__SSE2__)
-    return static_cast<unsigned>(_mm_movemask_ps(reinterpret_cast<__m128&>(mask)));
+    return static_cast<unsigned>(_mm_movemask_ps(reinterpret_cast<__m128>(mask)));
 #else
     unsigned bits = 0;
     for (int i = 0; i < W; i++) bits |= (mask[i] & 1u) << i;
@@ -64,11 +64,11 @@ KNF_INLINE unsigned lane_bits(ints mask) {
 // base[index] for every lane; every index must be valid.
 KNF_INLINE floats gather(const float* base, ints index) {
 #if defined(__AVX512F__)
-    __m512 v = _mm512_i32gather_ps(reinterpret_cast<__m512i&>(index), base, 4);
-    return reinterpret_cast<floats&>(v);
+    __m512 v = _mm512_i32gather_ps(reinterpret_cast<__m512i>(index), base, 4);
+    return reinterpret_cast<floats>(v);
 #elif defined(__AVX2__)
-    __m256 v = _mm256_i32gather_ps(base, reinterpret_cast<__m256i&>(index), 4);
-    return reinterpret_cast<floats&>(v);
+    __m256 v = _mm256_i32gather_ps(base, reinterpret_cast<__m256i>(index), 4);
+    return reinterpret_cast<floats>(v);
 #else
     floats v;
     for (int i = 0; i < W; i++) v[i] = base[index[i]];
@@ -78,7 +78,7 @@ KNF_INLINE floats gather(const float* base, ints index) {
 
 KNF_INLINE words gather(const uint32_t* base, ints index) {
     floats v = gather(reinterpret_cast<const float*>(base), index);
-    return reinterpret_cast<words&>(v);
+    return reinterpret_cast<words>(v);
 }
 
 // floor and ceil for |v| < 2^31.

@@ -135,7 +135,7 @@ def test_empty_scenes_show_the_background(ess: bool) -> None:
             continue  # without ESS the networks fill their cells
         for renderer in (ReferenceRenderer(scene), CpuRenderer(scene)):
             frame = renderer.render(views(scene)["outside"], options)
-            assert (frame.rgb == np.float32([0.25, 0.5, 1.0])).all()
+            assert (frame.rgb == np.array([0.25, 0.5, 1.0], np.float32)).all()
             assert not frame.alpha.any()
             assert np.isinf(frame.depth).all()
             assert frame.statistics.samples == frame.statistics.evaluations == 0

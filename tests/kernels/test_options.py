@@ -1,0 +1,109 @@
+import sys
+import threading
+
+import numpy as np
+import pytest
+from scenes import random_scene, views
+
+from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions, create_renderer, query
+from kilonerf.kernels.cpu_renderer import CpuRenderer
+from kilonerf.kernels.networks import encode, sigmoid
+from kilonerf.kernels.sampling import SampleSteps, ray_directions
+from kilonerf.model_io import BackendError, Camera, Scene
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ert_threshold": 1.0}, {"ert_threshold": -0.1}, {"step": 0.0}, {"near": -1.0}, {"background": (1.0, 1.0)}],
+)
+def test_options_out_of_range_are_refused(wrong: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        RenderOptions(**wrong)
+
+
+def test_as_trained_takes_exactly_the_trained_samples(toy_scene: Scene) -> None:
+    steps = SampleSteps.of(toy_scene, RenderOptions.as_trained(toy_scene))
+    assert steps.last == toy_scene.num_samples - 1
+    assert steps.t(np.array([0, steps.last])) == pytest.approx([toy_scene.near, toy_scene.far])
+
+
+def test_flying_starts_at_the_camera(toy_scene: Scene) -> None:
+    steps = SampleSteps.of(toy_scene, RenderOptions())
+    assert steps.near == pytest.approx(toy_scene.step)
+    assert steps.t(np.array([steps.last])) > 1e5
+
+
+def test_rays_by_hand() -> None:
+    camera = Camera.from_matrix(np.eye(4), 4, 2, fx=2.0, fy=4.0)
+    directions = ray_directions(camera)
+    assert directions.shape == (2, 4, 3)
+    assert directions[0, 0].tolist() == [-0.75, 0.125, -1.0]
+    assert directions[1, 3].tolist() == [0.75, -0.125, -1.0]
+
+
+def test_encoding_by_hand() -> None:
+    encoded = encode(np.array([[0.5, 2.0]]), 2)
+    half, two = ([v, np.cos(v), np.cos(2 * v), np.sin(v), np.sin(2 * v)] for v in (0.5, 2.0))
+    assert encoded[0] == pytest.approx(half + two)
+
+
+def test_sigmoid_never_overflows() -> None:
+    assert sigmoid(np.array([-1e4, 0, 1e4], np.float32)).tolist() == [0, 0.5, 1]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_a_used_token_cancels(toy_scene: Scene, backend: str) -> None:
+    token = CancelToken()
+    token.cancel()
+    renderer = create_renderer(toy_scene, backend)
+    camera = views(toy_scene)["outside"]
+    with pytest.raises(RenderCancelled):
+        renderer.render(camera, RenderOptions(), token)
+    assert renderer.render(camera, RenderOptions(), CancelToken()).statistics.samples > 0  # and it lives on
+
+
+def test_the_native_renderer_lets_other_threads_run(toy_scene: Scene) -> None:
+    """A thread that cancels could not run if the frame held the GIL; the frame would then take minutes."""
+    token = CancelToken()
+    camera = views(toy_scene)["outside"].resized(4000, 4000)
+    threading.Timer(0.05, token.cancel).start()
+    with pytest.raises(RenderCancelled):
+        CpuRenderer(toy_scene, threads=1).render(camera, RenderOptions(ert=False, step=1e-4), token)
+
+
+def test_unknown_backends_and_paths_are_named(toy_scene: Scene) -> None:
+    with pytest.raises(BackendError, match="'vulkan': expected one of auto, cpu, reference"):
+        create_renderer(toy_scene, "vulkan")
+    with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
+        CpuRenderer(toy_scene, path="sse9")
+    with pytest.raises(BackendError, match="threads"):
+        CpuRenderer(toy_scene, threads=0)
+
+
+def test_a_missing_extension_is_a_backend_error(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kilonerf.kernels._cpu", None)
+    monkeypatch.delattr("kilonerf.kernels._cpu", raising=False)
+    with pytest.raises(BackendError, match="native extension"):
+        create_renderer(toy_scene)
+
+
+def test_query_chooses_its_backend(toy_scene: Scene) -> None:
+    points = np.zeros((1, 3), np.float32)
+    with pytest.raises(BackendError):
+        query(toy_scene, points, points, backend="none")
+
+
+def test_ert_ends_rays_after_the_sample_that_crosses_the_threshold() -> None:
+    """One opaque cell behind another: the higher the threshold, the fewer samples; 0 takes them all."""
+    scene = random_scene((1, 1, 2), (4, 4, 4), occupied=1.0, dropped=0.0)
+    camera = views(scene)["outside"]
+    for backend in ("cpu", "reference"):
+        renderer = create_renderer(scene, backend)
+        counts = [
+            renderer.render(camera, RenderOptions(ert_threshold=threshold)).statistics.samples
+            for threshold in (0.0, 0.01, 0.1, 0.5, 0.9)
+        ]
+        everything = renderer.render(camera, RenderOptions(ert=False)).statistics.samples
+        assert counts[0] == everything
+        assert counts == sorted(counts, reverse=True)
+        assert counts[-1] < counts[1] < counts[0]
