@@ -146,4 +146,4 @@ case $manager in
 esac || fail "$manager could not install:$names"
 
 things=$(missing)
-[ -z "$things" ] || fail "still missing after installing:" $things
+[ -z "$things" ] || fail "still missing after installing: $(echo $things)"

@@ -10,8 +10,8 @@ if [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] || [ "$(uname -s)" = Darwin ]; then
 fi
 "$(dirname "$0")/system_packages.sh" view  # set up with a display once, the virtual screen may be missing
 mkdir -p out
-echo "no display here: running the window on a virtual screen for 5 seconds"
-"$(dirname "$0")/virtual_screen.sh" "$program" "$scene" --turntable --show-network-grid --exit-after 5 \
+echo "no display here: running the window on a virtual screen and rendering a 5 s video of it (about a minute)"
+"$(dirname "$0")/virtual_screen.sh" "$program" "$scene" --turntable --show-network-grid --exit-after 5 --video-size 960x600 \
   --screenshot out/view.png --record out/view.mp4
 echo "screenshot: out/view.png"
 echo "video:      out/view.mp4"
