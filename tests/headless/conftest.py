@@ -1,11 +1,13 @@
+import signal
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from kilonerf.kernels import CancelToken, Frame, FrameStatistics, RenderCancelled, RenderOptions
-from kilonerf.model_io import BackendError, Camera, Scene
-from kilonerf.viewer import render_job
+from kilonerf.model_io import BackendError, Camera, Scene, save_scene
+from kilonerf.viewer import eval_command, render_job
 
 
 class FakeRenderer:
@@ -66,6 +68,34 @@ class MadeRenderers(list[FakeRenderer]):
 @pytest.fixture
 def fake_renderers(monkeypatch):
     made = MadeRenderers()
-    for module in (render_job,):
+    for module in (render_job, eval_command):
         monkeypatch.setattr(module, "create_renderer", made.create)
     return made
+
+
+@pytest.fixture
+def call_command(monkeypatch, capsys):
+    """Runs a command's main with arguments; gives its exit code, standard output and standard error."""
+
+    def call(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def scene_file(toy_scene, tmp_path):
+    """The small scene as a file, alone in its folder."""
+    (tmp_path / "in").mkdir()
+    save_scene(toy_scene, tmp_path / "in" / "toy.knf")
+    return tmp_path / "in" / "toy.knf"

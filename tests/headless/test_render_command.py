@@ -1,5 +1,6 @@
 """kilonerf-render from its command line to its files, with the real backend and a small scene."""
 
+import functools
 import json
 import os
 import re
@@ -14,17 +15,10 @@ import pytest
 from PIL import Image
 
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import Camera, CameraPath, load_scene, save_scene
+from kilonerf.model_io import Camera, CameraPath, load_scene
 from kilonerf.viewer import render_command
 
 SIZE = ["--size", "32x24"]
-
-
-@pytest.fixture
-def scene_file(toy_scene, tmp_path):
-    (tmp_path / "in").mkdir()
-    save_scene(toy_scene, tmp_path / "in" / "toy.knf")
-    return tmp_path / "in" / "toy.knf"
 
 
 @pytest.fixture
@@ -34,23 +28,8 @@ def out(tmp_path):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Runs the command; gives its exit code, standard output and standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["kilonerf-render", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            render_command.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+def call(call_command):
+    return functools.partial(call_command, render_command.main)
 
 
 def names(folder):
@@ -162,7 +141,7 @@ def test_a_scene_that_cannot_be_read_is_one_line(call, out, tmp_path, name):
 @pytest.mark.parametrize(("stop", "name"), [(signal.SIGINT, "a.mp4"), (signal.SIGTERM, "f_%05d.png")])
 def test_an_interruption_ends_at_once_with_nothing_half_written(scene_file, out, stop, name):
     program = "import sys; from kilonerf.viewer.render_command import main; sys.argv[0] = 'kilonerf-render'; main()"
-    arguments = [scene_file, "--turntable", "1000", "--size", "64x64", "-o", out / name]
+    arguments = [scene_file, "--turntable", "100", "--size", "256x256", "-o", out / name]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.PIPE, env=environment, text=True

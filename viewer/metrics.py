@@ -1,0 +1,93 @@
+"""How near a picture is to a photo: PSNR, SSIM and, where it is installed, LPIPS."""
+
+import importlib.util
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Picture = NDArray[np.floating]
+
+
+def psnr(
+    picture: Picture,  # [H, W, 3] in [0, 1]
+    photo: Picture,  # [H, W, 3] in [0, 1]
+) -> float:
+    """Peak signal-to-noise ratio in decibel, -10 log10(MSE); infinite for equal pictures.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check_shapes(picture, photo)
+    error = float(np.mean(np.square(picture.astype(np.float64) - photo)))
+    return -10.0 * math.log10(error) if error > 0.0 else math.inf
+
+
+def ssim_available() -> bool:
+    """Whether scikit-image is installed."""
+    return importlib.util.find_spec("skimage") is not None
+
+
+def ssim(
+    picture: Picture,  # [H, W, 3] in [0, 1]
+    photo: Picture,  # [H, W, 3] in [0, 1]
+) -> float:
+    """Structural similarity as in Wang et al. 2004 and the NeRF papers: Gaussian window of sigma 1.5.
+
+    The window has 11x11 pixels; smaller pictures have no SSIM.
+
+    Raises:
+        ImportError: scikit-image is not installed.
+        ValueError: the shapes differ, or a side is shorter than 11 pixels.
+    """
+    from skimage.metrics import structural_similarity
+
+    _check_shapes(picture, photo)
+    similarity: Any = structural_similarity(
+        picture.astype(np.float64),
+        photo.astype(np.float64),
+        channel_axis=-1,
+        data_range=1.0,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+    )
+    return float(similarity)
+
+
+def lpips_available() -> bool:
+    """Whether the packages lpips and torch are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("lpips", "torch"))
+
+
+def make_lpips() -> Callable[[Picture, Picture], float]:
+    """LPIPS with the VGG network (Zhang et al. 2018), as in the NeRF papers.
+
+    Returns:
+        A function of picture and photo, both [H, W, 3] in [0, 1]; lower is nearer.
+
+    Raises:
+        ImportError: lpips or torch is not installed.
+        OSError: the network's weights are not on this machine and cannot be fetched.
+    """
+    import lpips  # type: ignore[import-not-found]
+    import torch
+
+    network = lpips.LPIPS(net="vgg", verbose=False).eval()
+
+    def as_tensor(picture: Picture) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32))
+
+    def distance(picture: Picture, photo: Picture) -> float:
+        _check_shapes(picture, photo)
+        with torch.no_grad():
+            return float(network(as_tensor(picture), as_tensor(photo), normalize=True))
+
+    return distance
+
+
+def _check_shapes(picture: Picture, photo: Picture) -> None:
+    if picture.shape != photo.shape:
+        raise ValueError(f"expected pictures of one shape, got {picture.shape} and {photo.shape}")
