@@ -26,6 +26,8 @@ from .window import Window
 
 PROGRAM = "kilonerf-view"
 INTERACTIVE_INTERVAL = 1.0 / 60.0
+SOFTWARE_INTERVAL = 1.0 / 40.0
+"""The same where OpenGL runs on the CPU: each frame there takes time from the renderer."""
 BUSY_INTERVAL = 1.0 / 36.0
 IDLE_INTERVAL = 0.5
 AWAKE_SECONDS = 0.6
@@ -80,6 +82,7 @@ class ViewerApp:
         self._help = HelpOverlay()
         self._input = ViewInput(self.navigator, self._shortcuts())
         self._scale = self.window.content_scale
+        self._interval = SOFTWARE_INTERVAL if self.window.software else INTERACTIVE_INTERVAL
         self._steering = False
         self._awake_until = 0.0
         self._last_step = time.perf_counter()
@@ -95,13 +98,13 @@ class ViewerApp:
         if self.window.wait_for_events(*self._next_frame_times()):
             self._awake_until = time.perf_counter() + AWAKE_SECONDS
         now = time.perf_counter()
-        seconds = INTERACTIVE_INTERVAL if self._resting else min(now - self._last_step, LONGEST_STEP)
+        seconds = self._interval if self._resting else min(now - self._last_step, LONGEST_STEP)
         self._last_step = now
         self._take_outcomes(now)
         if self.window.content_scale != self._scale:
             self._scale = self.window.content_scale
             theme.apply(self._scale)
-        self.window.begin_frame()
+        self.window.begin_frame(theme.SURFACE[:3])
         area = self._draw_interface(now)
         self._steering = self._input.update(area, seconds, self.view.pick)
         self.navigator.advance(seconds)
@@ -110,7 +113,7 @@ class ViewerApp:
         camera = self.navigator.camera(pixels[2], pixels[3])
         self.recording.add(camera, now)
         self._request_picture(camera, now)
-        self.view.draw(self.window.framebuffer, pixels, self.settings.overlays)
+        self.view.draw(self.window.target, pixels, self.settings.overlays)
         self.window.end_frame()
         self.statistics.window_rate.add(now)
 
@@ -205,7 +208,7 @@ class ViewerApp:
         """When the next frame is due if something happens, and at the latest."""
         start = self._last_step
         if not self._resting or self.recording.stage == "recording" or start < self._awake_until:
-            return start + INTERACTIVE_INTERVAL, start + INTERACTIVE_INTERVAL
+            return start + self._interval, start + self._interval
         busy = (
             self.worker.busy
             or self._loader.loading is not None
@@ -215,7 +218,7 @@ class ViewerApp:
             or self.scheduler.refining
             or bool(self.notices.shown(start))
         )
-        return start + INTERACTIVE_INTERVAL, start + (BUSY_INTERVAL if busy else IDLE_INTERVAL)
+        return start + self._interval, start + (BUSY_INTERVAL if busy else IDLE_INTERVAL)
 
     def _take_outcomes(self, now: float) -> None:
         """Everything that other threads have finished since the last frame."""
@@ -315,7 +318,7 @@ class ViewerApp:
     def _pixels_of(self, area: Rectangle) -> tuple[int, int, int, int]:
         """The same area in the framebuffer: x, y from below, width, height in pixels."""
         window_width, window_height = (max(1, side) for side in self.window.size)
-        width, height = self.window.framebuffer.size
+        width, height = self.window.pixel_size
         return (
             round(area.x * width / window_width),
             0,

@@ -39,7 +39,7 @@ class RenderRequest:
         return self.camera.width * self.camera.height
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RenderResult:
     """What became of a request: a frame, or an error as one line.
 

@@ -54,8 +54,9 @@ class ScriptedRun:
         if self.screenshot is not None:
             from .picture_files import write_png
 
-            app.step()  # once more, so that the panel shows the final picture's figures
-            write_png(self.screenshot, app.window.read_pixels())
+            app.window.capture_next_frame()
+            app.step()
+            write_png(self.screenshot, app.window.take_capture())
         if self.record is not None and app.recording.failed:
             raise OutputError(f"{self.record}: the video was not finished: {app.notices.log[-1].text}")
 

@@ -1,4 +1,4 @@
-"""One desktop window: GLFW, an OpenGL 3.3 core context, ImGui, and a framebuffer of our own to read pixels from."""
+"""One desktop window: GLFW, an OpenGL 3.3 core context, ImGui, and frames that can be read back."""
 
 import ctypes
 import time
@@ -17,17 +17,18 @@ from kilonerf.model_io import DisplayError
 
 OPENGL = (3, 3)
 SMALLEST_WINDOW = (480, 320)
+SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
 
 
 class Window:
     """Opens at once and closes with :meth:`close`; one at a time in a process.
 
-    Everything is drawn into :attr:`framebuffer` and copied to the screen, so that pixels can be read back at any
-    moment, also of a hidden window.
-
     Attributes:
         ctx: the OpenGL context.
-        framebuffer: colour and depth at the window's size in pixels; made anew when that changes.
+        target: the framebuffer that the current frame is drawn into: the screen, or one of our own for a frame
+            that is to be read (reading the screen is an OpenGL error on some drivers, and a copy of every frame
+            would cost 12 ms on Mesa's llvmpipe).
+        software: whether OpenGL runs on the CPU, where every frame takes time from the renderer.
         content_scale: of the monitor: 2.0 on a HiDPI one.
 
     Raises:
@@ -51,7 +52,10 @@ class Window:
             glfw.terminate()
             raise DisplayError(f"OpenGL 3.3 is needed: {' '.join(str(error).split())}") from error
         glfw.swap_interval(1)
-        self.framebuffer = self._make_framebuffer()
+        self.software = any(name in self.ctx.info["GL_RENDERER"].lower() for name in SOFTWARE_RENDERERS)
+        self.target = self.ctx.detect_framebuffer(0)
+        self._capture_wanted = False
+        self._captured: NDArray[np.uint8] | None = None
         self._imgui = imgui.create_context()
         imgui.get_io().set_ini_filename("")  # window positions are ours to decide
         imgui.backends.glfw_init_for_opengl(ctypes.cast(self._handle, ctypes.c_void_p).value or 0, True)
@@ -61,6 +65,12 @@ class Window:
     def size(self) -> tuple[int, int]:
         """Width and height in ImGui's and the cursor's units."""
         return glfw.get_window_size(self._handle)
+
+    @property
+    def pixel_size(self) -> tuple[int, int]:
+        """Width and height in pixels, at least 1."""
+        width, height = glfw.get_framebuffer_size(self._handle)
+        return max(1, width), max(1, height)
 
     @property
     def should_close(self) -> bool:
@@ -105,14 +115,16 @@ class Window:
             glfw.wait_events_timeout(remaining)
             happened = happened or time.perf_counter() < latest
 
-    def begin_frame(self) -> None:
-        """Begin to draw: our framebuffer is bound at the window's current size and cleared; ImGui takes its input."""
-        if glfw.get_framebuffer_size(self._handle) != self.framebuffer.size:
-            self._release_framebuffer()
-            self.framebuffer = self._make_framebuffer()
-        self.framebuffer.use()
-        self.framebuffer.viewport = (0, 0, *self.framebuffer.size)
-        self.framebuffer.clear(0.055, 0.06, 0.07, 1.0, depth=1.0)
+    def begin_frame(self, color: tuple[float, float, float]) -> None:
+        """Begin to draw: :attr:`target` is bound at the window's current size and cleared; ImGui takes its input."""
+        width, height = self.pixel_size
+        if self._capture_wanted:
+            self.target = self.ctx.framebuffer([self.ctx.renderbuffer((width, height), 4)])
+        else:
+            self.target = self.ctx.detect_framebuffer(0)
+        self.target.use()
+        self.target.viewport = (0, 0, width, height)
+        self.target.clear(*color, 1.0)
         imgui.backends.opengl3_new_frame()
         imgui.backends.glfw_new_frame()
         imgui.new_frame()
@@ -120,23 +132,34 @@ class Window:
     def end_frame(self) -> None:
         """Draw ImGui on top and show the frame."""
         imgui.render()
-        self.framebuffer.use()
-        self.framebuffer.viewport = (0, 0, *self.framebuffer.size)
+        self.target.use()
+        self.target.viewport = (0, 0, *self.pixel_size)
         imgui.backends.opengl3_render_draw_data(imgui.get_draw_data())
-        screen = self.ctx.detect_framebuffer(0)
-        self.ctx.copy_framebuffer(screen, self.framebuffer)
+        if self._capture_wanted:
+            self._capture_wanted = False
+            self._captured = read_framebuffer(self.target).copy()
+            self.ctx.copy_framebuffer(self.ctx.detect_framebuffer(0), self.target)
+            for attachment in self.target.color_attachments:
+                attachment.release()
+            self.target.release()
         glfw.swap_buffers(self._handle)
 
-    def read_pixels(self) -> NDArray[np.uint8]:
-        """The newest finished frame, uint8 [H, W, 3], row 0 on top."""
-        return read_framebuffer(self.framebuffer)
+    def capture_next_frame(self) -> None:
+        """Keep the pixels of the frame that begins next, for :meth:`take_capture`."""
+        self._capture_wanted = True
+
+    def take_capture(self) -> NDArray[np.uint8]:
+        """The frame that was to be kept, uint8 [H, W, 3], row 0 on top."""
+        if self._captured is None:
+            raise RuntimeError("Window.take_capture: no frame was drawn since capture_next_frame")
+        captured, self._captured = self._captured, None
+        return captured
 
     def close(self) -> None:
         """Close the window and let go of everything."""
         imgui.backends.opengl3_shutdown()
         imgui.backends.glfw_shutdown()
         imgui.destroy_context(self._imgui)
-        self._release_framebuffer()
         self.ctx.release()
         glfw.terminate()
 
@@ -148,6 +171,8 @@ class Window:
         glfw.window_hint(glfw.CONTEXT_VERSION_MINOR, OPENGL[1])
         glfw.window_hint(glfw.OPENGL_PROFILE, glfw.OPENGL_CORE_PROFILE)
         glfw.window_hint(glfw.OPENGL_FORWARD_COMPAT, glfw.TRUE)
+        glfw.window_hint(glfw.DEPTH_BITS, 0)  # what needs depth is drawn into a texture first (SceneView)
+        glfw.window_hint(glfw.STENCIL_BITS, 0)
         glfw.window_hint(glfw.SCALE_TO_MONITOR, glfw.TRUE)
         glfw.window_hint(glfw.VISIBLE, glfw.FALSE)
         glfw.window_hint_string(glfw.X11_CLASS_NAME, "kilonerf-view")
@@ -175,26 +200,6 @@ class Window:
 
     def _why(self) -> str:
         return "; ".join(self.take_errors()) or "GLFW gives no reason"
-
-    def _make_framebuffer(self) -> moderngl.Framebuffer:
-        width, height = glfw.get_framebuffer_size(self._handle)
-        return make_framebuffer(self.ctx, max(1, width), max(1, height))
-
-    def _release_framebuffer(self) -> None:
-        release_framebuffer(self.framebuffer)
-
-
-def make_framebuffer(ctx: moderngl.Context, width: int, height: int) -> moderngl.Framebuffer:
-    """RGBA8 colour and a 24-bit depth buffer."""
-    return ctx.framebuffer([ctx.renderbuffer((width, height), 4)], ctx.depth_renderbuffer((width, height)))
-
-
-def release_framebuffer(framebuffer: moderngl.Framebuffer) -> None:
-    """Free a framebuffer of :func:`make_framebuffer` with what hangs on it."""
-    for attachment in (*framebuffer.color_attachments, framebuffer.depth_attachment):
-        if attachment is not None:
-            attachment.release()
-    framebuffer.release()
 
 
 def read_framebuffer(framebuffer: moderngl.Framebuffer) -> NDArray[np.uint8]:

@@ -55,6 +55,7 @@ class SidePanel:
         imgui.set_next_window_size(imgui.ImVec2(width, display.y))
         flags = (
             imgui.WindowFlags_.no_title_bar.value
+            | imgui.WindowFlags_.no_background.value  # the window is cleared to the panel's colour already
             | imgui.WindowFlags_.no_resize.value
             | imgui.WindowFlags_.no_move.value
             | imgui.WindowFlags_.no_saved_settings.value

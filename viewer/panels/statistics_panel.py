@@ -50,8 +50,11 @@ class StatisticsPanel:
             return
         worst = float(milliseconds.max())
         size = imgui.ImVec2(imgui.get_content_region_avail().x, 2.3 * imgui.get_font_size())
-        imgui.plot_lines("##frame times", milliseconds, 0, f"max {worst:.0f} ms", 0.0, 1.1 * worst, size)
-        widgets.tip(f"Times of the last {len(milliseconds)} pictures; the median is {np.median(milliseconds):.1f} ms.")
+        imgui.plot_lines("##frame times", milliseconds, 0, None, 0.0, 1.1 * worst, size)
+        widgets.tip(
+            f"Times of the last {len(milliseconds)} pictures: "
+            f"median {np.median(milliseconds):.1f} ms, longest {worst:.1f} ms."
+        )
 
     def _figures(self, frame: FrameStatistics, now: float) -> None:
         statistics = self._statistics
@@ -101,7 +104,7 @@ def _legend(stages: Mapping[str, float]) -> None:
     width, left = imgui.get_content_region_avail().x, imgui.get_cursor_pos_x()
     total = sum(stages.values()) or 1.0
     for index, (name, milliseconds) in enumerate(stages.items()):
-        start = left + 0.52 * width * (index % 2)
+        start = left + widgets.COLUMN_SHARE * width * (index % 2)
         if index % 2:
             imgui.same_line(start)
         corner = imgui.get_cursor_screen_pos()
@@ -115,7 +118,7 @@ def _legend(stages: Mapping[str, float]) -> None:
         imgui.set_cursor_pos_x(start + 1.5 * square)
         imgui.begin_group()
         imgui.text_disabled(name)
-        imgui.same_line(0.26 * width - 1.5 * square)  # from the group's left edge
+        imgui.same_line(widgets.NAME_SHARE * width - 1.5 * square)  # from the group's left edge
         imgui.text_unformatted(f"{milliseconds:.1f} ms")
         imgui.end_group()
         widgets.tip(f"{name}: {milliseconds:.2f} ms, {milliseconds / total:.0%} of the picture")

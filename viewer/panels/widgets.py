@@ -6,7 +6,9 @@ from imgui_bundle import imgui
 
 from .. import theme
 
-LABEL_SHARE = 0.36
+LABEL_SHARE = 0.36  # of the panel: names of rows with one control or value
+COLUMN_SHARE = 0.54  # of the row: where the second of two columns begins
+NAME_SHARE = 0.29  # of the row: names in rows of two columns
 
 
 def section(title: str, *, is_open: bool = True) -> bool:
@@ -77,12 +79,12 @@ def figures(rows: Sequence[tuple[tuple[str, str, str], ...]]) -> None:
     left = imgui.get_cursor_pos_x()
     for row in rows:
         for column, (name, value, tooltip) in enumerate(row):
-            start = left + 0.52 * width * column
+            start = left + COLUMN_SHARE * width * column
             if column:
                 imgui.same_line(start)
             imgui.begin_group()
             imgui.text_disabled(name)
-            imgui.same_line((0.26 if len(row) > 1 else LABEL_SHARE) * width)  # from the group's left edge
+            imgui.same_line((NAME_SHARE if len(row) > 1 else LABEL_SHARE) * width)  # from the group's left edge
             imgui.text_unformatted(value)
             imgui.end_group()
             tip(tooltip)

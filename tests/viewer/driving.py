@@ -1,0 +1,94 @@
+"""Drives the real program in a real window: xdotool moves mouse and keys, the test steps the loop."""
+
+import subprocess
+import time
+from pathlib import Path
+
+from kilonerf.viewer.app import ViewerApp
+from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
+from kilonerf.viewer.settings import ViewerSettings
+
+PATIENCE = 60.0  # seconds: only a hang takes so long
+
+
+class GivenScene(SceneLoader):
+    """A loader that has one scene ready, and reads files after that."""
+
+    def __init__(self, scene, name="given.knf"):
+        super().__init__()
+        self._wanted = Path(name)
+        self._outcome = LoadedScene(self._wanted, scene)
+
+
+class Driver:
+    """One running program."""
+
+    def __init__(self, folder, scene=None, size=(900, 600), **arguments):
+        self.settings = ViewerSettings()
+        loader = SceneLoader() if scene is None else GivenScene(scene)
+        self.app = ViewerApp(self.settings, size, folder, loader, **arguments)
+        self.id = None
+
+    def __enter__(self):
+        self.until(lambda: self.app.settled)
+        found = subprocess.run(
+            ["xdotool", "search", "--onlyvisible", "--class", "kilonerf-view"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        self.id = found.stdout.split()[0]
+        self.xdotool("windowfocus", self.id)
+        return self
+
+    def __exit__(self, *_):
+        self.app.close()
+
+    def xdotool(self, *arguments):
+        subprocess.run(["xdotool", *map(str, arguments)], check=True, capture_output=True)
+
+    def steps(self, count):
+        for _ in range(count):
+            self.app.step()
+
+    def until(self, condition):
+        """Step until ``condition`` holds."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "the program never got there"
+            self.app.step()
+
+    def move(self, x, y):
+        self.xdotool("mousemove", "--window", self.id, x, y)
+        self.steps(3)
+
+    def click(self, x, y, button=1):
+        self.move(x, y)
+        self.xdotool("mousedown", button)
+        self.steps(3)
+        self.xdotool("mouseup", button)
+        self.steps(3)
+
+    def drag(self, start, end, button=1, parts=6):
+        self.move(*start)
+        self.xdotool("mousedown", button)
+        self.steps(3)
+        for part in range(1, parts + 1):
+            self.move(*(round(a + (b - a) * part / parts) for a, b in zip(start, end, strict=True)))
+        self.xdotool("mouseup", button)
+        self.steps(3)
+
+    def press(self, key):
+        self.xdotool("keydown", key)
+        self.steps(3)
+        self.xdotool("keyup", key)
+        self.steps(3)
+
+    def pixels(self):
+        """The whole window, uint8 [H, W, 3]."""
+        self.app.window.capture_next_frame()
+        self.app.step()
+        return self.app.window.take_capture()
+
+    def settle(self):
+        self.until(lambda: self.app.settled)
