@@ -18,14 +18,16 @@ class AtomicFile:
         path: the final name; an existing file is replaced only at the commit.
 
     Raises:
-        OutputError: the folder is missing or not writable, or ``path`` is a folder.
+        OutputError: the folder is missing or not writable, or ``path`` is a folder or a device.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         if path.is_dir():
             raise OutputError(f"{path}: expected a file to write, got a folder")
+        if path.exists() and not path.is_file():  # renaming would put a plain file in the place of /dev/null
+            raise OutputError(f"{path}: expected a file to write, got a device or pipe")
+        self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:
             # os.open, not tempfile: the file shall have the permissions that the user's umask gives any file.
             os.close(os.open(self.temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))

@@ -12,7 +12,7 @@ from .camera import Camera
 from .checkpoint import import_checkpoint
 from .command_line import run_command
 from .datasets import View, available_splits, load_dataset
-from .errors import DatasetError
+from .errors import DatasetError, UsageError
 from .knf import save_scene
 from .scene import Scene
 
@@ -98,7 +98,7 @@ def summary(scene: Scene, path: Path) -> str:
 def _cameras(options: ImportOptions) -> tuple[Camera | None, NDArray[np.float32] | None]:
     if options.cameras is None:
         if options.start_view is not None:
-            raise DatasetError("--start-view: expected --cameras with it, got none")
+            raise UsageError("--start-view: expected --cameras with it, got none")
         return None, None
     splits = available_splits(options.cameras)
     views = [view for split in sorted(splits) or ["test"] for view in _views(options.cameras, split)]

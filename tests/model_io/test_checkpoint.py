@@ -4,11 +4,12 @@ import sys
 import types
 from collections import OrderedDict, deque
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kilonerf.model_io import LAYER_SHAPES, CheckpointError, DatasetError, SceneError, import_checkpoint
+from kilonerf.model_io import LAYER_SHAPES, CheckpointError, DatasetError, Scene, SceneError, import_checkpoint
 from kilonerf.model_io.checkpoint import three_quarter_view
 from kilonerf.model_io.restricted_pickle import read_torch_file
 
@@ -58,8 +59,8 @@ class Files:
     def state(self, state: object) -> None:
         torch.save({"global_step": 7, "model_state_dict": state}, self.checkpoint)
 
-    def load(self, **changes):
-        paths = {"occupancy": self.occupancy, "bbox": self.bbox} | changes
+    def load(self, **changes: Any) -> Scene:
+        paths: dict[str, Any] = {"occupancy": self.occupancy, "bbox": self.bbox} | changes
         return import_checkpoint(self.checkpoint, **paths)
 
 

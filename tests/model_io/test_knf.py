@@ -456,6 +456,10 @@ def test_an_output_that_cannot_be_written_is_one_error(scene, tmp_path):
     with pytest.raises(OutputError, match="folder"):
         save_scene(scene, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    os.mkfifo(tmp_path / "pipe")  # as /dev/null, it may not be replaced by a file
+    with pytest.raises(OutputError, match="device or pipe"):
+        save_scene(scene, tmp_path / "pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_the_shipped_chair_loads(chair_path):
