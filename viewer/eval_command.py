@@ -162,7 +162,7 @@ def print_table(command: EvalCommand, renderer: Renderer, results: Sequence[View
     console = Console()
     console.print(table)
     for note in notes:
-        console.print(note)
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
 
 
 def _on(switch: bool) -> str:
