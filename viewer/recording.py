@@ -10,6 +10,7 @@ from kilonerf.model_io import Camera, KiloNeRFError, Scene
 from .flight_recorder import FlightRecorder
 from .notices import Kind
 from .output_files import next_free_name
+from .priority import VIDEO_NICENESS, start_standing_back
 from .settings import VideoSettings
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
@@ -112,7 +113,7 @@ class Recording:
             video.fps,
             backend=order.backend,
         )
-        job.start()
+        start_standing_back(job.start, VIDEO_NICENESS)
         self._job, self.output, self.failed = job, output, False
         return json_file
 

@@ -1,7 +1,5 @@
 """The renderer in its own thread: it always works on the newest request, and hands back the newest result."""
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,10 +9,8 @@ from typing import Protocol
 from kilonerf.kernels import CancelToken, Frame, RenderCancelled, Renderer, create_renderer
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
+from .priority import PICTURE_NICENESS, stand_back
 from .resolution import View
-
-NICENESS = 5
-"""How much the renderer's thread stands back for the interface's (Linux)."""
 
 
 class RendererFactory(Protocol):
@@ -138,7 +134,7 @@ class RenderWorker:
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        _stand_back()
+        stand_back(PICTURE_NICENESS)
         while True:
             with self._changed:
                 while self._next is None and not self._closed:
@@ -182,9 +178,3 @@ class RenderWorker:
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
     other = (new.view.scene, new.view.backend) != (running.view.scene, running.view.backend)
     return other or 2 * new.pixels <= running.pixels
-
-
-def _stand_back() -> None:
-    """Lower this thread's priority, and that of the native threads it will start, where threads have one."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
