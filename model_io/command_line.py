@@ -1,5 +1,6 @@
 """What every command's ``main`` shares: tyro parses, errors become one line, exit codes are 0 and 2."""
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,9 +17,8 @@ def run_command(program: str, options_class: type[Options], run: Callable[[Optio
 
     Exit codes: 0 good; 2 wrong use or bad input, with one line on standard error; 130 interrupted by the user.
     """
-    options = tyro.cli(options_class, prog=program, description=options_class.__doc__)
     try:
-        run(options)
+        run(tyro.cli(options_class, prog=program, description=inspect.getdoc(options_class)))
     except KiloNeRFError as error:
         sys.exit(report(program, error))
     except KeyboardInterrupt:

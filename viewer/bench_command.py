@@ -36,15 +36,15 @@ class BenchCommand:
     """
 
     # The scene, a .knf file.
-    scene: tyro.conf.Positional[Path]
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     # Poses: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
     poses: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     # Split of a data set's folder: train, val or test.
     split: str = "test"
     # How many of the poses to use, evenly chosen.
     views: int = 5
-    # Size of the pictures in pixels, WIDTHxHEIGHT.
-    size: str = "800x800"
+    # Size of the pictures in pixels.
+    size: Annotated[str, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = "800x800"
     # Frames that count, per pose.
     frames: int = 5
     # Frames before them that do not count, per pose.

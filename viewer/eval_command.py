@@ -35,9 +35,9 @@ class EvalCommand:
     """
 
     # The scene, a .knf file.
-    scene: tyro.conf.Positional[Path]
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     # The data set: the folder of a Blender (NeRF-Synthetic) or NSVF data set, or a transforms_*.json.
-    dataset: tyro.conf.Positional[Path]
+    dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
     # Split of the data set's folder: train, val or test.
     split: str = "test"
     # A number of views, evenly chosen, or the names of views; all if left out.

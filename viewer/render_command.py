@@ -31,7 +31,7 @@ class RenderCommand:
     """Render a scene to a video or to PNG files: from the poses of a data set, along a path, or around it."""
 
     # The scene, a .knf file.
-    scene: tyro.conf.Positional[Path]
+    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
     # What to write: out.mp4, out.webm, frame_%04d.png, or a plain .png for a single frame.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # Poses to render, one frame each: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
