@@ -40,7 +40,7 @@ class CameraPanel:
         degrees = widgets.slider(
             "Field of view", math.degrees(navigator.fov), *FOV_RANGE, "%.0f deg", "Along the picture's shorter side."
         )
-        if abs(degrees - math.degrees(navigator.fov)) > 1e-3:  # an untouched slider must not round the camera
+        if degrees != math.degrees(navigator.fov):  # there and back is not exact: an untouched camera must not move
             navigator.fov = math.radians(degrees)
         turntable = widgets.switch("Turntable", navigator.turntable, "Go slowly round, a turn in 20 s (T).")
         if turntable != navigator.turntable:

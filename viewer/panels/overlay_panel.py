@@ -44,5 +44,5 @@ class OverlayPanel:
             network_grid=network,
             occupancy_grid=occupancy,
             occupancy_level=LEVELS.index(level),
-            opacity=opacity / 100.0,
+            opacity=now.opacity if opacity == 100.0 * now.opacity else opacity / 100.0,
         )

@@ -85,7 +85,8 @@ class RenderPanel:
             percent = widgets.slider(
                 "Scale", 100.0 * settings.fixed_scale, 6.25, 100.0, "%.0f %%", "Width and height of every picture."
             )
-            settings.fixed_scale = percent / 100.0
+            if percent != 100.0 * settings.fixed_scale:
+                settings.fixed_scale = percent / 100.0
 
     def _background(self, scene: Scene | None) -> None:
         settings = self._settings

@@ -68,9 +68,9 @@ def slider(
     flags = imgui.SliderFlags_.always_clamp.value
     if logarithmic:
         flags |= imgui.SliderFlags_.logarithmic.value
-    _, value = imgui.slider_float(f"##{text}", value, low, high, shown_as, flags)
+    changed, moved_to = imgui.slider_float(f"##{text}", value, low, high, shown_as, flags)
     tip(tooltip)
-    return value
+    return moved_to if changed else value  # ImGui rounds to float32 even where nothing moved
 
 
 def figures(rows: Sequence[tuple[tuple[str, str, str], ...]]) -> None:
