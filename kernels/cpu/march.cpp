@@ -5,6 +5,9 @@
 #include "scene.h"
 #include "vectors.h"
 
+#define KNF_SHARED static inline __attribute__((always_inline))
+#include "sampling_rule.h"
+
 namespace knf::KNF_PATH {
 
 void evaluate(const Network& network, Workspace& work, int count);
@@ -15,15 +18,14 @@ KNF_INLINE int minimum(int a, int b) { return a < b ? a : b; }
 KNF_INLINE int maximum(int a, int b) { return a > b ? a : b; }
 
 void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work) {
-    const float* R = frame.rotation;
     for (int y = tile.y0; y < tile.y1; y++) {
-        const float b = -(((static_cast<float>(y) + 0.5f) - frame.cy) / frame.fy);
+        const floats b = splat(-pixel_slope(static_cast<float>(y), frame.cy, frame.fy));
         for (int x = tile.x0; x < tile.x1; x += W) {
             const int at = (y - tile.y0) * TILE + (x - tile.x0);
-            const floats a = (((static_cast<float>(x) + lane_numbers()) + 0.5f) - frame.cx) / frame.fx;
+            const floats a = pixel_slope(static_cast<float>(x) + lane_numbers(), frame.cx, frame.fx);
             floats squares = {};
             for (int axis = 0; axis < 3; axis++) {
-                const floats d = (R[3 * axis] * a + R[3 * axis + 1] * b) - R[3 * axis + 2];
+                const floats d = ray_component(frame.rotation + 3 * axis, a, b);
                 store(work.direction[axis] + at, d);
                 const floats size = d < 0.0f ? -d : d;
                 const floats tiny = d < 0.0f ? splat(-1e-12f) : splat(1e-12f);
@@ -48,12 +50,13 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
         const floats index = first + static_cast<float>(j);
         ints counts = index <= last;
         if (!lane_bits(counts)) break;
-        const floats t = frame.near + index * frame.step;
+        const floats t = sample_depth(index, frame.near, frame.step);
         ints voxel = {};
         for (int axis = 0; axis < 3; axis++) {
-            const floats p = frame.origin[axis] + t * direction[axis];
+            const floats p = sample_position(frame.origin[axis], t, direction[axis]);
             if (cell.near_border) counts &= (p > scene.inside_min[axis]) & (p < scene.inside_max[axis]);
-            const ints local = truncate((p - scene.box_min[axis]) * scene.inverse_voxel[axis]) - cell.first_voxel[axis];
+            const floats voxels = voxel_coordinate(p, scene.box_min[axis], scene.inverse_voxel[axis]);
+            const ints local = truncate(voxels) - cell.first_voxel[axis];
             counts &= (local >= 0) & (local < scene.factor[axis]);
             voxel = voxel * scene.factor[axis] + local;
         }
@@ -73,13 +76,9 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
 // Returns the number of segments; `more` is set if a ray has indices beyond this chunk.
 int find_segments(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
                   const Rectangle& area, int chunk, Workspace& work, bool& more) {
-    // The box is widened by more than the rounding of a sample's position, and the index range by more than that
-    // of its index: the exact test in occupied_samples decides.
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
-        const float size_low = __builtin_fabsf(scene.box_min[axis]), size_high = __builtin_fabsf(scene.box_max[axis]);
-        const float slack =
-            4e-6f * (__builtin_fabsf(frame.origin[axis]) + (size_low > size_high ? size_low : size_high));
+        const float slack = box_slack(frame.origin[axis], scene.box_min[axis], scene.box_max[axis]);
         low[axis] = ((frame.ess ? cell.tight_min : cell.full_min)[axis] - slack) - frame.origin[axis];
         high[axis] = ((frame.ess ? cell.tight_max : cell.full_max)[axis] + slack) - frame.origin[axis];
     }
@@ -103,9 +102,9 @@ int find_segments(const SceneData& scene, const FrameSetup& frame, const Cell& c
             }
             enter = min(max(enter * inverse_step - offset, splat(0.0f)), splat(2e7f));
             leave = min(max(leave * inverse_step - offset, splat(-1.0f)), splat(2e7f));
-            const floats slack = 0.01f + 1e-6f * (enter + offset);
-            const floats first = max(ceil(enter - slack), splat(0.0f)) + static_cast<float>(32 * chunk);
-            const floats last = min(floor(leave + (0.01f + 1e-6f * (leave + offset))), splat(frame.last));
+            const floats first =
+                max(ceil(enter - index_slack(enter + offset)), splat(0.0f)) + static_cast<float>(32 * chunk);
+            const floats last = min(floor(leave + index_slack(leave + offset)), splat(frame.last));
             alive &= first <= last;
             if (!lane_bits(alive)) continue;
             for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
@@ -146,13 +145,13 @@ int queue_samples(const SceneData& scene, const FrameSetup& frame, const Cell& c
     }
     for (int i = 0; i < count; i += W) {
         const ints ray = load(work.ray + i);
-        const floats t = frame.near + load(work.t + i) * frame.step;
+        const floats t = sample_depth(load(work.t + i), frame.near, frame.step);
         store(work.t + i, t);
         const floats length = gather(work.length, ray);
         for (int axis = 0; axis < 3; axis++) {
             const floats d = gather(work.direction[axis], ray);
-            const floats p = frame.origin[axis] + t * d;
-            store(work.local[axis] + i, (p - cell.minimum[axis]) * scene.local_scale[axis] - 1.0f);
+            const floats p = sample_position(frame.origin[axis], t, d);
+            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.local_scale[axis]));
             store(work.unit[axis] + i, d / length);
         }
     }
