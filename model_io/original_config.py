@@ -120,7 +120,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ImportError as error:
-        raise CheckpointError(f"{path}: reading yamls needs PyYAML: pip install pyyaml") from error
+        raise CheckpointError(f"{path}: needs PyYAML to be read: pip install 'kilonerf-view[import]'") from error
     try:
         document = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, RecursionError, ValueError) as error:

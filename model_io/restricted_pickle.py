@@ -63,7 +63,7 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise CheckpointError(f"{path}: reading original checkpoints needs torch: pip install torch") from error
+        raise CheckpointError(f"{path}: needs torch to be read: pip install 'kilonerf-view[import]'") from error
     try:
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)

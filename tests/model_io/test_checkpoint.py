@@ -2,6 +2,7 @@ import itertools
 import pickle
 import sys
 import types
+import zipfile
 from collections import OrderedDict, deque
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ yaml = pytest.importorskip("yaml")
 RESOLUTION = (2, 3, 4)
 CELLS = 24
 BOX = (np.array([-0.6, -0.9, -0.4]), np.array([0.6, 0.7, 1.0]))
-EMPTY_CELL = (1, 2, 3)
+EMPTY_CELL = (0, 1, 2)
 
 
 def tensors(networks: int = CELLS, *, transposed: bool = False) -> OrderedDict:
@@ -95,6 +96,33 @@ def test_empty_cells_are_dropped(files):
         if cell != EMPTY_CELL:  # each other cell still has its own network
             row = scene.network_index[cell]
             assert scene.layers["alpha_linear.bias"][row, 0] == np.ravel_multi_index(cell, RESOLUTION)
+
+
+def test_files_of_the_papers_time_are_read(files):
+    """PyTorch 1.8 on a GPU with NumPy 1: tensors on cuda:0, NumPy's older names, no entries of newer torch."""
+    state = tensors()
+    content = {
+        "global_step": 1_000_000,
+        "model_state_dict": state,
+        "torch_rng_state": torch.zeros(5056, dtype=torch.uint8),
+        "numpy_rng_state": np.random.RandomState(0).get_state(),
+    }
+    torch.save(content, files.checkpoint)
+    with zipfile.ZipFile(files.checkpoint) as source:
+        entries = {name: source.read(name) for name in source.namelist()}
+    with zipfile.ZipFile(files.checkpoint, "w") as target:
+        for name, data in entries.items():
+            if name.endswith("data.pkl"):
+                assert b"X\x03\0\0\0cpu" in data
+                old = data.replace(b"X\x03\0\0\0cpu", b"X\x06\0\0\0cuda:0")
+                data = old.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+                assert b"numpy.core.multiarray" in data
+            if "/data" in name or name.endswith("/version"):
+                target.writestr(name, data)
+    scene = files.load(dtype="float32", keep_empty=True)
+    assert scene.provenance["global_step"] == 1_000_000
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(scene.layers[name], tensor.numpy())
 
 
 def test_torchs_weight_order_is_recognised(files):
@@ -312,8 +340,6 @@ def test_no_stand_in_leads_to_a_callable(call, tmp_path):
     module, name = call.rsplit(".", 1)
     code = b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"X\x01\x00\x00\x00a\x85R."
     torch.save({}, tmp_path / "a.pth")
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "a.pth") as source, zipfile.ZipFile(tmp_path / "b.pth", "w") as target:
         for entry in source.infolist():
             target.writestr(entry, code if entry.filename.endswith("data.pkl") else source.read(entry))
@@ -336,6 +362,15 @@ def test_broken_files_are_refused(files, tmp_path):
         files.load()
     files.checkpoint.mkdir()
     with pytest.raises(CheckpointError, match=r"checkpoint.pth: expected a file, got a folder"):
+        files.load()
+
+
+@pytest.mark.parametrize("package", ["torch", "yaml"])
+def test_a_missing_package_is_named_with_its_cure(package, files, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        CheckpointError, match=r"needs (torch|PyYAML) to be read: pip install 'kilonerf-view\[import\]'"
+    ):
         files.load()
 
 

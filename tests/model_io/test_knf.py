@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -460,6 +461,21 @@ def test_an_output_that_cannot_be_written_is_one_error(scene, tmp_path):
     with pytest.raises(OutputError, match="device or pipe"):
         save_scene(scene, tmp_path / "pipe")
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_full_disk_leaves_the_old_file(scene, tmp_path, monkeypatch):
+    (tmp_path / "scene.knf").write_bytes(b"old")
+
+    def full(path: Path, data: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"scene.knf: cannot write: No space left on device"):
+        save_scene(scene, tmp_path / "scene.knf")
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.knf"]
+    assert (tmp_path / "scene.knf").read_bytes() == b"old"
 
 
 def test_the_shipped_chair_loads(chair_path):
