@@ -106,6 +106,14 @@ def test_a_steady_turn_and_a_straight_flight_are_steady():
         np.testing.assert_allclose(matrix[:3, :3], expected, atol=1e-12)
 
 
+def test_steady_acceleration_is_followed_exactly_whatever_the_times():
+    times = [1.0, 1.4, 2.0, 2.2, 3.0]
+    eyes = [np.array([t * t, 2.0 * t, 0.0]) for t in times]
+    path = CameraPath.from_cameras(times, [Camera.look_at(eye, eye - (0, 1, 0), 8, 8) for eye in eyes])
+    for t in np.linspace(1.0, 3.0, 23):
+        np.testing.assert_allclose(path.camera_at(t, 8, 8).position, (t * t, 2.0 * t, 0.0), atol=1e-12)
+
+
 @given(paths())
 def test_a_file_gives_back_the_same_path_exactly(tmp_path_factory, path):
     file = tmp_path_factory.mktemp("path") / "flight.json"
