@@ -1,5 +1,6 @@
 """Drives the real program in a real window: xdotool moves mouse and keys, the test steps the loop."""
 
+import ctypes
 import subprocess
 import time
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from kilonerf.viewer.app import ViewerApp
 from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
 from kilonerf.viewer.settings import ViewerSettings
+from kilonerf.viewer.window import glfw  # as the program imported it: after imgui_bundle
 
 PATIENCE = 60.0  # seconds: only a hang takes so long
 
@@ -23,7 +25,7 @@ class GivenScene(SceneLoader):
 class Driver:
     """One running program."""
 
-    def __init__(self, folder, scene=None, size=(900, 600), **arguments):
+    def __init__(self, folder, scene=None, size=(900, 940), **arguments):
         self.settings = ViewerSettings()
         loader = SceneLoader() if scene is None else GivenScene(scene)
         self.app = ViewerApp(self.settings, size, folder, loader, **arguments)
@@ -91,4 +93,14 @@ class Driver:
         return self.app.window.take_capture()
 
     def settle(self):
+        """Let what was asked for take effect, and its picture become final."""
+        self.steps(2)
         self.until(lambda: self.app.settled)
+
+    def drop_files(self, *paths):
+        """Call what is registered with GLFW for dropped files, as its X11 code does: a C function, C strings."""
+        native, handle = glfw._glfw, self.app.window._handle
+        names = [str(path).encode() for path in paths]
+        registered = native.glfwSetDropCallback(handle, glfw._GLFWdropfun(0))
+        native.glfwSetDropCallback(handle, registered)
+        registered(handle, len(names), (ctypes.c_char_p * len(names))(*names))

@@ -1,0 +1,248 @@
+"""The real program in a real window, under Xvfb: xdotool is the user."""
+
+import shutil
+import threading
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from driving import Driver
+from gated_renderer import GatedRenderer
+from PIL import Image
+
+from kilonerf.model_io import CameraPath, save_scene
+
+pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
+
+
+@pytest.fixture
+def driver(toy_scene, tmp_path, places):
+    """The program with a toy scene and the real renderer."""
+    with Driver(tmp_path, toy_scene) as driver:
+        yield driver
+
+
+def picture_of(driver):
+    """The picture's part of the window, as floats."""
+    width = driver.app.view.shown.request.view.camera.width
+    return driver.pixels()[:, :width].astype(float)
+
+
+def test_the_picture_is_what_the_renderer_made(driver):
+    driver.settle()
+    frame = driver.app.view.shown.frame
+    shown = driver.pixels()[:, : frame.rgb.shape[1]]
+    assert driver.app.view.shown.request.scale == 1.0
+    assert frame.rgb.shape[0] == 940
+    difference = np.abs(shown.astype(int) - frame.to_rgb8().astype(int)).max(axis=2)
+    difference[:, :2] = 0
+    assert (difference <= 1).mean() > 0.999
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 100  # and it is no blank
+
+
+def test_clicking_a_switch_makes_another_picture(driver, places):
+    driver.settle()
+    before, samples = driver.app.view.shown, driver.app.statistics.frame.samples
+    driver.click(*places.at("ESS", 0.2))
+    driver.settle()
+    assert not driver.settings.ess
+    assert driver.app.view.shown is not before
+    assert driver.app.statistics.frame.samples > samples
+
+
+def test_dragging_turns_the_camera_and_the_picture_follows(driver):
+    driver.settle()
+    before, picture = driver.app.navigator.matrix(), picture_of(driver)
+    driver.drag((250, 300), (400, 340))
+    driver.settle()
+    after = driver.app.navigator.matrix()
+    target = driver.app.navigator._orbit.state.target
+    assert np.linalg.norm(after[:3, 3] - target) == pytest.approx(np.linalg.norm(before[:3, 3] - target))
+    assert not np.allclose(after, before, atol=0.1)
+    np.testing.assert_array_equal(driver.app.view.shown.request.camera.matrix, after)
+    assert np.abs(picture_of(driver) - picture).mean() > 1.0
+
+
+def test_holding_w_flies_forward(driver):
+    driver.settle()
+    before = driver.app.navigator.matrix()
+    driver.xdotool("keydown", "w")
+    driver.until(lambda: np.linalg.norm(driver.app.navigator.matrix()[:3, 3] - before[:3, 3]) > 0.3)
+    driver.xdotool("keyup", "w")
+    driver.settle()
+    after = driver.app.navigator.matrix()
+    moved = after[:3, 3] - before[:3, 3]
+    np.testing.assert_allclose(moved / np.linalg.norm(moved), -before[:3, 2], atol=1e-6)
+    assert driver.app.navigator.mode == "fly"
+
+
+def test_the_wheel_zooms(driver):
+    driver.settle()
+    before = np.linalg.norm(driver.app.navigator.matrix()[:3, 3])
+    driver.move(250, 300)
+    driver.xdotool("click", 4)
+    driver.until(lambda: np.linalg.norm(driver.app.navigator.matrix()[:3, 3]) < before)
+
+
+def test_resizing_resizes_the_picture(driver):
+    for width, height in ((1100, 700), (640, 500)):
+        driver.xdotool("windowsize", driver.id, width, height)
+        driver.until(lambda size=(width, height): driver.app.window.size == size)
+        driver.settle()
+        assert driver.pixels().shape == (height, width, 3)
+        camera = driver.app.view.shown.request.camera
+        assert camera.height == height
+        assert 0 < camera.width < width
+
+
+def test_tab_hides_the_panel_and_h_shows_the_keys(driver):
+    driver.press("Tab")
+    driver.settle()
+    assert driver.app.view.shown.request.camera.width == 900
+    assert not driver.settings.show_help
+    driver.press("h")
+    assert driver.settings.show_help
+    driver.press("Escape")
+    assert not driver.settings.show_help
+
+
+def test_overlays_are_drawn_over_the_picture(driver, places):
+    driver.settle()
+    plain = picture_of(driver)
+    driver.click(*places.at("Box", 0.2))
+    driver.settle()
+    changed = np.abs(picture_of(driver) - plain).max(axis=2) > 30
+    assert 0.001 < changed.mean() < 0.2
+
+
+def test_a_good_file_dropped_is_opened_and_a_broken_one_is_a_message(driver, toy_scene, tmp_path):
+    broken, good = tmp_path / "broken.knf", tmp_path / "good.knf"
+    broken.write_bytes(b"\x10\0\0\0\0\0\0\0not a scene at all")
+    save_scene(replace(toy_scene, background=(0.0, 0.0, 1.0), start_camera=None), good)
+    driver.settle()
+    before = driver.app.view.shown
+    driver.drop_files(broken)
+    driver.until(lambda: driver.app.notices.log)
+    assert driver.app.notices.log[-1].kind == "error"
+    assert "broken.knf" in driver.app.notices.log[-1].text
+    assert driver.app.scene is toy_scene
+    assert driver.app.view.shown is before
+    driver.drop_files(good)
+    driver.until(lambda: driver.app.scene is not toy_scene)
+    driver.settle()
+    assert driver.app.scene_path == good
+    np.testing.assert_array_equal(picture_of(driver)[2, 2], [0, 0, 255])
+
+
+def test_f12_saves_the_whole_picture_without_the_panel(driver, tmp_path):
+    driver.settle()
+    for number in (1, 2):
+        driver.press("F12")
+        path = tmp_path / f"screenshot_{number:03d}.png"
+        driver.until(lambda path=path: path.exists() and driver.app.notices.log)
+    camera = driver.app.view.shown.request.view.camera
+    with Image.open(path) as image:
+        assert image.size == (camera.width, camera.height)
+        np.testing.assert_array_equal(np.asarray(image)[:700], picture_of(driver)[:700])  # a message is below
+
+
+def test_a_screenshot_that_cannot_be_written_is_a_message(toy_scene, tmp_path):
+    folder = tmp_path / "gone"
+    with Driver(folder, toy_scene) as driver:
+        driver.settle()
+        driver.press("F12")
+        driver.until(lambda: driver.app.notices.log)
+        assert driver.app.notices.log[-1].kind == "error"
+        assert "gone" in driver.app.notices.log[-1].text
+
+
+def test_two_seconds_of_flight_become_a_video(driver, tmp_path):
+    driver.settle()
+    driver.settings.video.set_size(96, 64)
+    driver.settings.video.fps = 10
+    driver.press("F9")
+    assert driver.app.recording.stage == "recording"
+    driver.xdotool("keydown", "d")
+    driver.until(lambda: driver.app.recording.seconds >= 2.0)
+    driver.xdotool("keyup", "d")
+    driver.press("F9")
+    driver.until(lambda: driver.app.recording.stage == "idle")
+    assert driver.app.notices.log[-1].kind == "good"
+    path = CameraPath.load(tmp_path / "flight_001.json")
+    with av.open(str(tmp_path / "flight_001.mp4")) as video:
+        pictures = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
+    assert path.duration >= 2.0
+    assert len(pictures) == int(path.duration * 10 + 1e-6) + 1
+    assert pictures[0].shape == (64, 96, 3)
+    assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0  # the camera flew
+
+
+def test_a_video_can_be_aborted_and_leaves_only_the_path(driver, tmp_path):
+    driver.settle()
+    driver.settings.video.set_size(1920, 1080)
+    driver.press("F9")
+    driver.until(lambda: driver.app.recording.seconds >= 1.0)
+    driver.press("F9")
+    driver.until(lambda: driver.app.recording.progress is None or driver.app.recording.progress.done >= 1)
+    driver.app.abort_video()
+    driver.until(lambda: driver.app.recording.stage == "idle")
+    assert [path.name for path in tmp_path.iterdir()] == ["flight_001.json"]
+
+
+def test_the_window_answers_while_a_slow_picture_is_made(toy_scene, tmp_path, places):
+    gate = threading.Event()
+    gate.set()
+    with Driver(tmp_path, toy_scene, make_renderer=lambda s, b: GatedRenderer(s, b, gate=gate)) as driver:
+        driver.settle()
+        gate.clear()  # from here on no picture is ever finished
+        shown, before = driver.app.view.shown, driver.app.navigator.matrix()
+        driver.drag((250, 300), (400, 340))
+        driver.click(*places.at("Box", 0.2))
+        assert driver.app.worker.busy
+        assert driver.app.view.shown is shown
+        assert driver.settings.overlays.box
+        assert not np.allclose(driver.app.navigator.matrix(), before)
+        due = driver.app._next_frame_times()[1] - driver.app.now
+        assert due <= 1.0 / 30.0  # while it waits for a picture, too
+        gate.set()
+        driver.settle()
+        assert driver.app.view.shown is not shown
+
+
+def test_a_renderer_that_fails_is_a_message_and_the_program_lives_on(toy_scene, tmp_path):
+    def fail_without_ess(camera, options):
+        if not options.ess:
+            raise ArithmeticError("no way")
+
+    def make(scene, backend):
+        return GatedRenderer(scene, backend, on_render=fail_without_ess)
+
+    with Driver(tmp_path, toy_scene, make_renderer=make) as driver:
+        driver.settle()
+        shown = driver.app.view.shown
+        driver.settings.ess = False
+        driver.settle()
+        assert "no way" in driver.app.notices.log[-1].text
+        assert driver.app.view.shown is shown
+        driver.settings.ess = True
+        driver.steps(5)
+        driver.settle()
+        assert len(driver.app.notices.log) == 1
+
+
+def test_an_empty_window_invites_and_browses(tmp_path, places):
+    with Driver(tmp_path) as driver:
+        assert driver.app.scene is None
+        assert driver.app.settled
+        driver.press("F12")  # nothing to save, nothing to record
+        driver.press("F9")
+        assert driver.app.recording.stage == "idle"
+        driver.press("o")
+        assert "Cancel" in places.places
+        driver.click(*places.at("Cancel"))
+
+
+def test_at_rest_the_window_hardly_draws(driver):
+    driver.settle()
+    driver.until(lambda: driver.app._next_frame_times()[1] - driver.app.now > 0.3)
