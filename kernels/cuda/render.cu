@@ -1,0 +1,353 @@
+// The whole frame in one launch: persistent blocks take screen tiles of 16x16 rays, a thread each; a tile's cells are
+// visited front to back; in each cell rays emit samples into a queue in shared memory, the cell's one network
+// evaluates the queue, and each ray composites its own samples in registers (docs/cuda.md).
+//
+// Compiled with --fmad=false: which samples count is decided by native/sampling_rule.h, equally in every backend.
+#include "device.cuh"
+#include "sampling_rule.h"
+#include "scene.cuh"
+#ifdef KNF_TENSOR_CORES
+#include "evaluate_tensor.cuh"
+#else
+#include "evaluate_float.cuh"
+#endif
+
+namespace knf {
+
+#ifdef KNF_TENSOR_CORES
+using Evaluator = TensorEvaluator;
+#else
+using Evaluator = FloatEvaluator;
+#endif
+
+constexpr int TILE = 16;
+constexpr int THREADS = TILE * TILE;
+constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
+
+// What a frame leaves behind; null pointers are left out.
+struct Output {
+    float* rgb;                       // [height][width][3]
+    float* alpha;                     // [height][width]
+    float* depth;                     // [height][width], z-depth, infinity where alpha is 0
+    int* samples;                     // [height][width]
+    int* network;                     // [height][width], of the first sample, -1 for none
+    cudaSurfaceObject_t surface;      // 8-bit RGBA picture for the window, or 0
+    cudaSurfaceObject_t depth_surface;  // 32-bit float z-depth for the window, or 0
+    unsigned long long* counters;     // samples, evaluations, rays hit
+    int* next_tile;                   // [0] the next tile, [1] blocks that are done; zero before and after a launch
+};
+
+struct Block {
+    alignas(16) Evaluator::Network network[Evaluator::STAGES];
+    Sample queue[THREADS * PER_RAY];
+    float unit[THREADS][3];   // the rays' unit directions
+    float planes[5][3];       // the tile's pyramid: inward normals of its sides, and the direction of its middle
+    int visits[THREADS];      // cells of the chunk at hand that the tile may see, front to back
+    int warp_counts[THREADS / 32];
+    int tile;
+    int queued;
+};
+
+struct Ray {
+    float direction[3], inverse[3];
+    float length;
+    float transmittance;
+    float red, green, blue, weight, depth;
+    int samples, network;
+    bool alive;
+};
+
+KNF_DEVICE float clip_to_box(const Frame& frame, const Cell& cell, const Ray& ray, float& leave) {
+    float enter = -1e30f;
+    leave = 1e30f;
+#pragma unroll
+    for (int axis = 0; axis < 3; axis++) {
+        const float slack = box_slack(frame.origin[axis], frame.box_min[axis], frame.box_max[axis]);
+        const float t0 = ((cell.tight_min[axis] - slack) - frame.origin[axis]) * ray.inverse[axis];
+        const float t1 = ((cell.tight_max[axis] + slack) - frame.origin[axis]) * ray.inverse[axis];
+        enter = fmaxf(enter, fminf(t0, t1));
+        leave = fminf(leave, fmaxf(t0, t1));
+    }
+    return enter;
+}
+
+// Sample indices of the ray that may lie in the cell: first .. last.
+KNF_DEVICE void index_range(const Frame& frame, const Cell& cell, const Ray& ray, float& first, float& last) {
+    float leave;
+    float enter = clip_to_box(frame, cell, ray, leave);
+    const float inverse_step = 1.0f / frame.step;
+    const float offset = frame.near * inverse_step;
+    enter = fminf(fmaxf(enter * inverse_step - offset, 0.0f), 2e7f);
+    leave = fminf(fmaxf(leave * inverse_step - offset, -1.0f), 2e7f);
+    first = fmaxf(ceilf(enter - index_slack(enter + offset)), 0.0f);
+    last = fminf(floorf(leave + index_slack(leave + offset)), frame.last);
+}
+
+// Whether a sample counts; its local coordinates if so.
+KNF_DEVICE bool sample_counts(const Frame& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
+                              float index, float (&local)[3]) {
+    const float t = sample_depth(index, frame.near, frame.step);
+    bool counts = true;
+    int voxel = 0;
+#pragma unroll
+    for (int axis = 0; axis < 3; axis++) {
+        const float p = sample_position(frame.origin[axis], t, ray.direction[axis]);
+        if (cell.near_border) counts = counts && p > frame.inside_min[axis] && p < frame.inside_max[axis];
+        const float voxels = voxel_coordinate(p, frame.box_min[axis], frame.inverse_voxel[axis]);
+        const int v = static_cast<int>(voxels) - cell.first_voxel[axis];
+        counts = counts && v >= 0 && v < frame.factor[axis];
+        voxel = voxel * frame.factor[axis] + v;
+        local[axis] = local_coordinate(p, cell.minimum[axis], frame.local_scale[axis]);
+    }
+    if (counts && frame.ess) counts = occupancy[cell.first_word + (voxel >> 5)] >> (voxel & 31) & 1u;
+    return counts;
+}
+
+KNF_DEVICE Ray start_ray(const Frame& frame, int x, int y) {
+    Ray ray = {};
+    const float a = pixel_slope(static_cast<float>(x), frame.cx, frame.fx);
+    const float b = -pixel_slope(static_cast<float>(y), frame.cy, frame.fy);
+    float squares = 0.0f;
+#pragma unroll
+    for (int axis = 0; axis < 3; axis++) {
+        const float d = ray_component(frame.rotation + 3 * axis, a, b);
+        ray.direction[axis] = d;
+        ray.inverse[axis] = 1.0f / (fabsf(d) < 1e-12f ? copysignf(1e-12f, d) : d);
+        squares = squares + d * d;
+    }
+    ray.length = sqrtf(squares);
+    ray.transmittance = 1.0f;
+    ray.network = -1;
+    ray.alive = x < frame.width && y < frame.height;
+    return ray;
+}
+
+// Planes through the camera and the tile's edges, half a pixel outside its outermost rays.
+KNF_DEVICE void start_planes(const Frame& frame, int tile_x, int tile_y, Block& block, int thread) {
+    if (thread < 4) {
+        float corner[2][3], middle[3];
+        for (int i = 0; i < 3; i++) {
+            const int number = (thread + i) % 4;  // corners in order round the tile
+            const bool right = number == 1 || number == 2, below = number >= 2;
+            const float x = i == 2 ? TILE / 2 : right ? TILE : 0, y = i == 2 ? TILE / 2 : below ? TILE : 0;
+            const float a = (tile_x + x - frame.cx) / frame.fx, b = -(tile_y + y - frame.cy) / frame.fy;
+            float* to = i == 2 ? middle : corner[i];
+            for (int axis = 0; axis < 3; axis++) to[axis] = ray_component(frame.rotation + 3 * axis, a, b);
+        }
+        float normal[3], towards = 0.0f;
+        for (int axis = 0; axis < 3; axis++) {
+            const int u = (axis + 1) % 3, v = (axis + 2) % 3;
+            normal[axis] = corner[0][u] * corner[1][v] - corner[0][v] * corner[1][u];
+            towards += normal[axis] * middle[axis];
+        }
+        for (int axis = 0; axis < 3; axis++) {
+            block.planes[thread][axis] = towards < 0.0f ? -normal[axis] : normal[axis];
+            if (thread == 0) block.planes[4][axis] = middle[axis];
+        }
+    }
+}
+
+// False if the cell's box lies wholly outside one side of the tile's pyramid, or behind the camera.
+KNF_DEVICE bool tile_may_see(const Frame& frame, const Block& block, const Cell& cell) {
+    float low[3], high[3];
+#pragma unroll
+    for (int axis = 0; axis < 3; axis++) {
+        const float slack = box_slack(frame.origin[axis], frame.box_min[axis], frame.box_max[axis]);
+        low[axis] = (cell.tight_min[axis] - slack) - frame.origin[axis];
+        high[axis] = (cell.tight_max[axis] + slack) - frame.origin[axis];
+    }
+    bool seen = true;
+#pragma unroll
+    for (int side = 0; side < 4; side++) {
+        const float* n = block.planes[side];
+        float farthest = 0.0f;
+#pragma unroll
+        for (int axis = 0; axis < 3; axis++) farthest += n[axis] > 0.0f ? n[axis] * high[axis] : n[axis] * low[axis];
+        seen = seen && farthest >= 0.0f;
+    }
+    return seen;
+}
+
+// The cells of order[begin .. begin + THREADS) that the tile may see, in order; returns their number.
+KNF_DEVICE int choose_visits(const Frame& frame, const Cell* cells, const int* order, int begin, Block& block,
+                             int thread) {
+    const int at = begin + thread;
+    const int cell = at < frame.num_cells ? order[at] : -1;
+    const bool seen = cell >= 0 && tile_may_see(frame, block, cells[cell]);
+    const unsigned lanes = __ballot_sync(0xffffffffu, seen);
+    if (thread % 32 == 0) block.warp_counts[thread / 32] = __popc(lanes);
+    __syncthreads();
+    int slot = __popc(lanes & ((1u << thread % 32) - 1u)), total = 0;
+    for (int warp = 0; warp < THREADS / 32; warp++) {
+        if (warp < thread / 32) slot += block.warp_counts[warp];
+        total += block.warp_counts[warp];
+    }
+    if (seen) block.visits[slot] = cell;
+    __syncthreads();
+    return total;
+}
+
+// The next visit after `visit` whose box a living ray meets, or `visits`. A barrier for the block.
+KNF_DEVICE int next_visit(const Frame& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
+                          int visits) {
+    for (visit++; visit < visits; visit++) {
+        float first = 1.0f, last = 0.0f;
+        if (ray.alive) index_range(frame, cells[block.visits[visit]], ray, first, last);
+        if (__syncthreads_or(first <= last)) break;
+    }
+    return visit;
+}
+
+// All samples of the tile's rays in one cell, whose network lies in shared memory.
+KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned* occupancy,
+                           const Evaluator::Network& network, Block& block, Ray& ray, int thread, int& evaluations) {
+    float index = 1.0f, last = 0.0f;
+    if (ray.alive) index_range(frame, cell, ray, index, last);
+    for (;;) {
+        Sample found[PER_RAY];
+        float depths[PER_RAY];
+        int count = 0;
+        for (; ray.alive && index <= last && count < PER_RAY; index += 1.0f) {
+            float local[3];
+            if (!sample_counts(frame, cell, occupancy, ray, index, local)) continue;
+#pragma unroll
+            for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
+                if (i == count) {
+                    found[i] = {local[0], local[1], local[2], __int_as_float(thread)};
+                    depths[i] = sample_depth(index, frame.near, frame.step);
+                }
+            count++;
+        }
+        if (thread == 0) block.queued = 0;
+        if (!__syncthreads_or(count > 0)) return;  // also: every ray has read its results of the round before
+        const int slot = count ? atomicAdd(&block.queued, count) : 0;
+#pragma unroll
+        for (int i = 0; i < PER_RAY; i++)
+            if (i < count) block.queue[slot + i] = found[i];
+        __syncthreads();
+        const int queued = block.queued;
+        Evaluator::evaluate(network, block.queue, queued, block.unit, thread, THREADS);
+        if (thread == 0) evaluations += queued;
+        __syncthreads();
+#pragma unroll
+        for (int i = 0; i < PER_RAY; i++) {
+            if (i >= count || !ray.alive) continue;
+            const Sample result = block.queue[slot + i];
+            const float alpha = 1.0f - expf(-(result.w * (ray.length * frame.step)));
+            const float weight = ray.transmittance * alpha;
+            ray.red += weight * result.x;
+            ray.green += weight * result.y;
+            ray.blue += weight * result.z;
+            ray.weight += weight;
+            ray.depth += weight * depths[i];
+            ray.transmittance *= 1.0f - alpha;
+            if (ray.samples++ == 0) ray.network = cell.network;
+            if (ray.transmittance < frame.ert_threshold) ray.alive = false;
+        }
+    }
+}
+
+KNF_DEVICE void write_pixel(const Frame& frame, const Output& output, const Ray& ray, int x, int y) {
+    const long long pixel = static_cast<long long>(y) * frame.width + x;
+    const float rest = 1.0f - ray.weight;
+    const float rgb[3] = {ray.red + rest * frame.background[0], ray.green + rest * frame.background[1],
+                          ray.blue + rest * frame.background[2]};
+    const float depth = ray.weight > 0.0f ? ray.depth / ray.weight : __int_as_float(0x7f800000);
+    if (output.rgb)
+        for (int channel = 0; channel < 3; channel++) output.rgb[3 * pixel + channel] = rgb[channel];
+    if (output.alpha) output.alpha[pixel] = ray.weight;
+    if (output.depth) output.depth[pixel] = depth;
+    if (output.samples) output.samples[pixel] = ray.samples;
+    if (output.network) output.network[pixel] = ray.network;
+    if (output.surface) {
+        unsigned char bytes[3];
+        for (int channel = 0; channel < 3; channel++)
+            bytes[channel] = static_cast<unsigned char>(__saturatef(rgb[channel]) * 255.0f + 0.5f);
+        surf2Dwrite(make_uchar4(bytes[0], bytes[1], bytes[2], 255), output.surface, x * 4, y);
+    }
+    if (output.depth_surface) surf2Dwrite(depth, output.depth_surface, x * 4, y);
+}
+
+KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* order, const Evaluator::Network* networks,
+                            const unsigned* occupancy, const Output& output, Block& block, int tile) {
+    const int thread = threadIdx.x;
+    const int columns = (frame.width + TILE - 1) / TILE;
+    const int tile_x = tile % columns * TILE, tile_y = tile / columns * TILE;
+    // A warp takes 8x4 pixels: rays that stay close together diverge little.
+    const int x = tile_x + thread / 32 % 2 * 8 + thread % 8, y = tile_y + thread / 64 * 4 + thread % 32 / 8;
+    Ray ray = start_ray(frame, x, y);
+    for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
+    start_planes(frame, tile_x, tile_y, block, thread);
+    int evaluations = 0;
+    __syncthreads();
+    for (int begin = 0; begin < frame.num_cells; begin += THREADS) {
+        if (!__syncthreads_or(ray.alive)) break;
+        const int visits = choose_visits(frame, cells, order, begin, block, thread);
+        int visit = next_visit(frame, cells, block, ray, -1, visits), stage = 0;
+        const auto fetch = [&](int which, int into) {
+            start_copy(&block.network[into], networks + cells[block.visits[which]].network,
+                       sizeof(Evaluator::Network), thread, THREADS);
+        };
+        if (visit < visits) fetch(visit, stage);
+        while (visit < visits) {
+            int next = visits;
+            if (Evaluator::STAGES == 2) {  // the next cell's weights come while this one is evaluated
+                next = next_visit(frame, cells, block, ray, visit, visits);
+                if (next < visits) {
+                    fetch(next, 1 - stage);
+                    wait_for_copies<1>();
+                } else {
+                    wait_for_copies<0>();
+                }
+            } else {
+                wait_for_copies<0>();
+            }
+            __syncthreads();
+            visit_cell(frame, cells[block.visits[visit]], occupancy, block.network[stage], block, ray, thread,
+                       evaluations);
+            if (Evaluator::STAGES == 1) {
+                next = next_visit(frame, cells, block, ray, visit, visits);
+                if (next < visits) fetch(next, 0);
+            } else {
+                stage = 1 - stage;
+            }
+            visit = next;
+        }
+        __syncthreads();  // the list of visits is made anew
+    }
+    if (x < frame.width && y < frame.height) write_pixel(frame, output, ray, x, y);
+    if (output.counters) {
+        int samples = ray.samples, hit = ray.samples > 0;
+        for (int offset = 16; offset; offset /= 2) {
+            samples += __shfl_xor_sync(0xffffffffu, samples, offset);
+            hit += __shfl_xor_sync(0xffffffffu, hit, offset);
+        }
+        if (thread % 32 == 0 && samples) {
+            atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
+            atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
+        }
+        if (evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(evaluations));
+    }
+}
+
+}  // namespace knf
+
+extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
+    render(const knf::Frame frame, const knf::Cell* cells, const int* order, const knf::Evaluator::Network* networks,
+           const unsigned* occupancy, const knf::Output output) {
+    __shared__ knf::Block block;
+    const int tiles = ((frame.width + knf::TILE - 1) / knf::TILE) * ((frame.height + knf::TILE - 1) / knf::TILE);
+    for (;;) {
+        __syncthreads();  // the tile before is done with the block's memory
+        if (threadIdx.x == 0) block.tile = atomicAdd(&output.next_tile[0], 1);
+        __syncthreads();
+        const int tile = block.tile;
+        if (tile >= tiles) break;
+        knf::render_tile(frame, cells, order, networks, occupancy, output, block, tile);
+    }
+    // The last block to finish leaves the counters ready for the next frame.
+    if (threadIdx.x == 0 && atomicAdd(&output.next_tile[1], 1) == static_cast<int>(gridDim.x) - 1) {
+        output.next_tile[0] = 0;
+        output.next_tile[1] = 0;
+    }
+}
