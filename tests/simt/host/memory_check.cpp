@@ -1,0 +1,249 @@
+// What a checked module finds: accesses outside of all memory of the kernel, races, reads of shared memory that nobody
+// wrote. The compiler calls __tsan_readN and __tsan_writeN before each access (-fsanitize=thread); instead of linking
+// the sanitizer's library, which knows operating-system threads, these functions are defined here.
+#include <algorithm>
+#include <cinttypes>
+
+#include <sys/mman.h>
+
+#include "memory_check.h"
+
+namespace simt {
+
+// An access to one byte: by whom (number in the launch + 1, 0: nobody), when on that thread's clock, from where.
+struct Mark {
+    unsigned thread;
+    unsigned time : 30, atomic : 1, pending : 1;  // pending: an asynchronous copy that nobody waited for
+    unsigned caller;                              // offset in the module
+};
+struct Cell {
+    Mark writer, readers[2];
+};
+
+namespace {
+Region* last_region = nullptr;
+
+bool on_stack(uintptr_t address, const Fibre& fibre) {
+    const auto lowest = reinterpret_cast<uintptr_t>(fibre.stack);
+    return address >= lowest && address < lowest + (256u << 10);
+}
+
+bool local(const void* pointer) {
+    const auto address = reinterpret_cast<uintptr_t>(pointer);
+    if (on_stack(address, *runtime.current)) return true;
+    return address >= module.begin && address < module.end;  // constants and the built-in variables
+}
+
+std::string described(const void* address, size_t bytes) {
+    const auto* at = static_cast<const unsigned char*>(address);
+    const Region* nearest = nullptr;
+    ptrdiff_t distance = PTRDIFF_MAX;
+    for (const Region& region : runtime.regions) {
+        const ptrdiff_t before = region.begin - at, after = at - (region.begin + region.bytes);
+        const ptrdiff_t away = std::max({before, after, ptrdiff_t{0}});
+        if (away < distance) distance = away, nearest = &region;
+    }
+    std::string text = std::to_string(bytes) + " bytes ";
+    if (nearest == nullptr) return text + "at an address of no memory of the kernel";
+    if (distance > (1 << 20)) return text + "at an address far from all memory of the kernel";
+    return text + "at offset " + std::to_string(at - nearest->begin) + " of " + nearest->name + ", which has " +
+           std::to_string(nearest->bytes) + " bytes";
+}
+
+const char* verb(Access access) {
+    return access == Access::read ? "reads" : access == Access::write ? "writes" : "updates atomically";
+}
+
+std::string self_name() { return thread_name(runtime.block_base + runtime.current->number); }
+
+[[noreturn]] void report_outside(const void* address, size_t bytes, Access access, void* caller) {
+    const auto at = reinterpret_cast<uintptr_t>(address);
+    for (const Fibre& fibre : runtime.fibres)
+        if (on_stack(at, fibre))
+            fail(Fault::memory, self_name() + " " + verb(access) + " a local variable of " +
+                                    thread_name(runtime.block_base + fibre.number) + " " + place(caller));
+    fail(Fault::memory, "out of bounds: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
+                            place(caller));
+}
+
+bool ordered(const Mark& mark, bool shared) {
+    const Fibre& self = *runtime.current;
+    if (mark.thread == 0 || mark.thread == runtime.block_base + self.number + 1) return true;
+    if (mark.thread <= runtime.block_base) return shared;  // another block: its shared memory is gone
+    const unsigned other = mark.thread - 1 - static_cast<unsigned>(runtime.block_base);
+    if (mark.time <= runtime.fibres[other].time_at_barrier) return true;
+    return other / LANES == self.number / LANES && mark.time <= self.known[other % LANES];
+}
+
+void* caller_of(const Mark& mark) { return reinterpret_cast<void*>(module.begin + mark.caller); }
+
+[[noreturn]] void report_race(const Region& region, const void* address, Access access, void* caller, const Mark& mark,
+                              const char* was) {
+    fail(Fault::race, "race on offset " +
+                          std::to_string(static_cast<const unsigned char*>(address) - region.begin) + " of " +
+                          region.name + ": " + self_name() + " " + verb(access) + " " + place(caller) + ", " +
+                          thread_name(mark.thread - 1) + " " + was + " " + place(caller_of(mark)) +
+                          ", and nothing orders the two");
+}
+
+void remember_reader(Cell& cell, const Mark& mark, bool shared) {
+    Mark& first = cell.readers[0];
+    Mark& second = cell.readers[1];
+    // Two readers are kept, if possible of two warps: whoever writes unordered conflicts with one of them.
+    if (first.thread == mark.thread || ordered(first, shared)) {
+        first = mark;
+    } else if (second.thread == mark.thread || ordered(second, shared) ||
+               (second.thread - 1) / LANES == (first.thread - 1) / LANES) {
+        second = mark;
+    }
+}
+
+void check_byte(const Region& region, size_t offset, Access access, const Mark& mark, void* caller) {
+    Cell& cell = region.cells[offset];
+    const unsigned char* address = region.begin + offset;
+    const bool fresh = cell.writer.thread == 0 || (region.shared && cell.writer.thread <= runtime.block_base);
+    if (!fresh && cell.writer.pending)
+        fail(Fault::race, "asynchronous copy not waited for: " + self_name() + " " + verb(access) + " offset " +
+                              std::to_string(offset) + " of " + region.name + " " + place(caller) + ", which " +
+                              thread_name(cell.writer.thread - 1) + " has a copy under way to " +
+                              place(caller_of(cell.writer)));
+    if (region.shared && fresh && access != Access::write)
+        fail(Fault::uninitialised, "uninitialised: " + self_name() + " " + verb(access) + " offset " +
+                                       std::to_string(offset) + " of " + region.name +
+                                       ", which no thread of the block wrote, " + place(caller));
+    const bool both_atomic = access == Access::atomic && cell.writer.atomic;
+    if (!both_atomic && !ordered(cell.writer, region.shared))
+        report_race(region, address, access, caller, cell.writer, cell.writer.atomic ? "updated it" : "wrote it");
+    if (access == Access::read) {
+        remember_reader(cell, mark, region.shared);
+        return;
+    }
+    for (const Mark& reader : cell.readers)
+        if (!ordered(reader, region.shared)) report_race(region, address, access, caller, reader, "read it");
+    cell.writer = mark;
+}
+
+void check_bytes(Region& region, const void* address, size_t bytes, Access access, bool pending, void* caller) {
+    if (access != Access::read && !region.writable)
+        fail(Fault::memory, self_name() + " " + verb(access) + " " + region.name + ", which is read-only, " +
+                                place(caller));
+    if (region.cells == nullptr) return;
+    Fibre& self = *runtime.current;
+    const Mark mark{static_cast<unsigned>(runtime.block_base) + self.number + 1, self.time, access == Access::atomic,
+                    pending, static_cast<unsigned>(reinterpret_cast<uintptr_t>(caller) - module.begin)};
+    const size_t offset = static_cast<const unsigned char*>(address) - region.begin;
+    for (size_t i = 0; i < bytes; i++) check_byte(region, offset + i, access, mark, caller);
+}
+}  // namespace
+
+Module module;
+
+Region* find_region(const void* address, size_t bytes) {
+    const auto* at = static_cast<const unsigned char*>(address);
+    const auto holds = [at, bytes](const Region& region) {
+        return at >= region.begin && at + bytes <= region.begin + region.bytes;
+    };
+    if (last_region != nullptr && holds(*last_region)) return last_region;
+    for (Region& region : runtime.regions)
+        if (holds(region)) return last_region = &region;
+    return nullptr;
+}
+
+void check_access(const void* address, size_t bytes, Access access, void* caller) {
+    if (runtime.current == nullptr || local(address)) return;
+    Region* region = find_region(address, bytes);
+    if (region == nullptr) report_outside(address, bytes, access, caller);
+    if (bytes <= 8 && reinterpret_cast<uintptr_t>(address) % bytes != 0 && (bytes & (bytes - 1)) == 0)
+        fail(Fault::memory, "misaligned: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
+                                place(caller));
+    check_bytes(*region, address, bytes, access, false, caller);
+}
+
+void check_range(const void* address, size_t bytes, Access access, void* caller) {
+    if (runtime.current == nullptr || bytes == 0 || local(address)) return;
+    Region* region = find_region(address, bytes);
+    if (region == nullptr) report_outside(address, bytes, access, caller);
+    check_bytes(*region, address, bytes, access, false, caller);
+}
+
+void mark_copy(void* shared, int bytes, bool pending, void* caller) {
+    Region* region = find_region(shared, bytes);
+    if (region == nullptr || !region->shared) report_outside(shared, bytes, Access::write, caller);
+    if (!pending && region->cells != nullptr)  // landed: the mark that announced it gives way
+        for (int i = 0; i < bytes; i++) region->cells[static_cast<unsigned char*>(shared) - region->begin + i].writer.pending = 0;
+    check_bytes(*region, shared, bytes, Access::write, pending, caller);
+}
+
+void map_shadow() {
+    last_region = nullptr;
+    if (!runtime.checked) return;
+    for (Region& region : runtime.regions) {
+        // Zero pages: what the kernel never touches costs nothing.
+        void* memory = mmap(nullptr, std::max<size_t>(region.bytes, 1) * sizeof(Cell), PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) abort();
+        region.cells = static_cast<Cell*>(memory);
+    }
+}
+
+void unmap_shadow() {
+    last_region = nullptr;
+    for (Region& region : runtime.regions)
+        if (region.cells != nullptr) munmap(region.cells, std::max<size_t>(region.bytes, 1) * sizeof(Cell));
+    runtime.regions.clear();
+}
+
+// All threads met: everything before is ordered before everything after.
+void order_block() {
+    for (Fibre& fibre : runtime.fibres) fibre.time_at_barrier = fibre.time++;
+}
+
+void order_warp(Fibre* warp, unsigned mask) {
+    unsigned joined[LANES] = {};
+    for (int lane = 0; lane < LANES; lane++) {
+        if (!(mask >> lane & 1u)) continue;
+        warp[lane].known[lane] = warp[lane].time;
+        for (int other = 0; other < LANES; other++) joined[other] = std::max(joined[other], warp[lane].known[other]);
+    }
+    for (int lane = 0; lane < LANES; lane++) {
+        if (!(mask >> lane & 1u)) continue;
+        std::copy(joined, joined + LANES, warp[lane].known);
+        warp[lane].time++;
+    }
+}
+
+}  // namespace simt
+
+#define SIMT_HOOKS(bytes)                                                                                          \
+    extern "C" void __tsan_read##bytes(void* a) { simt::check_access(a, bytes, simt::Access::read, __builtin_return_address(0)); }            \
+    extern "C" void __tsan_write##bytes(void* a) { simt::check_access(a, bytes, simt::Access::write, __builtin_return_address(0)); }          \
+    extern "C" void __tsan_unaligned_read##bytes(void* a) { simt::check_range(a, bytes, simt::Access::read, __builtin_return_address(0)); }   \
+    extern "C" void __tsan_unaligned_write##bytes(void* a) { simt::check_range(a, bytes, simt::Access::write, __builtin_return_address(0)); }
+SIMT_HOOKS(1)
+SIMT_HOOKS(2)
+SIMT_HOOKS(4)
+SIMT_HOOKS(8)
+SIMT_HOOKS(16)
+extern "C" void __tsan_read_range(void* a, size_t bytes) { simt::check_range(a, bytes, simt::Access::read, __builtin_return_address(0)); }
+extern "C" void __tsan_write_range(void* a, size_t bytes) { simt::check_range(a, bytes, simt::Access::write, __builtin_return_address(0)); }
+extern "C" void __tsan_init() {}
+extern "C" void __tsan_func_entry(void*) {}
+extern "C" void __tsan_func_exit() {}
+
+// -fsanitize=bounds,alignment,... : the compiler's own checks of array indices and misaligned types.
+namespace {
+void undefined(const char* what, void* caller) {
+    if (simt::runtime.current == nullptr) return;
+    simt::fail(simt::Fault::memory, std::string(what) + ": " + simt::thread_name(simt::runtime.block_base + simt::runtime.current->number) + " " + simt::place(caller));
+}
+}  // namespace
+extern "C" void __ubsan_handle_out_of_bounds(void*, uintptr_t index) {
+    const std::string what = "array index " + std::to_string(static_cast<intptr_t>(index)) + " out of bounds";
+    undefined(what.c_str(), __builtin_return_address(0));
+}
+extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) {
+    undefined("misaligned or null access", __builtin_return_address(0));
+}
+extern "C" void __ubsan_handle_divrem_overflow(void*, uintptr_t, uintptr_t) {
+    undefined("integer division by zero", __builtin_return_address(0));
+}
