@@ -4,6 +4,7 @@ import ctypes
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 from kilonerf.viewer.app import ViewerApp
 from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
@@ -99,8 +100,9 @@ class Driver:
 
     def drop_files(self, *paths):
         """Call what is registered with GLFW for dropped files, as its X11 code does: a C function, C strings."""
-        native, handle = glfw._glfw, self.app.window._handle
+        module: Any = glfw  # the C library hangs on it without being part of its interface
+        native, handle = module._glfw, self.app.window._handle
         names = [str(path).encode() for path in paths]
-        registered = native.glfwSetDropCallback(handle, glfw._GLFWdropfun(0))
+        registered = native.glfwSetDropCallback(handle, module._GLFWdropfun(0))
         native.glfwSetDropCallback(handle, registered)
         registered(handle, len(names), (ctypes.c_char_p * len(names))(*names))

@@ -6,6 +6,7 @@ import time
 import numpy as np
 
 from kilonerf.kernels import Frame, FrameStatistics, RenderCancelled
+from kilonerf.model_io import Scene
 
 PATIENCE = 20.0
 
@@ -13,10 +14,10 @@ PATIENCE = 20.0
 class GatedRenderer:
     """Each frame waits for ``gate`` and then is one flat colour."""
 
-    device = "fake device"
-
-    def __init__(self, scene, backend="auto", *, gate=None, seconds=0.0, on_render=lambda camera, options: None):
-        self.scene, self.backend = scene, backend
+    def __init__(
+        self, scene: Scene, backend: str = "auto", *, gate=None, seconds=0.0, on_render=lambda camera, options: None
+    ):
+        self.scene, self.backend, self.device = scene, backend, "fake device"
         self.gate = gate or _open_gate()
         self.seconds = seconds
         self.on_render = on_render

@@ -28,6 +28,7 @@ class ImGuiFrames:
         return value
 
     def frames(self, draw, count=3):
+        value = None
         for _ in range(count):
             value = self.frame(draw)
         return value

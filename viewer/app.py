@@ -32,6 +32,8 @@ BUSY_INTERVAL = 1.0 / 36.0
 IDLE_INTERVAL = 0.5
 AWAKE_SECONDS = 0.6
 """The window keeps its full rate this long after the last event: tooltips and highlights need some frames."""
+SPEED_SECONDS = 1.5
+"""So long a new fly speed is shown over the picture."""
 LONGEST_STEP = 0.1
 """Held keys never count for more than this at once: a stall must not throw the camera through a wall."""
 
@@ -84,7 +86,9 @@ class ViewerApp:
         self._scale = self.window.content_scale
         self._interval = SOFTWARE_INTERVAL if self.window.software else INTERACTIVE_INTERVAL
         self._steering = False
+        self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._awake_until = 0.0
+        self._warned = False  # that leaving aborts a video
         self._last_step = time.perf_counter()
         self._resting = True  # nothing moved in the last frame, so held keys count from now on only
         self.window.show()
@@ -118,12 +122,27 @@ class ViewerApp:
         self.statistics.window_rate.add(now)
 
     def close(self) -> None:
-        """End every thread and close the window."""
-        self.recording.close()
+        """End every thread and close the window; the path of a flight that is being recorded is saved.
+
+        Raises:
+            OutputError: that path cannot be written.
+        """
         self.worker.close()
         self._png_writer.close()
         self.view.release()
         self.window.close()
+        self.recording.close(self._folder)
+
+    def leaving(self) -> bool:
+        """Whether the user wants to leave; while a video is being rendered, only if they say so twice."""
+        if not self.window.should_close:
+            return False
+        if self.recording.stage == "rendering" and not self._warned:
+            self._warned = True
+            self.window.ask_to_close(False)
+            self._say("A video is being rendered; close the window again to abort it")
+            return False
+        return True
 
     @property
     def now(self) -> float:
@@ -158,7 +177,10 @@ class ViewerApp:
         if self.recording.stage == "rendering":
             self._say("A video is being rendered; abort it or wait for it first")
         elif self.recording.stage == "idle" and self.scene is not None:
-            self.recording.start(time.perf_counter())
+            now = time.perf_counter()
+            _, _, width, height = self._pixels_of(self._picture_area())
+            self.recording.start(now)
+            self.recording.add(self.navigator.camera(width, height), now)
         elif self.recording.stage == "recording":
             self.finish_recording()
 
@@ -173,6 +195,7 @@ class ViewerApp:
         except KiloNeRFError as error:
             self._say_error(str(error))
         else:
+            self._warned = False
             self._say(f"Camera path saved: {json_file}; rendering {self.recording.output}")
 
     def abort_video(self) -> None:
@@ -247,8 +270,7 @@ class ViewerApp:
             self._say_error(f"Cannot open: {outcome.error}")
             return
         if self.recording.stage == "recording":
-            self.recording.discard()
-            self._say("Recording dropped: another scene was opened")
+            self.finish_recording()  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
         self._screenshot = None
         self.settings.background = None
@@ -299,16 +321,23 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
-        hint = "" if self.settings.show_panel else "Tab  panel      H  keys"
-        if self._screenshot is not None:
-            hint = "Rendering the screenshot ...  Esc cancels"
-        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, hint)
+        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, self._hint(now))
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
         chosen = self._browser.draw()
         if chosen is not None:
             self.open_scene(chosen)
         return area
+
+    def _hint(self, now: float) -> str:
+        """The line in the picture's lower left corner."""
+        if self.navigator.speed != self._speed[0]:
+            self._speed = (self.navigator.speed, now + SPEED_SECONDS)
+        if self._screenshot is not None:
+            return "Rendering the screenshot ...  Esc cancels"
+        if now < self._speed[1]:
+            return f"Fly speed {self._speed[0]:.2f} x"
+        return "" if self.settings.show_panel else "Tab  panel      H  keys"
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

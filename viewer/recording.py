@@ -79,11 +79,6 @@ class Recording:
         """Show the camera of this moment; ignored unless recording."""
         self._recorder.add(camera, now)
 
-    def discard(self) -> None:
-        """Forget the flight that is being recorded."""
-        if self._recorder.recording:
-            self._recorder.stop()
-
     def stop(self, order: VideoOrder) -> Path:
         """End the recording, save the path and begin to render the video.
 
@@ -137,9 +132,15 @@ class Recording:
         text = str(error) if isinstance(error, KiloNeRFError) else f"{type(error).__name__}: {error}"
         return f"Video failed: {text}", "error"
 
-    def close(self) -> None:
-        """Abort what goes on and wait for it."""
-        self.discard()
+    def close(self, folder: Path) -> None:
+        """Abort a job and wait for it; of a flight that is being recorded, save the path under the next free name.
+
+        Raises:
+            OutputError: the path cannot be written.
+        """
         if self._job is not None:
             self._job.abort()
             self._job.wait(10.0)
+        if self._recorder.recording:
+            path = self._recorder.stop()
+            path.save(next_free_name(folder, "flight", (".json", ".mp4", ".webm")))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kilonerf.model_io import OutputError
+from kilonerf.model_io import BackendError, OutputError
 
 from .app import ViewerApp
 
@@ -31,18 +31,19 @@ class ScriptedRun:
         """Run the program to its end.
 
         Raises:
-            KiloNeRFError: the first scene cannot be loaded, or an output cannot be written.
+            KiloNeRFError: the first scene cannot be loaded, no picture of it can be made, or an output cannot be
+            written.
         """
         app, stage = self.app, "waiting"
         leave_at = float("inf")
         while True:
             app.step()
-            if stage == "waiting" and (app.view.shown is not None or self._nothing_to_wait_for()):
+            if stage == "waiting" and (app.view.shown is not None or app.settled):
                 stage = "running"
                 leave_at = app.now + self.exit_after if self.exit_after is not None else leave_at
                 if self.record is not None:
                     app.toggle_recording()
-            leaving = app.window.should_close or app.now >= leave_at
+            leaving = app.leaving() or app.now >= leave_at
             if stage in ("waiting", "running") and leaving:
                 stage = self._begin_to_leave()
             elif stage == "rendering" and app.window.should_close:
@@ -57,12 +58,10 @@ class ScriptedRun:
             app.window.capture_next_frame()
             app.step()
             write_png(self.screenshot, app.window.take_capture())
+        if self.exit_after is not None and app.scene is not None and app.view.shown is None:
+            raise BackendError(f"no picture could be made: {app.notices.log[-1].text}")
         if self.record is not None and app.recording.failed:
             raise OutputError(f"{self.record}: the video was not finished: {app.notices.log[-1].text}")
-
-    def _nothing_to_wait_for(self) -> bool:
-        """Without a scene the empty window is the first picture."""
-        return self.app.settled and self.app.scene is None
 
     def _begin_to_leave(self) -> Stage:
         app = self.app

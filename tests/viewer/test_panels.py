@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,8 @@ class Panel:
         self.frames, self.places, self.scene = frames, places, scene
         self.settings, self.navigator, self.statistics = ViewerSettings(), Navigator(), LiveStatistics()
         self.navigator.set_scene(scene)
-        self.calls, self.notices, self.recording = Calls(), Notices(), Recording()
+        self.calls: Any = Calls()
+        self.notices, self.recording = Notices(), Recording()
         self.panel = SidePanel(self.settings, self.navigator, self.statistics, self.recording, self.notices, self.calls)
         frames.frames(self.draw)
 

@@ -83,6 +83,7 @@ def test_a_moving_camera_is_never_refined(view):
     for frame in range(50):
         now = moved(view, 3.0 + 0.01 * frame)
         scale = scheduler.next_scale(now, 0.02 * frame)
+        assert scale is not None
         assert scale == scheduler.resolution.scale < 1.0
         scheduler.frame_done(now, scale, 16.0 * 50.0 * scale**2)
 
@@ -104,6 +105,7 @@ def test_another_backend_begins_small(view):
 def test_a_failed_picture_is_not_tried_again_until_something_changes(view):
     scheduler = FrameScheduler(ResolutionController())
     scale = scheduler.next_scale(view, 0.0)
+    assert scale is not None
     scheduler.frame_done(view, scale, None)
     assert scheduler.next_scale(view, 5.0) is None
     assert not scheduler.refining

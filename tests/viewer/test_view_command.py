@@ -123,6 +123,14 @@ def test_a_turntable_is_recorded_and_rendered_before_leaving(scene_file, tmp_pat
     assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0
 
 
+@needs_xvfb
+def test_leaving_at_once_still_gives_a_video_of_one_picture(scene_file, tmp_path):
+    result = run(scene_file, "--exit-after", 0, "--record", tmp_path / "still.mp4", "--video-size", "64x48")
+    assert (result.returncode, result.stderr) == (0, "")
+    with av.open(str(tmp_path / "still.mp4")) as video:
+        assert len(list(video.decode(video=0))) >= 1
+
+
 def test_help_explains_every_option():
     result = run("--help")
     assert result.returncode == 0

@@ -136,6 +136,7 @@ def test_a_good_file_dropped_is_opened_and_a_broken_one_is_a_message(driver, toy
 
 
 def test_f12_saves_the_whole_picture_without_the_panel(driver, tmp_path):
+    driver.move(100, 100)  # away from the panel, whose tooltips cover the picture
     driver.settle()
     for number in (1, 2):
         driver.press("F12")
@@ -246,3 +247,41 @@ def test_an_empty_window_invites_and_browses(tmp_path, places):
 def test_at_rest_the_window_hardly_draws(driver):
     driver.settle()
     driver.until(lambda: driver.app._next_frame_times()[1] - driver.app.now > 0.3)
+
+
+def test_closing_while_recording_keeps_the_path(toy_scene, tmp_path):
+    with Driver(tmp_path, toy_scene) as driver:
+        driver.settle()
+        driver.press("F9")
+        driver.until(lambda: driver.app.recording.seconds >= 0.5)
+    assert [path.name for path in tmp_path.iterdir()] == ["flight_001.json"]
+    assert CameraPath.load(tmp_path / "flight_001.json").duration >= 0.5
+
+
+def test_leaving_during_a_video_must_be_said_twice(driver, tmp_path):
+    driver.settle()
+    driver.settings.video.set_size(1920, 1080)
+    driver.press("F9")
+    driver.until(lambda: driver.app.recording.seconds >= 1.0)
+    driver.press("F9")
+    assert driver.app.recording.stage == "rendering"
+    driver.app.window.ask_to_close()
+    assert not driver.app.leaving()
+    driver.steps(2)
+    assert not driver.app.leaving()
+    driver.app.window.ask_to_close()
+    assert driver.app.leaving()
+
+
+def test_f_and_the_mouse_focus_on_what_is_under_the_cursor(driver):
+    driver.settle()
+    camera = driver.app.view.shown.request.camera
+    ys, xs = np.nonzero(driver.app.view.shown.frame.alpha > 0.9)
+    x, y = int(xs[len(xs) // 3]), int(ys[len(ys) // 3])
+    point, _ = driver.app.view.pick((x + 0.5) / camera.width, (y + 0.5) / camera.height)
+    driver.move(x, y)
+    driver.press("f")
+    driver.settle()
+    ahead = np.linalg.inv(driver.app.navigator.matrix()) @ [*point, 1.0]
+    assert abs(ahead[0] / ahead[2]) < 0.05
+    assert abs(ahead[1] / ahead[2]) < 0.05
