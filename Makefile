@@ -3,7 +3,7 @@
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 SCENE ?= assets/chair.knf
-NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu -type f)
+NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu kernels/native -type f)
 # The rooms' Python files are used where they stand; only the C++ extension and the dependencies need installing.
 VIEW_INSTALLED := $(VENV)/.installed-view
 DEV_INSTALLED := $(VENV)/.installed-dev
