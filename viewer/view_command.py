@@ -20,7 +20,7 @@ class ViewOptions:
     """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
 
     # The .knf file to open; without one, drop a file on the window or press O.
-    scene: Annotated[Path | None, tyro.conf.Positional] = None
+    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
     # What renders: the fastest that runs here, the C++ renderer, or the slow and exact NumPy one.
     backend: Literal["auto", "cpu", "reference"] = "auto"
     # Size of the window.
@@ -44,11 +44,11 @@ class ViewOptions:
     # Frames per second of recorded videos.
     video_fps: int = 30
     # Leave this many seconds after the first picture.
-    exit_after: float | None = None
+    exit_after: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     # When leaving, save the whole window as PNG, with the picture at full quality.
-    screenshot: Path | None = None
+    screenshot: Annotated[Path | None, tyro.conf.arg(metavar="F.png")] = None
     # Record the flight from the first picture on; when leaving, render it to this .mp4 or .webm.
-    record: Path | None = None
+    record: Annotated[Path | None, tyro.conf.arg(metavar="F.mp4")] = None
 
 
 def view(options: ViewOptions) -> None:
