@@ -1,5 +1,8 @@
 """What tests of OpenGL drawing share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import moderngl
 import numpy as np
 import pytest
@@ -40,9 +43,16 @@ class Screen:
         return pixels.reshape(self.size[1], self.size[0])[::-1]
 
 
-def standalone_context() -> moderngl.Context:
-    """OpenGL 3.3 without a window, or the test is skipped for the reason that OpenGL gives."""
+@contextmanager
+def standalone_context() -> Iterator[moderngl.Context]:
+    """OpenGL 3.3 without a window, or the test is skipped for the reason that OpenGL gives.
+
+    It is not current any more afterwards: a thread that still has an EGL context cannot take a window's GLX one.
+    """
     try:
-        return moderngl.create_standalone_context(require=330, backend="egl")  # pyright: ignore[reportArgumentType] - the stub is wrong
+        context = moderngl.create_standalone_context(require=330, backend="egl")  # pyright: ignore[reportArgumentType] - the stub is wrong
     except Exception as error:  # moderngl raises bare Exception
         pytest.skip(f"needs OpenGL 3.3 through EGL: {error}")
+    with context:
+        yield context
+    context.release()

@@ -18,9 +18,8 @@ BACKGROUND = np.array([51, 51, 51])
 
 @pytest.fixture(scope="module")
 def ctx():
-    context = standalone_context()
-    yield context
-    context.release()
+    with standalone_context() as context:
+        yield context
 
 
 @pytest.fixture

@@ -11,9 +11,8 @@ PLANES = ClipPlanes(1.0, 5.0)
 
 @pytest.fixture(scope="module")
 def ctx():
-    context = standalone_context()
-    yield context
-    context.release()
+    with standalone_context() as context:
+        yield context
 
 
 @pytest.fixture
