@@ -3,9 +3,10 @@
 Imports numpy and safetensors; torch only inside the checkpoint importer.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from .camera import Camera
 from .camera_path import CameraPath, Keyframe
-from .checkpoint import import_checkpoint
 from .datasets import Dataset, View, load_blender, load_dataset, load_image, load_nsvf
 from .errors import (
     BackendError,
@@ -20,6 +21,9 @@ from .errors import (
 )
 from .knf import load_scene, save_scene
 from .scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
+
+if TYPE_CHECKING:
+    from .checkpoint import import_checkpoint
 
 __all__ = [
     "LAYER_SHAPES",
@@ -47,3 +51,12 @@ __all__ = [
     "load_scene",
     "save_scene",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The importer is loaded at first use: the viewer, which must show its first picture at once, has none."""
+    if name == "import_checkpoint":
+        from .checkpoint import import_checkpoint
+
+        return import_checkpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -86,14 +86,13 @@ def _map(path: Path) -> memoryview:
 
 def _header(buffer: memoryview) -> tuple[dict[str, Any], memoryview]:
     length = int.from_bytes(buffer[:8], "little")
+    start = bytes(buffer[8:9])
+    if start != b"{":
+        raise SceneError(f"not a scene file: expected a header that begins with '{{' at byte 8, got {start!r}")
     if length > min(MAX_HEADER, len(buffer) - 8):
-        raise SceneError(
-            f"not a scene file, or cut short: expected a header of at most {min(MAX_HEADER, len(buffer) - 8)} bytes, "
-            f"got a length of {length}"
-        )
+        limit = min(MAX_HEADER, len(buffer) - 8)
+        raise SceneError(f"cut short, or not a scene file: expected a header of at most {limit} bytes, got {length}")
     text = bytes(buffer[8 : 8 + length])
-    if not text.startswith(b"{"):
-        raise SceneError(f"not a scene file: expected a header that begins with '{{', got {text[:1]!r}")
     header = parse_json(text, "header")
     if not isinstance(header, dict):
         raise SceneError(f"header: expected a JSON object, got {type(header).__name__}")
