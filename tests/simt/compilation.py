@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HOST = Path(__file__).resolve().parent / "host"
-RUNTIME_SOURCES = ("scheduler.cpp", "arithmetic.cpp", "memory_check.cpp", "launch.cpp")
+RUNTIME_SOURCES = ("scheduler.cpp", "arithmetic.cpp", "memory_check.cpp", "ordering.cpp", "launch.cpp")
 COMMON_FLAGS = (
     "-std=c++17",
     "-fPIC",
@@ -93,6 +93,28 @@ def runtime_objects() -> list[Path]:
         return [job.result() for job in jobs]
 
 
+def with_red_zones(assembly: str) -> str:
+    """Puts 64 bytes after each ``__shared__`` variable, so that a step over its end does not land in the next one."""
+    lines, in_shared = [], False
+    for line in assembly.splitlines():
+        words = line.split()
+        if words and words[0] in (".section", ".text", ".data", ".bss"):
+            in_shared = len(words) > 1 and words[1].startswith(".tbss")
+        lines.append(line)
+        if in_shared and words and words[0] == ".zero":
+            lines.append("\t.zero\t64")
+    return "\n".join(lines) + "\n"
+
+
+def compile_kernels(unit: Path, flags: Sequence[str | Path]) -> Path:
+    """The object file of a unit of device code, beside it."""
+    assembly, made = unit.with_suffix(".s"), unit.with_suffix(".o")
+    run_tool(["g++", *flags, "-S", unit, "-o", assembly])
+    assembly.write_text(with_red_zones(assembly.read_text()))
+    run_tool(["g++", "-c", assembly, "-o", made])
+    return made
+
+
 def build_library(
     source: Path, defines: Mapping[str, str | int | None], include_dirs: Sequence[Path], checked: bool
 ) -> Path:
@@ -113,7 +135,7 @@ def build_library(
     if not kernels:
         raise CompilationError(f'{source}: no extern "C" __global__ function')
     objects = runtime_objects()
-    key = hash_of(preprocessed, *flags, *map(str, objects), run_tool(["g++", "--version"]))
+    key = hash_of(Path(__file__).read_text(), preprocessed, *flags, *map(str, objects), run_tool(["g++", "--version"]))
     library = cache_folder() / f"{source.stem}-{key}.so"
     if not library.exists():
         table = "".join(f'    simt::Described<{name}>::entry("{name}"),\n' for name in kernels)
@@ -126,8 +148,7 @@ def build_library(
             unit, made = Path(folder) / f"{source.stem}.cpp", Path(folder) / library.name
             unit.write_text(glue)
             # Sanitizer flags only for compiling: the runtime stands in for the sanitizers' libraries.
-            compile_object(unit, Path(folder) / "unit.o", [*flags, "-c"])
-            run_tool(["g++", "-shared", "-Wl,-Bsymbolic", Path(folder) / "unit.o", *objects, "-o", made])
+            run_tool(["g++", "-shared", "-Wl,-Bsymbolic", compile_kernels(unit, flags), *objects, "-o", made])
             made.replace(library)
     return library
 

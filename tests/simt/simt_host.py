@@ -16,10 +16,12 @@ What it finds, as exceptions that name thread, variable, file and line:
   (:class:`UninitialisedError`).
 
 A race is found by happens-before, whatever the order in which threads ran: two accesses to a byte by two threads, one
-of them a write, not both atomic, with no ``__syncthreads`` or ``__syncwarp`` that orders them. As CUDA documents, votes,
-shuffles and products order no memory. Threads of different blocks are never ordered. Two threads that write the same
-value race as well. The compiler's hooks for ThreadSanitizer report each access; its library is not used, so nothing has
-to be preloaded. At most two readers of a byte are remembered, so a race may escape one order of threads: try several.
+of them a write, not both atomic, with no ``__syncthreads`` or ``__syncwarp`` that orders them. As CUDA documents,
+votes, shuffles and products order no memory. Threads of different blocks are ordered by ``__threadfence``, an atomic of
+the one, an atomic of the other on the same address, ``__threadfence``, and by nothing else. Two threads that write the
+same value race as well. The compiler's hooks for ThreadSanitizer report each access; its library is not used, so
+nothing has to be preloaded. At most two readers of a byte are remembered, so a race may escape one order of threads:
+try several.
 
 Not modelled: caches and weak memory order, blocks that wait for one another (they would wait for ever), warps in
 lockstep (nothing may rely on them), races on ``__device__`` variables, and the exact rounding of tensor cores.
@@ -32,7 +34,7 @@ import re
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,7 +123,7 @@ class DeviceArray:
     Its address (``data.ptr``) may stand in a struct that is passed by value.
     """
 
-    _alive: "weakref.WeakSet[DeviceArray]" = weakref.WeakSet()
+    _alive: ClassVar["weakref.WeakSet[DeviceArray]"] = weakref.WeakSet()
 
     def __init__(self, array: NDArray[Any], name: str | None = None, writeable: bool = True) -> None:
         self.shape, self.dtype, self.nbytes = array.shape, array.dtype, array.nbytes
@@ -233,8 +235,8 @@ class SimtModule:
     def get_global(self, name: str, dtype: Any, shape: int | tuple[int, ...]) -> NDArray[Any]:
         """A ``__constant__`` or ``__device__`` variable of external linkage, as an array to read and write."""
         nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-        variable = (ctypes.c_char * nbytes).in_dll(self._library, name)
-        return np.frombuffer(variable, dtype).reshape(shape)
+        variable = (ctypes.c_ubyte * nbytes).in_dll(self._library, name)
+        return np.ctypeslib.as_array(variable).view(np.uint8).view(dtype).reshape(shape)
 
     def launch(
         self,

@@ -144,5 +144,4 @@ inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
 inline long long clock64() { return 0; }
-inline int clock() { return 0; }
 inline void __nanosleep(unsigned) {}

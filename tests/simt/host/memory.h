@@ -8,7 +8,7 @@ enum class Access : unsigned char { read, write, atomic };
 
 // Reports an access outside of all memory that the kernel may touch, and in a checked module also a race.
 void check_access(const void* address, size_t bytes, Access access, void* caller);
-[[noreturn]] void trap(const char* what, void* caller);
+[[noreturn]] void trap();
 
 unsigned char* dynamic_shared();  // `extern __shared__ T name[]` as a pointer: SIMT_DYNAMIC_SHARED
 
@@ -84,7 +84,7 @@ SIMT_CACHED_STORE(__stwb)
 SIMT_CACHED_STORE(__stwt)
 #undef SIMT_CACHED_STORE
 
-SIMT_ALWAYS_INLINE void __trap() { simt::trap("__trap()", __builtin_return_address(0)); }
+SIMT_ALWAYS_INLINE void __trap() { simt::trap(); }
 
 template <class T>
 SIMT_ALWAYS_INLINE void surf2Dwrite(T value, cudaSurfaceObject_t surface, int x_bytes, int y) {

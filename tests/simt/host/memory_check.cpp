@@ -10,16 +10,6 @@
 
 namespace simt {
 
-// An access to one byte: by whom (number in the launch + 1, 0: nobody), when on that thread's clock, from where.
-struct Mark {
-    unsigned thread;
-    unsigned time : 30, atomic : 1, pending : 1;  // pending: an asynchronous copy that nobody waited for
-    unsigned caller;                              // offset in the module
-};
-struct Cell {
-    Mark writer, readers[2];
-};
-
 namespace {
 Region* last_region = nullptr;
 
@@ -64,15 +54,6 @@ std::string self_name() { return thread_name(runtime.block_base + runtime.curren
                                     thread_name(runtime.block_base + fibre.number) + " " + place(caller));
     fail(Fault::memory, "out of bounds: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
                             place(caller));
-}
-
-bool ordered(const Mark& mark, bool shared) {
-    const Fibre& self = *runtime.current;
-    if (mark.thread == 0 || mark.thread == runtime.block_base + self.number + 1) return true;
-    if (mark.thread <= runtime.block_base) return shared;  // another block: its shared memory is gone
-    const unsigned other = mark.thread - 1 - static_cast<unsigned>(runtime.block_base);
-    if (mark.time <= runtime.fibres[other].time_at_barrier) return true;
-    return other / LANES == self.number / LANES && mark.time <= self.known[other % LANES];
 }
 
 void* caller_of(const Mark& mark) { return reinterpret_cast<void*>(module.begin + mark.caller); }
@@ -157,6 +138,7 @@ void check_access(const void* address, size_t bytes, Access access, void* caller
         fail(Fault::memory, "misaligned: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
                                 place(caller));
     check_bytes(*region, address, bytes, access, false, caller);
+    if (access == Access::atomic && runtime.checked) order_atomic(address);
 }
 
 void check_range(const void* address, size_t bytes, Access access, void* caller) {
@@ -169,8 +151,10 @@ void check_range(const void* address, size_t bytes, Access access, void* caller)
 void mark_copy(void* shared, int bytes, bool pending, void* caller) {
     Region* region = find_region(shared, bytes);
     if (region == nullptr || !region->shared) report_outside(shared, bytes, Access::write, caller);
-    if (!pending && region->cells != nullptr)  // landed: the mark that announced it gives way
-        for (int i = 0; i < bytes; i++) region->cells[static_cast<unsigned char*>(shared) - region->begin + i].writer.pending = 0;
+    if (!pending && region->cells != nullptr) {  // landed: the mark that announced it gives way
+        Cell* cells = region->cells + (static_cast<unsigned char*>(shared) - region->begin);
+        for (int i = 0; i < bytes; i++) cells[i].writer.pending = 0;
+    }
     check_bytes(*region, shared, bytes, Access::write, pending, caller);
 }
 
@@ -188,58 +172,51 @@ void map_shadow() {
 
 void unmap_shadow() {
     last_region = nullptr;
+    forget_orders();
     for (Region& region : runtime.regions)
         if (region.cells != nullptr) munmap(region.cells, std::max<size_t>(region.bytes, 1) * sizeof(Cell));
     runtime.regions.clear();
 }
 
-// All threads met: everything before is ordered before everything after.
-void order_block() {
-    for (Fibre& fibre : runtime.fibres) fibre.time_at_barrier = fibre.time++;
-}
-
-void order_warp(Fibre* warp, unsigned mask) {
-    unsigned joined[LANES] = {};
-    for (int lane = 0; lane < LANES; lane++) {
-        if (!(mask >> lane & 1u)) continue;
-        warp[lane].known[lane] = warp[lane].time;
-        for (int other = 0; other < LANES; other++) joined[other] = std::max(joined[other], warp[lane].known[other]);
-    }
-    for (int lane = 0; lane < LANES; lane++) {
-        if (!(mask >> lane & 1u)) continue;
-        std::copy(joined, joined + LANES, warp[lane].known);
-        warp[lane].time++;
-    }
-}
-
 }  // namespace simt
 
-#define SIMT_HOOKS(bytes)                                                                                          \
-    extern "C" void __tsan_read##bytes(void* a) { simt::check_access(a, bytes, simt::Access::read, __builtin_return_address(0)); }            \
-    extern "C" void __tsan_write##bytes(void* a) { simt::check_access(a, bytes, simt::Access::write, __builtin_return_address(0)); }          \
-    extern "C" void __tsan_unaligned_read##bytes(void* a) { simt::check_range(a, bytes, simt::Access::read, __builtin_return_address(0)); }   \
-    extern "C" void __tsan_unaligned_write##bytes(void* a) { simt::check_range(a, bytes, simt::Access::write, __builtin_return_address(0)); }
+#define SIMT_HOOK(name, bytes, check, access)                                                \
+    extern "C" void __tsan_##name(void* address) {                                           \
+        simt::check(address, bytes, simt::Access::access, __builtin_return_address(0));      \
+    }
+#define SIMT_HOOKS(bytes)                                               \
+    SIMT_HOOK(read##bytes, bytes, check_access, read)                   \
+    SIMT_HOOK(write##bytes, bytes, check_access, write)                 \
+    SIMT_HOOK(unaligned_read##bytes, bytes, check_range, read)          \
+    SIMT_HOOK(unaligned_write##bytes, bytes, check_range, write)
 SIMT_HOOKS(1)
 SIMT_HOOKS(2)
 SIMT_HOOKS(4)
 SIMT_HOOKS(8)
 SIMT_HOOKS(16)
-extern "C" void __tsan_read_range(void* a, size_t bytes) { simt::check_range(a, bytes, simt::Access::read, __builtin_return_address(0)); }
-extern "C" void __tsan_write_range(void* a, size_t bytes) { simt::check_range(a, bytes, simt::Access::write, __builtin_return_address(0)); }
+extern "C" void __tsan_read_range(void* address, size_t bytes) {
+    simt::check_range(address, bytes, simt::Access::read, __builtin_return_address(0));
+}
+extern "C" void __tsan_write_range(void* address, size_t bytes) {
+    simt::check_range(address, bytes, simt::Access::write, __builtin_return_address(0));
+}
 extern "C" void __tsan_init() {}
 extern "C" void __tsan_func_entry(void*) {}
 extern "C" void __tsan_func_exit() {}
 
 // -fsanitize=bounds,alignment,... : the compiler's own checks of array indices and misaligned types.
 namespace {
-void undefined(const char* what, void* caller) {
-    if (simt::runtime.current == nullptr) return;
-    simt::fail(simt::Fault::memory, std::string(what) + ": " + simt::thread_name(simt::runtime.block_base + simt::runtime.current->number) + " " + simt::place(caller));
+using namespace simt;
+
+void undefined(const std::string& what, void* caller) {
+    if (runtime.current == nullptr) return;
+    const std::string thread = thread_name(runtime.block_base + runtime.current->number);
+    fail(Fault::memory, what + ": " + thread + " " + place(caller));
 }
 }  // namespace
 extern "C" void __ubsan_handle_out_of_bounds(void*, uintptr_t index) {
-    const std::string what = "array index " + std::to_string(static_cast<intptr_t>(index)) + " out of bounds";
-    undefined(what.c_str(), __builtin_return_address(0));
+    undefined("array index " + std::to_string(static_cast<intptr_t>(index)) + " out of bounds",
+              __builtin_return_address(0));
 }
 extern "C" void __ubsan_handle_type_mismatch_v1(void*, uintptr_t) {
     undefined("misaligned or null access", __builtin_return_address(0));

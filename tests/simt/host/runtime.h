@@ -1,7 +1,8 @@
 // What the runtime's own files share. Kernels never see it.
 #pragma once
 
-#include <csetjmp>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,19 @@ struct AsyncCopy {
     void* caller;
 };
 
+// Times of the threads of a block up to which a thread knows what they did; by the block's number in the launch.
+using Knowledge = std::map<unsigned, std::vector<unsigned>>;
+
+// An access to one byte: by whom (number in the launch + 1, 0: nobody), when on that thread's clock, from where.
+struct Mark {
+    unsigned thread;
+    unsigned time : 30, atomic : 1, pending : 1;  // pending: an asynchronous copy that nobody waited for
+    unsigned caller;                              // offset in the module
+};
+struct Cell {
+    Mark writer, readers[2];
+};
+
 struct Fibre {
     Context context;
     unsigned char* stack = nullptr;
@@ -51,6 +65,8 @@ struct Fibre {
     unsigned time = 1;
     unsigned known[LANES] = {};
     unsigned time_at_barrier = 0;
+    // By fences and atomics: what its next atomic releases, what it saw released, what a later fence made sure.
+    std::shared_ptr<const Knowledge> released, seen, acquired;
 };
 
 struct Region {
@@ -58,7 +74,7 @@ struct Region {
     size_t bytes;
     bool shared, writable;
     std::string name;
-    struct Cell* cells = nullptr;  // one per byte, in a checked module
+    Cell* cells = nullptr;  // one per byte, in a checked module
 };
 
 struct Runtime {
@@ -91,9 +107,14 @@ const char* operation_name(Operation operation);
 void switch_to_scheduler();
 void complete_multiply(Operation operation, Fibre* warp);
 
-// Race detection, in memory_check.cpp.
+// Happens-before, in ordering.cpp.
 void order_block();
 void order_warp(Fibre* warp, unsigned mask);
+void order_atomic(const void* address);
+void forget_orders();
+bool ordered(const Mark& mark, bool shared);  // whether it happens before what the current thread does now
+
+// Bounds and races, in memory_check.cpp.
 void mark_copy(void* shared, int bytes, bool pending, void* caller);
 void map_shadow();
 void unmap_shadow();

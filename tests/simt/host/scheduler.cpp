@@ -311,9 +311,9 @@ __attribute__((noinline)) void multiply(Operation operation, float* d, const uns
     meet_warp(operation, 0xffffffffu, part);
 }
 
-void trap(const char* what, void* caller) {
-    fail(Fault::trap, std::string(what) + " by " + thread_name(runtime.block_base + runtime.current->number) + " " +
-                          place(caller));
+__attribute__((noinline)) void trap() {
+    fail(Fault::trap, "__trap() by " + thread_name(runtime.block_base + runtime.current->number) + " " +
+                          place(__builtin_return_address(0)));
 }
 
 unsigned char* dynamic_shared() { return runtime.dynamic_shared; }

@@ -26,7 +26,7 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __grid_constant__
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 
 #define SIMT_VECTOR(type, name, align2, align4)                                                        \
     struct name##1 { type x; };                                                                        \

@@ -66,9 +66,12 @@ SIMT_ALWAYS_INLINE T __shfl_xor_sync(unsigned mask, T value, int by, int width =
     return simt::shuffle_value(simt::Operation::shfl_xor, mask, value, by, width);
 }
 
-// Nothing to do: memory is sequentially consistent here. They order nothing between threads by themselves either.
-inline void __threadfence() {}
-inline void __threadfence_block() {}
+// Memory is sequentially consistent here; what matters is which accesses they order (ordering.cpp).
+namespace simt {
+void fence();
+}
+inline void __threadfence() { simt::fence(); }
+inline void __threadfence_block() { simt::fence(); }
 
 namespace simt {
 // d += a * b of a 16xK tile A and a Kx8 tile B; fragments as in the PTX ISA.
