@@ -82,6 +82,8 @@ struct FloatEvaluator {
     KNF_DEVICE void evaluate(const FloatNetwork& net, Sample* samples, int count, const float (*unit)[3], int thread,
                              int threads) {
         for (int i = thread; i < count; i += threads) {
+            // Keeps weights out of registers: without it the compiler loads many before the loop, and spills on sm_120.
+            asm volatile("" ::: "memory");
             Sample sample = samples[i];
             const float* u = unit[__float_as_int(sample.w)];
             float sum[HIDDEN], hidden[HIDDEN];
