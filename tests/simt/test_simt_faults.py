@@ -48,6 +48,7 @@ RACES: dict[str, tuple[int, int, Callable[[], list[Any]]]] = {  # blocks, thread
     "atomic_and_plain_race": (1, 64, lambda: [np.zeros(1, np.int32)]),
     "block_race": (3, 32, lambda: [np.zeros(3, np.int32)]),
     "last_block": (3, 32, lambda: [np.zeros(96, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int32)]),
+    "ticket_race": (3, 32, lambda: [np.zeros(1, np.int32)]),
 }
 
 

@@ -80,6 +80,16 @@ extern "C" __global__ void last_block(int* parts, int* ticket, int* sum, int rig
     }
 }
 
+// The last block to come clears the ticket: an atomic store does not race with the others' atomics, a plain one does.
+extern "C" __global__ void ticket_race(int* ticket, int right) {
+    if (threadIdx.x == 0 && atomicAdd(ticket, 1) == static_cast<int>(gridDim.x) - 1) {
+        if (right)
+            atomicExch(ticket, 0);
+        else
+            *ticket = 0;
+    }
+}
+
 // --- Accesses out of bounds
 
 extern "C" __global__ void write_global(int* values, int* other, int at) {
@@ -148,7 +158,7 @@ extern "C" __global__ void from_last_block(int* out) {
 
 // `how`: 0 right, 1 no wait, 2 no barrier, 3 no commit, 4 from a misaligned address
 extern "C" __global__ void copies(const float* values, float* out, int how) {
-    __shared__ __align__(16) float tile[132];
+    __shared__ alignas(16) float tile[132];
     simt::cp_async_16(&tile[4 * threadIdx.x], &values[4 * threadIdx.x + (how == 4)]);
     if (how != 3) simt::cp_async_commit();
     if (how != 1) simt::cp_async_wait<0>();

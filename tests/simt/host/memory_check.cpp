@@ -67,10 +67,10 @@ void* caller_of(const Mark& mark) { return reinterpret_cast<void*>(module.begin 
                           ", and nothing orders the two");
 }
 
+// Two readers are kept, if possible of two warps: whoever writes unordered conflicts with one of them.
 void remember_reader(Cell& cell, const Mark& mark, bool shared) {
     Mark& first = cell.readers[0];
     Mark& second = cell.readers[1];
-    // Two readers are kept, if possible of two warps: whoever writes unordered conflicts with one of them.
     if (first.thread == mark.thread || ordered(first, shared)) {
         first = mark;
     } else if (second.thread == mark.thread || ordered(second, shared) ||
@@ -79,28 +79,38 @@ void remember_reader(Cell& cell, const Mark& mark, bool shared) {
     }
 }
 
-void check_byte(const Region& region, size_t offset, Access access, const Mark& mark, void* caller) {
-    Cell& cell = region.cells[offset];
-    const unsigned char* address = region.begin + offset;
-    const bool fresh = cell.writer.thread == 0 || (region.shared && cell.writer.thread <= runtime.block_base);
-    if (!fresh && cell.writer.pending)
+void check_readable(const Region& region, size_t offset, Access access, void* caller, bool fresh) {
+    const Mark& writer = region.cells[offset].writer;
+    if (!fresh && writer.pending)
         fail(Fault::race, "asynchronous copy not waited for: " + self_name() + " " + verb(access) + " offset " +
                               std::to_string(offset) + " of " + region.name + " " + place(caller) + ", which " +
-                              thread_name(cell.writer.thread - 1) + " has a copy under way to " +
-                              place(caller_of(cell.writer)));
+                              thread_name(writer.thread - 1) + " has a copy under way to " +
+                              place(caller_of(writer)));
     if (region.shared && fresh && access != Access::write)
         fail(Fault::uninitialised, "uninitialised: " + self_name() + " " + verb(access) + " offset " +
                                        std::to_string(offset) + " of " + region.name +
                                        ", which no thread of the block wrote, " + place(caller));
-    const bool both_atomic = access == Access::atomic && cell.writer.atomic;
-    if (!both_atomic && !ordered(cell.writer, region.shared))
-        report_race(region, address, access, caller, cell.writer, cell.writer.atomic ? "updated it" : "wrote it");
+}
+
+void check_byte(const Region& region, size_t offset, Access access, const Mark& mark, void* caller) {
+    Cell& cell = region.cells[offset];
+    const unsigned char* address = region.begin + offset;
+    const bool fresh = cell.writer.thread == 0 || (region.shared && cell.writer.thread <= runtime.block_base);
+    check_readable(region, offset, access, caller, fresh);
+    const auto conflicts = [&](const Mark& other) {
+        return !(access == Access::atomic && other.atomic) && !ordered(other, region.shared);
+    };
+    const char* was = cell.writer.atomic ? "updated it" : "wrote it";
+    if (conflicts(cell.writer)) report_race(region, address, access, caller, cell.writer, was);
+    for (const Mark& reader : cell.readers)
+        if ((access != Access::read || reader.atomic) && conflicts(reader))
+            report_race(region, address, access, caller, reader, reader.atomic ? "updated it" : "read it");
     if (access == Access::read) {
         remember_reader(cell, mark, region.shared);
         return;
     }
-    for (const Mark& reader : cell.readers)
-        if (!ordered(reader, region.shared)) report_race(region, address, access, caller, reader, "read it");
+    // An atomic that follows others' atomics hides them as the last writer: they go on as readers.
+    if (cell.writer.atomic && !ordered(cell.writer, region.shared)) remember_reader(cell, cell.writer, region.shared);
     cell.writer = mark;
 }
 
@@ -113,7 +123,16 @@ void check_bytes(Region& region, const void* address, size_t bytes, Access acces
     const Mark mark{static_cast<unsigned>(runtime.block_base) + self.number + 1, self.time, access == Access::atomic,
                     pending, static_cast<unsigned>(reinterpret_cast<uintptr_t>(caller) - module.begin)};
     const size_t offset = static_cast<const unsigned char*>(address) - region.begin;
-    for (size_t i = 0; i < bytes; i++) check_byte(region, offset + i, access, mark, caller);
+    Cell* cells = region.cells + offset;
+    const Cell before = cells[0];
+    check_byte(region, offset, access, mark, caller);
+    for (size_t i = 1; i < bytes; i++) {
+        // Bytes that were used together so far need not be judged one by one.
+        if (std::memcmp(&cells[i], &before, sizeof(Cell)) == 0)
+            cells[i] = cells[0];
+        else
+            check_byte(region, offset + i, access, mark, caller);
+    }
 }
 }  // namespace
 

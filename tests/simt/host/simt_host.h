@@ -10,3 +10,8 @@
 #include "intrinsics.h"
 #include "warp.h"
 #include "memory.h"
+
+#ifdef KNF_SIMT_HOST
+// CUDA allows `__shared__ alignas(16) T name`; after thread_local, C++ allows only the older spelling.
+#define alignas(bytes) __attribute__((aligned(bytes)))
+#endif
