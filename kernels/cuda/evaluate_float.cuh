@@ -85,7 +85,7 @@ struct FloatEvaluator {
             // Keeps weights out of registers: without it the compiler loads many before the loop, and spills on sm_120.
             asm volatile("" ::: "memory");
             Sample sample = samples[i];
-            const float* u = unit[__float_as_int(sample.w)];
+            const float* u = unit[static_cast<int>(sample.w)];
             float sum[HIDDEN], hidden[HIDDEN];
             start(net.bias0, sum);
             add_encoded<10>(sample.x, net.w0, sum);

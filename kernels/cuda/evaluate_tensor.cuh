@@ -123,8 +123,8 @@ struct TensorEvaluator {
             layer<2>(hidden, net.layer1, lane, sum);
             rectify(sum, hidden);
 
-            const float* u_low = unit[__float_as_int(low.w)];
-            const float* u_high = unit[__float_as_int(high.w)];
+            const float* u_low = unit[static_cast<int>(low.w)];
+            const float* u_high = unit[static_cast<int>(high.w)];
             unsigned direction[2][4];
             encode<2>({u_low[0], u_low[1], u_low[2]}, {u_high[0], u_high[1], u_high[2]}, t, direction);
 #pragma unroll

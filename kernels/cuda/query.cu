@@ -35,7 +35,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
     knf::start_copy(&network, networks + batch.network, sizeof(network), thread, knf::THREADS);
     if (thread < batch.count) {
         const float* at = local + 3 * (batch.first + thread);
-        samples[thread] = {at[0], at[1], at[2], __int_as_float(thread)};
+        samples[thread] = {at[0], at[1], at[2], static_cast<float>(thread)};
         for (int axis = 0; axis < 3; axis++) directions[thread][axis] = unit[3 * (batch.first + thread) + axis];
     }
     knf::wait_for_copies<0>();

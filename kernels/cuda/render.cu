@@ -41,7 +41,7 @@ struct Block {
     alignas(16) Evaluator::Network network[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
     float unit[THREADS][3];   // the rays' unit directions
-    float planes[5][3];       // the tile's pyramid: inward normals of its sides, and the direction of its middle
+    float planes[4][3];       // the tile's pyramid: inward normals of its sides
     int visits[THREADS];      // cells of the chunk at hand that the tile may see, front to back
     int warp_counts[THREADS / 32];
     int tile;
@@ -122,32 +122,32 @@ KNF_DEVICE Ray start_ray(const Frame& frame, int x, int y) {
     return ray;
 }
 
-// Planes through the camera and the tile's edges, half a pixel outside its outermost rays.
+// Planes through the camera and the tile's edges, half a pixel outside its outermost rays. A point of camera axes is
+// inside (1, 0, a) for the edge at slope a; normals go to the world by the cofactors of the rotation, which unlike
+// products of neighbouring rays lose nothing to cancellation however narrow the tile is.
 KNF_DEVICE void start_planes(const Frame& frame, int tile_x, int tile_y, Block& block, int thread) {
-    if (thread < 4) {
-        float corner[2][3], middle[3];
-        for (int i = 0; i < 3; i++) {
-            const int number = (thread + i) % 4;  // corners in order round the tile
-            const bool right = number == 1 || number == 2, below = number >= 2;
-            const float x = i == 2 ? TILE / 2 : right ? TILE : 0, y = i == 2 ? TILE / 2 : below ? TILE : 0;
-            const float a = (tile_x + x - frame.cx) / frame.fx, b = -(tile_y + y - frame.cy) / frame.fy;
-            float* to = i == 2 ? middle : corner[i];
-            for (int axis = 0; axis < 3; axis++) to[axis] = ray_component(frame.rotation + 3 * axis, a, b);
-        }
-        float normal[3], towards = 0.0f;
+    if (thread < 4) {  // left, right, top, bottom
+        const int across = thread < 2 ? 0 : 1;
+        const bool end = thread % 2;
+        const float edge = static_cast<float>((across ? tile_y : tile_x) + (end ? TILE : 0));
+        const float slope = across ? (edge - frame.cy) / -frame.fy : (edge - frame.cx) / frame.fx;
+        const bool upper = across ? !end : end;  // inside is below this slope, not above
+        float sign = upper ? -1.0f : 1.0f;
+        float normal[3], axis_of_edge[3], determinant = 0.0f;
         for (int axis = 0; axis < 3; axis++) {
-            const int u = (axis + 1) % 3, v = (axis + 2) % 3;
-            normal[axis] = corner[0][u] * corner[1][v] - corner[0][v] * corner[1][u];
-            towards += normal[axis] * middle[axis];
+            const float* u = frame.rotation + 3 * ((axis + 1) % 3);
+            const float* v = frame.rotation + 3 * ((axis + 2) % 3);
+            const int p = (across + 1) % 3, q = (across + 2) % 3;
+            axis_of_edge[axis] = u[p] * v[q] - u[q] * v[p];
+            normal[axis] = axis_of_edge[axis] + slope * (u[0] * v[1] - u[1] * v[0]);
+            determinant += axis_of_edge[axis] * frame.rotation[3 * axis + across];
         }
-        for (int axis = 0; axis < 3; axis++) {
-            block.planes[thread][axis] = towards < 0.0f ? -normal[axis] : normal[axis];
-            if (thread == 0) block.planes[4][axis] = middle[axis];
-        }
+        if (determinant < 0.0f) sign = -sign;
+        for (int axis = 0; axis < 3; axis++) block.planes[thread][axis] = sign * normal[axis];
     }
 }
 
-// False if the cell's box lies wholly outside one side of the tile's pyramid, or behind the camera.
+// False if the cell's box lies wholly outside one side of the tile's pyramid, as all that is behind the camera does.
 KNF_DEVICE bool tile_may_see(const Frame& frame, const Block& block, const Cell& cell) {
     float low[3], high[3];
 #pragma unroll
@@ -213,7 +213,7 @@ KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned*
 #pragma unroll
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
-                    found[i] = {local[0], local[1], local[2], __int_as_float(thread)};
+                    found[i] = {local[0], local[1], local[2], static_cast<float>(thread)};
                     depths[i] = sample_depth(index, frame.near, frame.step);
                 }
             count++;

@@ -18,6 +18,7 @@ struct Cell {
     int near_border; // the margin of the "inside the box" test may cut it
     int reserved;
 };
+static_assert(sizeof(Cell) == 64, "as CELL in kernels/cuda_scene.py");
 
 // Constants of the scene and of one frame; passed by value.
 struct Frame {
@@ -41,7 +42,7 @@ struct Frame {
 
 struct Sample {
     float x, y, z;  // local coordinates; then red, green, blue
-    float w;        // bits of the ray's number; then density
+    float w;        // the ray's number (as a value: its bits would be denormal, which CuPy's -ftz flushes); then density
 };
 
 }  // namespace knf
