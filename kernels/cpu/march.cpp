@@ -225,8 +225,8 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     };
     start_rays(frame, tile, work);
     lap(counters.rays_ms);
-    // With early termination a ray often ends after a few samples of a cell, so few are evaluated at a time.
-    const int per_ray = frame.ert ? 2 : MAX_ROUND;
+    // With early termination one sample of a ray at a time: none is evaluated that the picture does not need.
+    const int per_ray = frame.ert ? 1 : MAX_ROUND;
     for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
         const Cell& cell = scene.cells[visit->cell];
         const Rectangle& r = visit->rectangle;

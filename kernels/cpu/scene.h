@@ -91,7 +91,7 @@ struct Rectangle {
 
 constexpr int TILE = 64;  // edge of a screen tile, pixels
 constexpr int TILE_RAYS = TILE * TILE;
-constexpr int MAX_ROUND = 4;  // samples of one ray that a round may evaluate
+constexpr int MAX_ROUND = 4;  // samples of one ray that a round may evaluate where rays never end early
 constexpr int MAX_LANES = 16;
 constexpr int QUEUE = TILE_RAYS * MAX_ROUND + 4 * MAX_LANES;  // the last batch is padded to whole vectors
 
