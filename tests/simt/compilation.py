@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +25,7 @@ COMMON_FLAGS = (
     "-Wno-unknown-pragmas",  # #pragma unroll
 )
 PLAIN_FLAGS = ("-O2",)
+KEPT_SECONDS = 7 * 24 * 3600  # a library or object that was not used for so long is removed
 CHECKED_FLAGS = ("-O1", "-fsanitize=thread,bounds,alignment,null,integer-divide-by-zero")
 
 
@@ -70,6 +72,14 @@ def kernel_names(preprocessed: str) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def remove_stale(folder: Path) -> None:
+    """Remove what no run used for KEPT_SECONDS."""
+    oldest = time.time() - KEPT_SECONDS
+    for path in folder.iterdir():
+        if path.suffix in (".so", ".o") and path.stat().st_mtime < oldest:
+            path.unlink(missing_ok=True)
+
+
 def compile_object(source: Path, target: Path, flags: Sequence[str | Path]) -> Path:
     """Compile ``source`` unless ``target`` is there; two processes may do so at once."""
     if not target.exists():
@@ -77,6 +87,7 @@ def compile_object(source: Path, target: Path, flags: Sequence[str | Path]) -> P
             made = Path(folder) / target.name
             run_tool(["g++", *flags, source, "-o", made])
             made.replace(target)
+    target.touch()
     return target
 
 
@@ -150,6 +161,8 @@ def build_library(
             # Sanitizer flags only for compiling: the runtime stands in for the sanitizers' libraries.
             run_tool(["g++", "-shared", "-Wl,-Bsymbolic", compile_kernels(unit, flags), *objects, "-o", made])
             made.replace(library)
+        remove_stale(cache_folder())
+    library.touch()
     return library
 
 
