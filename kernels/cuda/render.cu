@@ -279,8 +279,8 @@ KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* or
     for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
     start_planes(frame, tile_x, tile_y, block, thread);
     int evaluations = 0;
-    __syncthreads();
     for (int begin = 0; begin < frame.num_cells; begin += THREADS) {
+        // A barrier too: rays and sides are in place, and the list of the chunk before is used up.
         if (!__syncthreads_or(ray.alive)) break;
         const int visits = choose_visits(frame, cells, order, begin, block, thread);
         int visit = next_visit(frame, cells, block, ray, -1, visits), stage = 0;
@@ -313,7 +313,6 @@ KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* or
             }
             visit = next;
         }
-        __syncthreads();  // the list of visits is made anew
     }
     if (x < frame.width && y < frame.height) write_pixel(frame, output, ray, x, y);
     if (output.counters) {
@@ -347,7 +346,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
     }
     // The last block to finish leaves the counters ready for the next frame.
     if (threadIdx.x == 0 && atomicAdd(&output.next_tile[1], 1) == static_cast<int>(gridDim.x) - 1) {
-        output.next_tile[0] = 0;
-        output.next_tile[1] = 0;
+        atomicExch(&output.next_tile[0], 0);
+        atomicExch(&output.next_tile[1], 0);
     }
 }
