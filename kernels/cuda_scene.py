@@ -120,7 +120,7 @@ class CudaScene:
         indices = np.argwhere(scene.network_index >= 0).astype(np.int32)
         voxels = _voxels_of_cells(scene, indices)
         cells, full, occupied = _cells(scene, grid, indices, voxels)
-        bits = np.packbits(voxels.reshape(len(indices), -1), axis=1, bitorder="little")
+        bits = np.packbits(voxels.reshape(len(indices), int(grid.factor.prod())), axis=1, bitorder="little")
         padded = np.zeros((len(indices), -(-bits.shape[1] // 4) * 4), np.uint8)
         padded[:, : bits.shape[1]] = bits
         networks = _tensor_networks(scene) if precision == "float16" else _float_networks(scene)

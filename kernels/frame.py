@@ -52,12 +52,16 @@ class Frame:
         depth: float32 [H, W], z-depth as the mean of the samples' t weighted by their contribution; +inf where
             ``alpha`` is 0.
         statistics: the work it took.
+        samples: int32 [H, W], samples that each ray took; None unless asked for (CUDA).
+        network: int32 [H, W], the network of each ray's first sample, -1 for none; None unless asked for (CUDA).
     """
 
     rgb: NDArray[np.float32]
     alpha: NDArray[np.float32]
     depth: NDArray[np.float32]
     statistics: FrameStatistics
+    samples: NDArray[np.int32] | None = None
+    network: NDArray[np.int32] | None = None
 
     def to_rgb8(self) -> NDArray[np.uint8]:
         """The picture as uint8 [H, W, 3]: 255 * clip(rgb, 0, 1), rounded to nearest."""

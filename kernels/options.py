@@ -1,10 +1,12 @@
 """Everything that decides what a frame looks like, apart from scene and camera."""
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from kilonerf.model_io import Scene
 
 RGB = tuple[float, float, float]
+PrecisionChoice = Literal["auto", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class RenderOptions:
         near: z-depth of sample 0. None: flying, a small near plane.
         far: z-depth of the last sample. None: flying, no end but the box.
         step: z-depth between samples. None: as trained.
+        precision: of the networks on CUDA devices: float16 (on tensor cores, sums in float32) or float32; "auto":
+            float16 where there are tensor cores (sm_75 and newer). The other backends have one precision only.
     """
 
     ess: bool = True
@@ -33,6 +37,7 @@ class RenderOptions:
     near: float | None = None
     far: float | None = None
     step: float | None = None
+    precision: PrecisionChoice = "auto"
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.ert_threshold < 1.0:
@@ -41,6 +46,10 @@ class RenderOptions:
             raise ValueError(f"RenderOptions: step must be > 0, got {self.step}")
         if self.near is not None and not self.near >= 0.0:
             raise ValueError(f"RenderOptions: near must be >= 0, got {self.near}")
+        if self.precision not in get_args(PrecisionChoice):
+            raise ValueError(
+                f"RenderOptions: precision must be {', '.join(get_args(PrecisionChoice))}, got {self.precision}"
+            )
         if len(self.background) != 3:
             raise ValueError(f"RenderOptions: background must be three numbers, got {self.background}")
 

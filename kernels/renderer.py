@@ -1,5 +1,6 @@
 """The interface that every backend offers, and the choice of one."""
 
+from contextlib import suppress
 from typing import Protocol
 
 import numpy as np
@@ -55,20 +56,29 @@ class Renderer(Protocol):
         ...
 
 
-BACKENDS = ("auto", "cpu", "reference")
+BACKENDS = ("auto", "cuda", "cpu", "reference")
 
 
-def create_renderer(scene: Scene, backend: str = "auto", *, threads: int | None = None) -> Renderer:
+def create_renderer(
+    scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
+) -> Renderer:
     """Make a renderer for ``scene``.
 
     Args:
         scene: what to render.
-        backend: "auto" (the fastest that runs here), "cpu" or "reference".
+        backend: "auto" (CUDA if it works here, else the CPU), "cuda", "cpu" or "reference".
         threads: threads of the CPU backend; None: one per core that this process may use.
+        device: which CUDA device, as CUDA numbers them; None: the first. To name one is to ask for CUDA: "auto"
+            then takes no other backend.
 
     Raises:
         BackendError: the backend is unknown or cannot run on this machine.
     """
+    if backend == "cuda" or (backend == "auto" and device is not None):
+        return _cuda_renderer(scene, device)
+    if backend == "auto":
+        with suppress(BackendError):
+            return _cuda_renderer(scene, None)
     if backend in ("auto", "cpu"):
         from .cpu_renderer import CpuRenderer
 
@@ -78,6 +88,13 @@ def create_renderer(scene: Scene, backend: str = "auto", *, threads: int | None 
 
         return ReferenceRenderer(scene)
     raise BackendError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
+
+
+def _cuda_renderer(scene: Scene, device: int | None) -> Renderer:
+    from .cuda_renderer import CudaRenderer
+    from .cupy_device import CupyDevice  # says at once, importing little, if CuPy is not installed
+
+    return CudaRenderer(scene, CupyDevice(device))
 
 
 def query(

@@ -1,0 +1,280 @@
+"""The CUDA backend: one launch per frame of the fused kernel in kernels/cuda/render.cu."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import BackendError, Camera, Scene
+
+from .cuda_device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
+from .cuda_scene import OUTPUT, CudaScene, Precision
+from .frame import Frame, FrameStatistics
+from .options import RenderOptions
+from .renderer import CancelToken, RenderCancelled
+
+TILE = 16  # pixels, as in render.cu
+THREADS = TILE * TILE
+POINTS_AT_ONCE = 1 << 22  # of a query; bounds its memory to 160 MiB
+TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
+BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
+PICTURE = {"rgb": ((3,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
+PER_RAY = {"samples": ((), np.int32), "network": ((), np.int32)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Resident:
+    """A scene in the device's memory, in one precision."""
+
+    layout: CudaScene
+    cells: DeviceArray
+    full_cells: DeviceArray
+    occupancy: DeviceArray
+    networks: DeviceArray
+    render: DeviceKernel
+    query: DeviceKernel
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFrame:
+    """A frame that is, or will soon be, in the device's memory: nobody has waited for it yet.
+
+    Its arrays belong to the renderer and hold the frame until the next one is rendered.
+
+    Attributes:
+        camera: what it shows.
+        arrays: float32 ``rgb`` [H, W, 3], ``alpha`` and ``depth`` [H, W], as in :class:`~kilonerf.kernels.Frame`; if
+            asked for, int32 ``samples`` and ``network`` [H, W].
+        counters: uint64 [3]: samples, evaluations, rays hit.
+        marks: before and after the kernel.
+    """
+
+    camera: Camera
+    arrays: dict[str, DeviceArray]
+    counters: DeviceArray
+    marks: tuple[Any, Any]
+
+
+class CudaRenderer:
+    """Renders with the fused CUDA kernel.
+
+    A scene is laid out and copied to the device when a frame first needs it in that precision; a frame needs one
+    launch and no word from the host. Results are copied back at the end.
+
+    Args:
+        scene: what to render.
+        device: what to run on; :class:`~kilonerf.kernels.cupy_device.CupyDevice` on a real one.
+
+    Raises:
+        BackendError: the kernels cannot be compiled, or memory is short.
+    """
+
+    backend = "cuda"
+
+    def __init__(self, scene: Scene, device: CudaDevice) -> None:
+        self.scene = scene
+        self.device = device.name
+        self._device = device
+        self._residents: dict[Precision, _Resident] = {}
+        self._buffers: dict[str, DeviceArray] = {}
+        self._buffers_of: tuple[int, int] | None = None
+        self._order: tuple[object, DeviceArray, int] | None = None
+        self._precision: Precision = "float32"
+        self._take_precision(RenderOptions())
+        with device.active():
+            self._counters = self._upload(np.zeros(3, np.uint64), "counters")
+            self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
+            self._resident(self._precision)
+
+    def render(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None, *, per_ray: bool = False
+    ) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched.
+
+        Args:
+            camera: from where.
+            options: how.
+            cancel: looked at before the launch.
+            per_ray: also return each ray's number of samples and first network (``Frame.samples``, ``.network``).
+        """
+        if cancel is not None and cancel.cancelled:
+            raise RenderCancelled
+        with self._device.active():
+            return self._to_host(self.render_on_device(camera, options, per_ray=per_ray))
+
+    def render_on_device(self, camera: Camera, options: RenderOptions, *, per_ray: bool = False) -> DeviceFrame:
+        """Start a frame and leave it in the device's memory.
+
+        Raises:
+            BackendError: the device lacks memory, or what the precision needs.
+        """
+        self._take_precision(options)
+        with self._device.active():
+            scene = self._resident(self._precision)
+            buffers = self._frame_buffers(camera, per_ray)
+            order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
+            output = np.zeros((), OUTPUT)
+            for name, array in buffers.items():
+                output[name] = array.pointer
+            output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
+            self._device.clear(self._counters)
+            began = self._device.mark()
+            tiles = -(-camera.width // TILE) * -(-camera.height // TILE)
+            if tiles:
+                room = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
+                cells = scene.cells if options.ess else scene.full_cells
+                frame = scene.layout.frame(self.scene, camera, options, num_cells)
+                arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
+                scene.render.launch(min(tiles, room), THREADS, arguments)
+            return DeviceFrame(camera, buffers, self._counters, (began, self._device.mark()))
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3]
+        directions: NDArray[np.float32],  # [P, 3]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :meth:`kilonerf.kernels.Renderer.query`."""
+        points = np.asarray(points, np.float32).reshape(-1, 3)
+        directions = np.asarray(directions, np.float32).reshape(-1, 3)
+        rgb = np.zeros((len(points), 3), np.float32)
+        density = np.zeros(len(points), np.float32)
+        with self._device.active():
+            scene = self._resident(self._precision)
+            for begin in range(0, len(points), POINTS_AT_ONCE):
+                part = slice(begin, begin + POINTS_AT_ONCE)
+                found, result = self._query_part(scene, points[part], directions[part])
+                rgb[begin + found], density[begin + found] = result[:, :3], result[:, 3]
+        return rgb, density
+
+    def _query_part(
+        self, scene: _Resident, points: NDArray[np.float32], directions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Which points lie in occupied space, and their colour and density [., 4]."""
+        grid = scene.layout.grid
+        inside, voxel = grid.locate(points)
+        inside &= self.scene.occupancy[tuple(voxel.T)]
+        cells = voxel // grid.factor
+        network = np.where(inside, self.scene.network_index[tuple(cells.T)], np.int32(-1))
+        found = np.flatnonzero(network >= 0)
+        found = found[np.argsort(network[found], kind="stable")]
+        if not len(found):
+            return found, np.empty((0, 4), np.float32)
+        batches = _batches(network[found])
+        local = np.ascontiguousarray(grid.local(points[found], cells[found]), np.float32)
+        self._require(batches.nbytes + 10 * 4 * len(found), f"a query of {len(found)} points")
+        result = self._allocate((len(found), 4), np.float32, "query result")
+        arguments = (
+            self._upload(batches, "query batches"),
+            scene.networks,
+            self._upload(local, "query points"),
+            self._upload(np.ascontiguousarray(directions[found]), "query directions"),
+            result,
+        )
+        scene.query.launch(len(batches), THREADS, arguments)
+        return found, self._device.download([result])[0]
+
+    def _take_precision(self, options: RenderOptions) -> None:
+        able = self._device.architecture >= TENSOR_CORES
+        if options.precision == "float16" and not able:
+            raise BackendError(
+                f"backend 'cuda': float16 needs tensor cores of compute capability 7.5 or newer, "
+                f"{self._device.name} has {self._device.architecture / 10:.1f}: use float32"
+            )
+        best: Precision = "float16" if able else "float32"
+        self._precision = best if options.precision == "auto" else options.precision
+        self.device = f"{self._device.name}, {PRECISION_NAMES[self._precision]}"
+
+    def _resident(self, precision: Precision) -> _Resident:
+        """The scene on the device, put there if need be."""
+        if precision not in self._residents:
+            defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
+            render = self._device.kernel("render.cu", "render", defines)
+            query = self._device.kernel("query.cu", "query", defines)
+            layout = CudaScene.of(self.scene, precision)
+            arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
+            size = sum(array.nbytes for array in arrays.values())
+            self._require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
+            there = {name: self._upload(array, name) for name, array in arrays.items()}
+            self._residents[precision] = _Resident(layout, **there, render=render, query=query)
+        return self._residents[precision]
+
+    def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
+        """Rows of the cells front to back, and their number; copied only when they change."""
+        key = (ess, *layout.camera_cell(camera).tolist())
+        if self._order is None or self._order[0] != key:
+            rows = layout.order(camera, ess)
+            self._order = (key, self._upload(rows, "order of cells"), len(rows))
+        return self._order[1], self._order[2]
+
+    def _frame_buffers(self, camera: Camera, per_ray: bool) -> dict[str, DeviceArray]:
+        """Arrays for a frame of this size; those of the frame before if it was of the same size."""
+        size = (camera.height, camera.width)
+        if self._buffers_of != size:
+            self._buffers, self._buffers_of = {}, size
+        wanted = {**PICTURE, **PER_RAY} if per_ray else PICTURE
+        missing = {name: (size + shape, dtype) for name, (shape, dtype) in wanted.items() if name not in self._buffers}
+        if missing:
+            need = sum(array_bytes(shape, dtype) for shape, dtype in missing.values())
+            self._require(need, f"a picture of {camera.width}x{camera.height}")
+            made = {name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()}
+            self._buffers.update(made)
+        return {name: self._buffers[name] for name in wanted}
+
+    def _to_host(self, frame: DeviceFrame) -> Frame:
+        *arrays, counters = self._device.download([*frame.arrays.values(), frame.counters])
+        done = self._device.mark()
+        host = dict(zip(frame.arrays, arrays, strict=True))
+        samples, evaluations, hit = (int(count) for count in counters)
+        kernel, copy = (self._device.milliseconds(a, b) for a, b in ((*frame.marks,), (frame.marks[1], done)))
+        statistics = FrameStatistics(
+            samples=samples,
+            evaluations=evaluations,
+            rays=frame.camera.width * frame.camera.height,
+            rays_hit=hit,
+            total_ms=kernel + copy,
+            stages_ms={"kernel": kernel, "copy": copy},
+        )
+        return Frame(**host, statistics=statistics)
+
+    def _require(self, need: int, what: str) -> None:
+        """Complain before anything is allocated if it cannot fit."""
+        free = self._device.free_bytes()
+        if need > free:
+            raise BackendError(
+                f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has {mebibytes(free)} free: "
+                "close other programs, or use --backend cpu"
+            )
+
+    def _upload(self, array: NDArray[Any], name: str) -> DeviceArray:
+        try:
+            return self._device.upload(array, name)
+        except OutOfDeviceMemoryError:
+            raise self._out_of_memory(array.nbytes, name) from None
+
+    def _allocate(self, shape: tuple[int, ...], dtype: Any, name: str) -> DeviceArray:
+        try:
+            return self._device.allocate(shape, dtype, name)
+        except OutOfDeviceMemoryError:
+            raise self._out_of_memory(array_bytes(shape, dtype), name) from None
+
+    def _out_of_memory(self, need: int, name: str) -> BackendError:
+        free = self._device.free_bytes()
+        return BackendError(
+            f"backend 'cuda': {self._device.name} is out of memory: {name} needs {mebibytes(need)}, "
+            f"{mebibytes(free)} free: close other programs, or use --backend cpu"
+        )
+
+
+def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
+    """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
+    starts = np.flatnonzero(np.diff(networks, prepend=-1))
+    lengths = np.diff(starts, append=len(networks))
+    counts = -(-lengths // THREADS)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a batch in its run
+    batches = np.zeros(len(number), BATCH)
+    batches["first"] = np.repeat(starts, counts) + number * THREADS
+    batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])
+    batches["network"] = networks[batches["first"]]
+    return batches
