@@ -252,7 +252,7 @@ def _reordered(rows: NDArray[np.float64], frequencies: int) -> NDArray[np.float6
     plain = 3 if tiles == 4 else 0
     for axis, (half, e) in enumerate([(0, 0), (0, 1), (1, 0)]):
         ordered[:, plain, half, 3, e] = rows[:, axis * channels]
-    return ordered.reshape(len(rows), tiles * 16, -1)
+    return ordered.reshape(len(rows), tiles * 16, rows.shape[2])
 
 
 def _fragments(matrix: NDArray[np.float64]) -> NDArray[np.float16]:
