@@ -36,6 +36,5 @@ def seconds_to_first_picture(scene: Path) -> float:
 if __name__ == "__main__":
     scene = Path(sys.argv[1]) if len(sys.argv) > 1 else CHAIR
     runs = [seconds_to_first_picture(scene) for _ in range(int(sys.argv[2]) if len(sys.argv) > 2 else 5)]
-    print(
-        f"first picture after {statistics.median(runs):.2f} s (median of {len(runs)}; {min(runs):.2f} to {max(runs):.2f})"
-    )
+    spread = f"median of {len(runs)}; {min(runs):.2f} to {max(runs):.2f}"
+    print(f"first picture after {statistics.median(runs):.2f} s ({spread})")
