@@ -213,6 +213,19 @@ void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspa
     }
 }
 
+// A tile that no cell touches.
+void write_background(const FrameSetup& frame, const Rectangle& tile, const Picture& picture) {
+    for (int y = tile.y0; y < tile.y1; y++) {
+        for (int x = tile.x0; x < tile.x1; x++) {
+            const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
+            for (int channel = 0; channel < 3; channel++)
+                picture.rgb[3 * pixel + channel] = frame.background[channel];
+            picture.alpha[pixel] = 0.0f;
+            picture.depth[pixel] = __builtin_inff();
+        }
+    }
+}
+
 }  // namespace
 
 void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
@@ -223,6 +236,10 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         stage += now - clock;
         clock = now;
     };
+    if (!num_visits) {
+        write_background(frame, tile, picture);
+        return lap(counters.rays_ms);
+    }
     start_rays(frame, tile, work);
     lap(counters.rays_ms);
     // With early termination one sample of a ray at a time: none is evaluated that the picture does not need.
