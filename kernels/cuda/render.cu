@@ -219,7 +219,8 @@ KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned*
             count++;
         }
         if (thread == 0) block.queued = 0;
-        if (!__syncthreads_or(count > 0)) return;  // also: every ray has read its results of the round before
+        // A barrier too: every ray has read its results of the round before, and the network's copy has arrived.
+        if (!__syncthreads_or(count > 0)) return;
         const int slot = count ? atomicAdd(&block.queued, count) : 0;
 #pragma unroll
         for (int i = 0; i < PER_RAY; i++)
@@ -302,7 +303,6 @@ KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* or
             } else {
                 wait_for_copies<0>();
             }
-            __syncthreads();
             visit_cell(frame, cells[block.visits[visit]], occupancy, block.network[stage], block, ray, thread,
                        evaluations);
             if (Evaluator::STAGES == 1) {

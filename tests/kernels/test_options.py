@@ -72,7 +72,7 @@ def test_the_native_renderer_lets_other_threads_run(toy_scene: Scene) -> None:
 
 
 def test_unknown_backends_and_paths_are_named(toy_scene: Scene) -> None:
-    with pytest.raises(BackendError, match="'vulkan': expected one of auto, cpu, reference"):
+    with pytest.raises(BackendError, match="'vulkan': expected one of auto, cuda, cpu, reference"):
         create_renderer(toy_scene, "vulkan")
     with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
         CpuRenderer(toy_scene, path="sse9")

@@ -175,11 +175,16 @@ def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: Scene, on: s
 @pytest.mark.parametrize("order", ["ascending", "descending", 5])
 def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: Scene, on: str, order: str | int) -> None:
     """Every access of every thread is checked; the picture does not depend on the order in which threads run."""
-    camera = views(toy_scene)["grazing"].resized(19, 23)
-    for options in (RenderOptions(), RenderOptions.as_trained(toy_scene, ert=False, ess=False)):
-        plain = CudaRenderer(toy_scene, SimtDevice(DEVICES[on][0])).render(camera, options)
-        device = SimtDevice(DEVICES[on][0], checked=True, order=order)
-        frame = CudaRenderer(toy_scene, device).render(camera, options, per_ray=True)
+    chunks = SCENES["over 256 cells"]
+    cases = [
+        (toy_scene, views(toy_scene)["grazing"].resized(19, 23), RenderOptions()),
+        (toy_scene, views(toy_scene)["grazing"].resized(19, 23), RenderOptions.as_trained(toy_scene, ess=False)),
+        (chunks, views(chunks)["outside"].resized(17, 13), RenderOptions(ert=False, step=0.2)),
+    ]
+    for scene, camera, options in cases:
+        plain = CudaRenderer(scene, SimtDevice(DEVICES[on][0])).render(camera, options)
+        device = SimtDevice(DEVICES[on][0], blocks=2, checked=True, order=order)
+        frame = CudaRenderer(scene, device).render(camera, options, per_ray=True)
         assert frame.statistics.rays_hit > 100
         assert np.abs(frame.rgb - plain.rgb).max() < 1e-6
 
