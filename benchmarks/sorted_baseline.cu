@@ -107,7 +107,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
                 local[axis] = knf::local_coordinate(p, minimum, frame.local_scale[axis]);
                 unit[thread][axis] = direction.along[axis] / direction.length;
             }
-            samples[thread] = {local[0], local[1], local[2], __int_as_float(thread)};
+            samples[thread] = {local[0], local[1], local[2], static_cast<float>(thread)};
         }
         const int count = end - first < knf::THREADS ? end - first : knf::THREADS;
         knf::FloatEvaluator::evaluate(network, samples, count, unit, thread, knf::THREADS);
