@@ -14,11 +14,14 @@ class FakeRenderer:
     backend = "fake"
     device = "none"
 
-    def __init__(self, scene: Scene, backend: str = "auto", *, threads: int | None = None) -> None:
-        if backend not in ("auto", "fake", "cpu", "reference"):
+    def __init__(
+        self, scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
+    ) -> None:
+        if backend not in ("auto", "fake", "cuda", "cpu", "reference"):
             raise BackendError(f"backend {backend!r}: expected fake")
         self.scene = scene
         self.threads = threads
+        self.device_index = device
         self.cameras: list[Camera] = []
         self.options: list[RenderOptions] = []
         self.fail_at: int | None = None

@@ -189,7 +189,8 @@ class ViewerApp:
         if self.scene is None:
             return
         options = self.settings.render_options(self.scene)
-        order = VideoOrder(self.scene, options, self.settings.backend, self.settings.video, self._folder, output)
+        settings = self.settings
+        order = VideoOrder(self.scene, options, settings.backend, settings.video, self._folder, output, settings.device)
         try:
             json_file = self.recording.stop(order)
         except KiloNeRFError as error:

@@ -79,7 +79,8 @@ def run(command: BenchCommand) -> None:
     options = command.switches.options(scene, as_trained=True)
     modes = all_modes(options) if command.all_modes else [options]
     source, cameras = choose_poses(command, scene, width, height)
-    renderer = create_renderer(scene, command.switches.backend, threads=command.switches.threads)
+    switches = command.switches
+    renderer = create_renderer(scene, switches.backend, threads=switches.threads, device=switches.device)
     total = len(modes) * len(cameras) * (protocol.dropped + protocol.frames)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(f"{command.scene.name}, {renderer.device}", total=total)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
@@ -18,10 +18,14 @@ Item = TypeVar("Item")
 class RenderSwitches:
     """How a frame is made, and by what."""
 
-    # Who renders: auto (the fastest that runs here), cpu or reference.
+    # Who renders: auto (the fastest that runs here), cuda, cpu or reference.
     backend: str = "auto"
     # Threads of the cpu backend; all cores if left out.
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
+    device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Precision of the networks on CUDA devices: auto is float16 on tensor cores where there are any.
+    precision: Literal["auto", "float16", "float32"] = "auto"
     # Empty-space skipping.
     ess: bool = True
     # Early ray termination.
@@ -45,6 +49,8 @@ class RenderSwitches:
             raise UsageError("--as-trained and --flying: expected one of them, got both")
         if self.threads is not None and not 1 <= self.threads <= 1024:
             raise UsageError(f"--threads: expected 1 to 1024, got {self.threads}")
+        if self.device is not None and self.backend not in ("auto", "cuda"):
+            raise UsageError(f"--device: expected --backend cuda or auto with it, got {self.backend}")
         if not 0.0 <= self.ert_threshold < 1.0:
             raise UsageError(f"--ert-threshold: expected 0 up to below 1, got {self.ert_threshold}")
         background = scene.background if self.background is None else self.background
@@ -61,6 +67,7 @@ class RenderSwitches:
             near=base.near,
             far=base.far,
             step=base.step,
+            precision=self.precision,
         )
 
 

@@ -64,7 +64,8 @@ def run(command: EvalCommand) -> None:
     options = command.switches.options(scene, as_trained=True)
     views = choose_views(load_dataset(command.dataset, command.split).views, command.views)
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
-    renderer = create_renderer(scene, command.switches.backend, threads=command.switches.threads)
+    switches = command.switches
+    renderer = create_renderer(scene, switches.backend, threads=switches.threads, device=switches.device)
     notes = missing_metrics(command.lpips)
     evaluation = evaluate(renderer, views, options, with_lpips=command.lpips and lpips_available())
     steps = track(

@@ -30,6 +30,7 @@ class VideoOrder:
         video: size, rate and format.
         folder: where numbered files go.
         output: the video's name, if it is given; the path's JSON then has the same name.
+        device: which CUDA device makes them; None: the first.
     """
 
     scene: Scene
@@ -38,6 +39,7 @@ class VideoOrder:
     video: VideoSettings
     folder: Path
     output: Path | None = None
+    device: int | None = None
 
 
 class Recording:
@@ -107,6 +109,7 @@ class Recording:
             video.height,
             video.fps,
             backend=order.backend,
+            device=order.device,
         )
         start_standing_back(job.start, VIDEO_NICENESS)
         self._job, self.output, self.failed = job, output, False

@@ -119,6 +119,7 @@ def make_job(command: RenderCommand) -> RenderJob:
         command.fps,
         backend=command.switches.backend,
         threads=command.switches.threads,
+        device=command.switches.device,
         quality=command.quality,
         codec=command.codec,
         frames=frames,

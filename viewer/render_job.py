@@ -52,6 +52,7 @@ class RenderJob:
         fps: frames per second of the video, and of the path.
         backend: as in ``create_renderer``.
         threads: threads of the CPU backend; None: all.
+        device: which CUDA device; None: the first.
         quality: of a video, 0 to 100.
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
@@ -74,6 +75,7 @@ class RenderJob:
         *,
         backend: str = "auto",
         threads: int | None = None,
+        device: int | None = None,
         quality: int = DEFAULT_QUALITY,
         codec: VideoCodec = "auto",
         frames: range | None = None,
@@ -93,7 +95,7 @@ class RenderJob:
         self._size = width, height
         self._fps, self._quality = fps, quality
         self._codec: VideoCodec = codec
-        self._backend, self._threads = backend, threads
+        self._backend, self._threads, self._device = backend, threads, device
         self._resume = resume
         self._clock = clock
         self._cancel = CancelToken()
@@ -170,7 +172,7 @@ class RenderJob:
             self._state = "finished"
 
     def _render(self, sink: FrameSink) -> None:
-        renderer = create_renderer(self._scene, self._backend, threads=self._threads)
+        renderer = create_renderer(self._scene, self._backend, threads=self._threads, device=self._device)
         self.device = renderer.device
         began = self._clock()
         for number in self._numbers:

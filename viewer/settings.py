@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from kilonerf.kernels import RenderOptions
-from kilonerf.kernels.options import RGB
+from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
 from .overlays import OverlayOptions
@@ -44,6 +44,8 @@ class ViewerSettings:
 
     Attributes:
         backend: one of :data:`kilonerf.kernels.BACKENDS`.
+        device: which CUDA device; None: the first.
+        precision: of the networks on CUDA devices, as in :class:`~kilonerf.kernels.RenderOptions`.
         sampling: "flying" (no near or far end) or "as trained" (the scene's near, far and step).
         ess: empty-space skipping.
         ert: early ray termination.
@@ -59,6 +61,8 @@ class ViewerSettings:
     """
 
     backend: str = "auto"
+    device: int | None = None
+    precision: PrecisionChoice = "auto"
     sampling: Sampling = "flying"
     ess: bool = True
     ert: bool = True
@@ -80,6 +84,7 @@ class ViewerSettings:
             "ert": self.ert,
             "ert_threshold": self.ert_threshold,
             "background": background,
+            "precision": self.precision,
         }
         if self.sampling == "as trained":
             return RenderOptions.as_trained(scene, **switches)

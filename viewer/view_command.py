@@ -1,6 +1,7 @@
 """``kilonerf-view``: the window program's command line."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -21,8 +22,12 @@ class ViewOptions:
 
     # The .knf file to open; without one, drop a file on the window or press O.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
-    # What renders: the fastest that runs here, the C++ renderer, or the slow and exact NumPy one.
-    backend: Literal["auto", "cpu", "reference"] = "auto"
+    # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
+    backend: Literal["auto", "cuda", "cpu", "reference"] = "auto"
+    # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
+    device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Precision of the networks on CUDA devices: auto is float16 on tensor cores where there are any.
+    precision: Literal["auto", "float16", "float32"] = "auto"
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
@@ -65,6 +70,8 @@ def view(options: ViewOptions) -> None:
             raise SceneError(f"{options.scene}: no such file")
         loader.load(options.scene)  # while the libraries below are imported
     try:
+        from kilonerf.kernels import create_renderer
+
         from .app import ViewerApp
         from .overlays import OverlayOptions
         from .scripted_run import ScriptedRun
@@ -79,8 +86,15 @@ def view(options: ViewOptions) -> None:
     )
     video = VideoSettings(fps=options.video_fps)
     video.set_size(*video_size)
-    settings = ViewerSettings(backend=options.backend, target_fps=options.target_fps, overlays=overlays, video=video)
-    app = ViewerApp(settings, size, options.output_folder, loader)
+    settings = ViewerSettings(
+        backend=options.backend,
+        device=options.device,
+        precision=options.precision,
+        target_fps=options.target_fps,
+        overlays=overlays,
+        video=video,
+    )
+    app = ViewerApp(settings, size, options.output_folder, loader, partial(create_renderer, device=options.device))
     try:
         app.navigator.set_turntable(options.turntable)
         ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()

@@ -14,8 +14,10 @@ class MadeRenderers(list[FakeRenderer]):
     def prepare(self, renderer: FakeRenderer) -> None:
         """Nothing by default."""
 
-    def create(self, scene: Scene, backend: str = "auto", *, threads: int | None = None) -> FakeRenderer:
-        renderer = FakeRenderer(scene, backend, threads=threads)
+    def create(
+        self, scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
+    ) -> FakeRenderer:
+        renderer = FakeRenderer(scene, backend, threads=threads, device=device)
         self.prepare(renderer)
         self.append(renderer)
         return renderer

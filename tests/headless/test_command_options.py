@@ -50,6 +50,8 @@ def test_switches_become_options(toy_scene):
     assert RenderSwitches(as_trained=True).options(toy_scene, as_trained=False) == trained
     flying = RenderSwitches(flying=True, ess=False, ert=False, ert_threshold=0.2, background=(0.0, 0.5, 1.0))
     expected = RenderOptions(ess=False, ert=False, ert_threshold=0.2, background=(0.0, 0.5, 1.0))
+    half = RenderSwitches(precision="float16", device=1).options(toy_scene, as_trained=True)
+    assert half == RenderOptions.as_trained(toy_scene, precision="float16")
     assert flying.options(toy_scene, as_trained=True) == expected
     assert RenderSwitches().options(toy_scene, as_trained=False) == RenderOptions(background=toy_scene.background)
 
@@ -59,6 +61,7 @@ def test_switches_become_options(toy_scene):
     [
         ({"as_trained": True, "flying": True}, "one of them"),
         ({"threads": 0}, "--threads"),
+        ({"backend": "cpu", "device": 0}, "--device"),
         ({"ert_threshold": 1.0}, "--ert-threshold"),
         ({"ert_threshold": float("nan")}, "--ert-threshold"),
         ({"background": (0.0, 0.0, 1.1)}, "--background"),

@@ -88,10 +88,10 @@ def test_without_scikit_image_psnr_is_still_given(call, scene_file, dataset, mon
 
 
 def test_switches_and_background_reach_the_renderer_and_the_photos(call, scene_file, dataset, fake_renderers):
-    arguments = ("--no-ess", "--background", 0, 0, 0, "--threads", 2, "--json")
+    arguments = ("--no-ess", "--background", 0, 0, 0, "--threads", 2, "--device", 1, "--json")
     code, printed, _ = call(scene_file, dataset, *arguments)
     assert code == 0
-    assert fake_renderers[0].threads == 2
+    assert (fake_renderers[0].threads, fake_renderers[0].device_index) == (2, 1)
     assert {(options.ess, options.background) for options in fake_renderers[0].options} == {(False, (0.0, 0.0, 0.0))}
     assert {options.near for options in fake_renderers[0].options} == {2.0}
     on_black = json.loads(printed)["mean"]["psnr"]

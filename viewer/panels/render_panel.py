@@ -8,7 +8,12 @@ from kilonerf.model_io import Scene
 from ..settings import ViewerSettings
 from . import widgets
 
-BACKEND_NAMES = {"auto": "Automatic", "cpu": "CPU (C++)", "reference": "Reference (NumPy, slow)"}
+BACKEND_NAMES = {
+    "auto": "Automatic",
+    "cuda": "CUDA (NVIDIA)",
+    "cpu": "CPU (C++)",
+    "reference": "Reference (NumPy, slow)",
+}
 SAMPLING_NAMES = {"flying": "Flying", "as trained": "As trained"}
 
 
