@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.kernels import RenderOptions
-from kilonerf.kernels.cuda_device import INCLUDE_FOLDERS, OPTIONS
+from kilonerf.kernels.cuda_device import INCLUDE_FOLDERS, OPTIONS, sources_digest
 from kilonerf.kernels.cuda_scene import CudaScene
 from kilonerf.kernels.cupy_device import toolkit_headers
 from kilonerf.model_io import Camera, Scene, UsageError
@@ -26,6 +26,7 @@ SOURCE = Path(__file__).resolve().parent / "sorted_baseline.cu"
 THREADS = 256  # of a block, as in the source
 PER_PASS = 8
 GRID = np.dtype([("voxels", "<i4", 3), ("cell_size", "<f4", 3), ("indices", "<i4")])
+KERNELS = ("collect", "evaluate", "scatter", "integrate")
 STAGES: tuple[str, ...] = ("collect", "sort", "networks", "scatter", "integrate")
 
 
@@ -49,11 +50,14 @@ class CupyBaselineDevice:
     def __init__(self) -> None:
         self.arrays = cupy = importlib.import_module("cupy")
         includes = [f"-I{folder}" for folder in (*INCLUDE_FOLDERS, *toolkit_headers())]
-        self._module = cupy.RawModule(code=SOURCE.read_text(), options=(*OPTIONS, *includes))
+        # CuPy's cache does not look at what a source includes.
+        options = (*OPTIONS, f"-DKNF_SOURCES={sources_digest()}", *includes)
+        module = cupy.RawModule(code=SOURCE.read_text(), options=options)
+        self._kernels = {name: module.get_function(name) for name in KERNELS}
 
     def launch(self, kernel: str, blocks: int, arguments: Sequence[Any]) -> None:
         """See :class:`Device`."""
-        self._module.get_function(kernel)((blocks,), (THREADS,), tuple(arguments))
+        self._kernels[kernel]((blocks,), (THREADS,), tuple(arguments))
 
     def finish(self) -> None:
         """See :class:`Device`."""
@@ -161,7 +165,9 @@ class _Pass:
     def sort(self) -> int:
         """Drop the padding and sort by network; returns the number of samples."""
         xp = self._device.arrays
-        kept = xp.flatnonzero(self._network >= 0)
+        kept = xp.flatnonzero(self._network >= 0)  # the host waits, to know how many
+        if not len(kept):
+            return 0
         network = self._network[kept]
         order = xp.argsort(network)
         self._slots = kept[order].astype(np.int32)
