@@ -63,7 +63,10 @@ class CupyKernel:
     def launch(self, blocks: int, threads: int, arguments: Sequence[Any]) -> None:
         """See :class:`~kilonerf.kernels.cuda_device.DeviceKernel`."""
         plain = tuple(value.memory if isinstance(value, CupyArray) else value for value in arguments)
-        self._function((blocks,), (threads,), plain)
+        try:
+            self._function((blocks,), (threads,), plain)
+        except self._cupy.cuda.driver.CUDADriverError as error:
+            raise BackendError(f"backend 'cuda': the launch failed: {_line(error)}") from error
 
 
 class CupyDevice:

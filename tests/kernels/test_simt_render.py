@@ -182,11 +182,22 @@ def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: Scene, on:
         (chunks, views(chunks)["outside"].resized(17, 13), RenderOptions(ert=False, step=0.2)),
     ]
     for scene, camera, options in cases:
-        plain = CudaRenderer(scene, SimtDevice(DEVICES[on][0])).render(camera, options)
         device = SimtDevice(DEVICES[on][0], blocks=2, checked=True, order=order)
         frame = CudaRenderer(scene, device).render(camera, options, per_ray=True)
+        plain = CudaRenderer(scene, SimtDevice(DEVICES[on][0])).render(camera, options)
         assert frame.statistics.rays_hit > 100
         assert np.abs(frame.rgb - plain.rgb).max() < 1e-6
+
+
+@pytest.mark.parametrize("order", ["ascending", "descending", 5])
+def test_simt_no_race_where_nothing_is(order: str | int) -> None:
+    """Tiles without a single cell follow each other with the fewest barriers."""
+    scene = random_scene(dropped=1.0)
+    device = SimtDevice(80, blocks=1, checked=True, order=order)
+    frame = CudaRenderer(scene, device).render(views(scene)["outside"].resized(50, 20), RenderOptions(), per_ray=True)
+    assert (frame.rgb == 1).all()
+    assert frame.network is not None
+    assert (frame.network == -1).all()
 
 
 @pytest.mark.parametrize("ess", [True, False])
