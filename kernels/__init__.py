@@ -1,6 +1,7 @@
 """How one frame is made: `create_renderer` gives a Renderer; its `render` takes a Camera and RenderOptions.
 
-Backends: `reference` (NumPy, the truth that others are compared with) and `cpu` (C++). Loaded at first use.
+Backends: `reference` (NumPy, the truth that others are compared with), `cpu` (C++) and
+`cuda` (CuPy). Loaded at first use.
 """
 
 from .frame import Frame, FrameStatistics

@@ -287,7 +287,7 @@ class ViewerApp:
             return
         self.scheduler.frame_done(request.view, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
-            self.notices.add(f"Rendering failed: {result.error}", "error", now)
+            self.notices.add(f"Rendering failed: {result.error}{self._leave_gpu(result)}", "error", now)
             if request == self._screenshot:
                 self._screenshot = None
             return
@@ -295,6 +295,13 @@ class ViewerApp:
         self.statistics.add(result, now)
         if request == self._screenshot:
             self._save_screenshot()
+
+    def _leave_gpu(self, failed: RenderResult) -> str:
+        """Go on with the CPU if it was a GPU that failed (memory, driver); returns what to say about it."""
+        if failed.backend != "cuda" or self.settings.backend != failed.request.view.backend:
+            return ""
+        self.settings.backend = "cpu"
+        return "; going on with the CPU"
 
     def _request_picture(self, camera: Camera, now: float) -> None:
         if self.scene is None:

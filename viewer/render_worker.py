@@ -45,6 +45,7 @@ class RenderResult:
         milliseconds: wall time of the renderer, without waiting.
         device: what it ran on, for people.
         error: one line, if it failed.
+        backend: what made it or failed to: never "auto", unless that found nothing.
     """
 
     request: RenderRequest
@@ -52,6 +53,7 @@ class RenderResult:
     milliseconds: float
     device: str = ""
     error: str | None = None
+    backend: str = ""
 
 
 class RenderWorker:
@@ -153,18 +155,22 @@ class RenderWorker:
                 self._on_result()
 
     def _render(self, request: RenderRequest, token: CancelToken) -> RenderResult | None:
+        backend = request.view.backend
         try:
-            renderer = self._renderer(request.view.scene, request.view.backend)
+            renderer = self._renderer(request.view.scene, backend)
+            backend = renderer.backend
             start = time.perf_counter()
             frame = renderer.render(request.camera, request.view.options, token)
         except RenderCancelled:
             return None
         except KiloNeRFError as error:
-            return RenderResult(request, None, 0.0, error=str(error))
+            return RenderResult(request, None, 0.0, error=str(error), backend=backend)
         except Exception as error:  # whatever a backend raises must become a message, not the end of the thread
             text = " ".join(str(error).split()) or "no details"
-            return RenderResult(request, None, 0.0, error=f"{request.view.backend}: {type(error).__name__}: {text}")
-        return RenderResult(request, frame, 1000.0 * (time.perf_counter() - start), renderer.device)
+            message = f"{request.view.backend}: {type(error).__name__}: {text}"
+            return RenderResult(request, None, 0.0, error=message, backend=backend)
+        milliseconds = 1000.0 * (time.perf_counter() - start)
+        return RenderResult(request, frame, milliseconds, renderer.device, backend=backend)
 
     def _renderer(self, scene: Scene, backend: str) -> Renderer:
         if scene is not self._scene:

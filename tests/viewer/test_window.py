@@ -11,7 +11,7 @@ from driving import Driver
 from gated_renderer import GatedRenderer
 from PIL import Image
 
-from kilonerf.model_io import CameraPath, save_scene
+from kilonerf.model_io import BackendError, CameraPath, save_scene
 
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
 
@@ -230,6 +230,38 @@ def test_a_renderer_that_fails_is_a_message_and_the_program_lives_on(toy_scene, 
         driver.steps(5)
         driver.settle()
         assert len(driver.app.notices.log) == 1
+
+
+def test_a_gpu_that_fails_is_said_once_and_left_for_the_cpu_at_the_same_camera(toy_scene, tmp_path):
+    full = threading.Event()
+    text = "backend 'cuda': a picture of 900x940 needs 20 MiB, H200 has 3 MiB free"
+
+    def run_out(camera, options):
+        if full.is_set():
+            raise BackendError(text)
+
+    def make(scene, backend):
+        if backend in ("auto", "cuda"):
+            return GatedRenderer(scene, "cuda", on_render=run_out)
+        return GatedRenderer(scene, backend)
+
+    with Driver(tmp_path, toy_scene, make_renderer=make) as driver:
+        driver.drag((250, 300), (400, 340))
+        driver.settle()
+        camera, shown = driver.app.navigator.matrix(), driver.app.view.shown
+        assert shown is not None
+        assert shown.backend == "cuda"
+        full.set()
+        driver.settings.ess = False
+        driver.until(lambda: driver.settings.backend == "cpu")
+        driver.settle()
+        assert [notice.text for notice in driver.app.notices.log] == [
+            f"Rendering failed: {text}; going on with the CPU"
+        ]
+        newest = driver.app.view.shown
+        assert newest is not None
+        assert newest.backend == "cpu"
+        np.testing.assert_array_equal(driver.app.navigator.matrix(), camera)
 
 
 def test_an_empty_window_invites_and_browses(tmp_path, places):
