@@ -32,6 +32,7 @@ from kilonerf.viewer.turntable import turntable_cameras
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SIZES = ((800, 800), (1920, 1080))
+BUDGET = 420.0  # seconds; with the longest section after it still under ten minutes
 GPU_TESTS = "tests/kernels/test_cuda_gpu.py"
 NVIDIA_SMI = (
     "driver_version",
@@ -117,13 +118,21 @@ def all_sections(device: CupyDevice, scene: Scene, options: argparse.Namespace) 
     return sections
 
 
-def run_sections(document: dict[str, Any], sections: Mapping[str, Section], save: Callable[[], None]) -> list[str]:
-    """Run each section into ``document["sections"]``, saving after each; returns the names of those that failed."""
+def run_sections(
+    document: dict[str, Any], sections: Mapping[str, Section], save: Callable[[], None], budget: float = BUDGET
+) -> list[str]:
+    """Run each section into ``document["sections"]``, saving after each; returns the names of those that failed.
+
+    After ``budget`` seconds no further section is begun.
+    """
     results = document["sections"] = {}
     failed = []
+    end = time.perf_counter() + budget
     for name, run in sections.items():
         began = time.perf_counter()
         try:
+            if began > end:
+                raise SectionSkipped(f"the sections before took more than {budget:.0f} s: try --only {name!r}")
             results[name] = {**run(), "status": "done"}
         except SectionSkipped as reason:
             results[name] = {"status": "skipped", "reason": str(reason)}
@@ -199,7 +208,7 @@ def gpu_tests(environment: Mapping[str, str]) -> dict[str, Any]:
     report = REPOSITORY / "build" / "gpu_tests.xml"
     report.parent.mkdir(exist_ok=True)
     report.unlink(missing_ok=True)
-    done = run_tool(pytest_command(f"--junitxml={report}"), 240, environment)
+    done = run_tool(pytest_command(f"--junitxml={report}"), 150, environment)
     if not report.exists():
         raise RuntimeError(f"pytest wrote no report: {(done.stdout + done.stderr)[-1500:]}")
     suites = list(ElementTree.parse(report).getroot().iter("testsuite"))  # noqa: S314 - written by pytest just now
@@ -219,7 +228,7 @@ def sanitizer(tool: str, environment: Mapping[str, str]) -> dict[str, Any]:
     command = [program, "--tool", tool, "--target-processes", "all", "--error-exitcode", "86"]
     # Each array in an allocation of its own, so that a write beside it is outside of all.
     settings = {**environment, "KILONERF_GPU_TESTS_PLAIN_MEMORY": "1"}
-    done = run_tool([*command, *pytest_command("-k", "small")], 120, settings)
+    done = run_tool([*command, *pytest_command("-k", "small")], 90, settings)
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("=====")]
     told = [line.strip("= ") for line in lines if "SUMMARY" in line]
     result: dict[str, Any] = {"program": program, "summary": told, "passed": done.returncode == 0 and bool(told)}
@@ -251,7 +260,7 @@ def bench(scene: Path, size: tuple[int, int], precision: str, device: int | None
     command += ["--views", "3", "--frames", "10", "--dropped", "3", "--cooldown", "0.3"]
     if device is not None:
         command += ["--device", str(device)]
-    done = run_tool(command, 150, {})
+    done = run_tool(command, 90, {})
     if done.returncode != 0:
         raise RuntimeError(f"kilonerf-bench: {done.stderr[-1500:]}")
     found = json.loads(done.stdout)

@@ -5,4 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-$here/../.venv/bin/python}
 [ -x "$python" ] || python=$(command -v python3)
-exec "$python" "$here/gpu_check.py" "$@"
+# A kernel that hangs cannot be interrupted from within; what was measured before it has been saved.
+limit=()
+[ -z "$(command -v timeout)" ] || limit=(timeout --kill-after=10 590)
+exec "${limit[@]}" "$python" "$here/gpu_check.py" "$@"

@@ -6,26 +6,25 @@ Compiles with NVRTC; no GPU is needed.
 import sys
 from collections.abc import Sequence
 
-from nvrtc_compiler import MULTIPROCESSOR, Compiled, all_variants, compile_variant, program_sources, why_unavailable
+from nvrtc_compiler import Compiled, all_variants, compile_variant, program_sources, why_unavailable
 
 
 def table(results: Sequence[Compiled]) -> str:
-    """A Markdown table, a row for each kernel, precision and architecture."""
-    lines = [
-        "| kernel | operands | sm | registers (limit) | spills | shared memory of a block | blocks at once | warps |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """A Markdown table: a row for each kernel and kind of operands; architectures that need the same share one."""
+    rows: dict[tuple[str, ...], list[str]] = {}
     for result in results:
         sm = result.variant.architecture
         operands = "fp16" if result.variant.tensor_cores else "float32"
         for kernel in result.kernels:
-            blocks = kernel.resident_blocks(sm)
-            warps = f"{blocks * kernel.threads // 32} of {MULTIPROCESSOR[sm][2] // 32}"
             registers = f"{kernel.registers} ({kernel.register_limit(sm)})"
-            lines.append(
-                f"| {kernel.name} | {operands} | {sm} | {registers} | {kernel.spill_bytes} "
-                f"| {kernel.shared_bytes:,} B | {blocks} | {warps} |"
-            )
+            needs = (registers, str(kernel.spill_bytes), f"{kernel.shared_bytes:,}", str(kernel.resident_blocks(sm)))
+            rows.setdefault((kernel.name, operands, *needs), []).append(str(sm))
+    lines = [
+        "| kernel | operands | sm | registers (limit) | bytes spilled | bytes of shared memory | blocks at once |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (name, operands, *needs), architectures in rows.items():
+        lines.append(f"| {' | '.join((name, operands, ', '.join(architectures), *needs))} |")
     return "\n".join(lines)
 
 

@@ -50,7 +50,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def assert_same(frame: Frame, expected: Frame, precision: str, *, ert: bool) -> None:
     """The same samples; colours within the precision, but for a few rays that end a sample earlier or later."""
     assert frame.rgb.shape == expected.rgb.shape
-    assert np.array_equal(np.isfinite(frame.depth), np.isfinite(expected.depth))
+    # A density next to zero may be rectified to zero in one precision only.
+    seen_by_one = np.isfinite(frame.depth) != np.isfinite(expected.depth)
+    assert seen_by_one.sum() <= (0.0005 if precision == "float32" else 0.02) * seen_by_one.size
     apart = np.abs(frame.rgb - expected.rgb).max(-1, initial=0) > TOLERANCE[precision]
     assert apart.sum() <= (0.005 * apart.size if ert else 0)
     if expected.statistics.samples:

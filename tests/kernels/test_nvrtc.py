@@ -137,8 +137,13 @@ def test_nvrtc_errors_are_told(tmp_path) -> None:
         compile_variant(Variant(source, 90, False))
 
 
-def test_nvrtc_table_has_a_row_for_each_kernel(compiled) -> None:
+def test_nvrtc_table_names_every_architecture_of_each_kernel(compiled) -> None:
     results = [result for result in compiled.values() if isinstance(result, Compiled)]
-    rows = table(results).splitlines()[2:]
-    assert len(rows) == sum(len(result.kernels) for result in results)
-    assert all(row.count("|") == 9 for row in rows)
+    rows = [[cell.strip() for cell in row.split("|")] for row in table(results).splitlines()[2:]]
+    named = sorted((row[1], row[2], sm) for row in rows for sm in row[3].split(", "))
+    kinds = {True: "fp16", False: "float32"}
+    assert named == sorted(
+        (kernel.name, kinds[result.variant.tensor_cores], str(result.variant.architecture))
+        for result in results
+        for kernel in result.kernels
+    )

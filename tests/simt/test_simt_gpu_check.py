@@ -84,6 +84,13 @@ def test_simt_gpu_check_goes_on_after_a_failure_and_saves_each_section() -> None
     assert "fourth: failed: 1 failed" in text
 
 
+def test_simt_gpu_check_begins_nothing_when_time_is_up() -> None:
+    document: dict[str, Any] = {}
+    failed = gpu_check.run_sections(document, {"first": dict}, lambda: None, budget=-1.0)
+    assert not failed
+    assert document["sections"]["first"]["status"] == "skipped"
+
+
 def test_simt_gpu_check_has_every_section(monkeypatch, scene) -> None:
     monkeypatch.setattr(gpu_check.importlib, "import_module", lambda name: np)
     options = argparse.Namespace(scene=Path("scene.knf"), device=None)
