@@ -289,9 +289,21 @@ def summary(document: Mapping[str, Any]) -> str:
                     f"{name}, {switches}: {mode['ms_median']} ms, kernel {kernel} ms, {mode['samples']:,} samples"
                 )
         else:
-            numbers = {key: value for key, value in result.items() if key not in ("status", "seconds")}
-            lines.append(f"{name}: {json.dumps(numbers)}")
+            plain = {key: value for key, value in result.items() if not isinstance(value, dict)}
+            lines.append(f"{name}: {numbers_in_words(plain)}")
+            lines += [f"  {key}: {numbers_in_words(value)}" for key, value in result.items() if isinstance(value, dict)]
     return "\n".join(lines)
+
+
+def numbers_in_words(numbers: Mapping[str, Any]) -> str:
+    """``ms median 1.5, passes 7``, with sizes and inner numbers behind their names."""
+    parts = []
+    for name, value in numbers.items():
+        if name in ("status", "seconds"):
+            continue
+        text = f"({numbers_in_words(value)})" if isinstance(value, dict) else value
+        parts.append(f"{name.replace('_', ' ')} {'x'.join(map(str, text)) if isinstance(text, list) else text}")
+    return ", ".join(parts)
 
 
 if __name__ == "__main__":

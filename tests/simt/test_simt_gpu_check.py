@@ -66,7 +66,7 @@ def test_simt_gpu_check_goes_on_after_a_failure_and_saves_each_section() -> None
     document: dict[str, Any] = {"device": {"name": "none"}, "commit": "none"}
     saved: list[dict] = []
     sections = {
-        "first": lambda: {"ms": 1.5},
+        "first": lambda: {"size": [8, 6], "fused": {"ms_median": 1.5, "stages_ms": {"sort": 2}}},
         "second": fail,
         "third": skip,
         "fourth": lambda: {"passed": False, "output": "1 failed"},
@@ -79,7 +79,7 @@ def test_simt_gpu_check_goes_on_after_a_failure_and_saves_each_section() -> None
     assert [results[name]["status"] for name in sections] == ["done", "failed", "skipped", "failed", "done"]
     assert results["second"]["reason"] == "ZeroDivisionError: the second one"
     text = gpu_check.summary(document)
-    assert 'first: {"ms": 1.5}' in text
+    assert "first: size 8x6\n  fused: ms median 1.5, stages ms (sort 2)\n" in text
     assert "third: skipped: no such tool" in text
     assert "fourth: failed: 1 failed" in text
 
