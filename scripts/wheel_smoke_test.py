@@ -5,6 +5,7 @@ import sys
 import numpy as np
 
 from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.cuda_device import INCLUDE_FOLDERS
 from kilonerf.model_io import load_scene
 
 scene = load_scene(sys.argv[1])
@@ -17,3 +18,10 @@ visible = float((frames["cpu"].alpha > 0.5).mean())
 print(f"cpu and reference differ by {difference:.2e} on average, {visible:.0%} of the picture is covered")
 if difference > 1e-4 or visible < 0.05:
     sys.exit("the picture is wrong")
+missing = [
+    name
+    for name in ("render.cu", "query.cu", "device.cuh", "scene.cuh", "sampling_rule.h")
+    if not any((folder / name).is_file() for folder in INCLUDE_FOLDERS)
+]
+if missing:  # CUDA kernels are compiled where they run
+    sys.exit(f"sources of the CUDA kernels are missing: {', '.join(missing)}")

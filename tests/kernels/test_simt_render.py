@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scenes import random_scene, views
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_host import Surface
 
-from kilonerf.kernels import CancelToken, Frame, RenderCancelled, RenderOptions
+from kilonerf.kernels import CancelToken, Frame, RenderCancelled, RenderOptions, cuda_renderer
 from kilonerf.kernels.cuda_renderer import CudaRenderer
 from kilonerf.kernels.cuda_scene import OUTPUT, CudaScene
 from kilonerf.kernels.reference import ReferenceRenderer
@@ -277,6 +279,31 @@ def test_simt_query_agrees(on: str) -> None:
         assert np.median(np.abs(density - got_density) / (1 + density)) < 0.01
         assert np.array_equal(got_rgb.any(1), rgb.any(1))  # 0 where no network is, and only there
         assert (got_density > 0).any()
+
+
+def test_simt_query_in_parts_is_the_same(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(6)
+    points = rng.uniform(toy_scene.aabb_min, toy_scene.aabb_max, (1500, 3)).astype(np.float32)
+    directions = np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), points.shape)
+    whole = CudaRenderer(toy_scene, SimtDevice(70)).query(points, directions)
+    monkeypatch.setattr(cuda_renderer, "POINTS_AT_ONCE", 400)
+    device = SimtDevice(70)
+    parts = CudaRenderer(toy_scene, device).query(points, directions)
+    assert len(device.launches) == 4
+    for a, b in zip(whole, parts, strict=True):
+        assert np.array_equal(a, b)
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 700)), max_size=8))
+def test_batches_are_runs_of_one_network(runs: list[tuple[int, int]]) -> None:
+    networks = np.sort(np.concatenate([np.full(length, network) for network, length in runs] or [np.empty(0, int)]))
+    batches = cuda_renderer._batches(networks)
+    covered = [np.arange(batch["first"], batch["first"] + batch["count"]) for batch in batches]
+    assert np.array_equal(np.concatenate([*covered, np.empty(0, int)]), np.arange(len(networks)))
+    for batch, rows in zip(batches, covered, strict=True):
+        assert 1 <= len(rows) <= 256
+        assert (networks[rows] == batch["network"]).all()
+    assert len(batches) == sum(-(-np.count_nonzero(networks == network) // 256) for network in np.unique(networks))
 
 
 def test_simt_query_of_no_points(toy_scene: Scene) -> None:
