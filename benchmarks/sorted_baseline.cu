@@ -7,8 +7,8 @@
 
 namespace knf {
 
-constexpr int THREADS = 256;
-constexpr int BLOCKS = KNF_ARCH >= 1200 ? 1 : 2;  // of network evaluation on a multiprocessor; two spill on sm_120
+constexpr int THREADS = 192;  // two such blocks leave network evaluation 168 registers a thread; 256 would spill
+constexpr int BLOCKS = 2;
 constexpr int PER_PASS = 8;  // occupied samples of a ray in one pass
 
 // What Frame does not say: the grid of voxels, for samples that are looked up one by one.

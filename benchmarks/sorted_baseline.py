@@ -23,7 +23,7 @@ from kilonerf.kernels.cupy_device import toolkit_headers
 from kilonerf.model_io import Camera, Scene, UsageError
 
 SOURCE = Path(__file__).resolve().parent / "sorted_baseline.cu"
-THREADS = 256  # of a block, as in the source
+THREADS = 192  # of a block, as in the source
 PER_PASS = 8
 GRID = np.dtype([("voxels", "<i4", 3), ("cell_size", "<f4", 3), ("indices", "<i4")])
 KERNELS = ("collect", "evaluate", "scatter", "integrate")
