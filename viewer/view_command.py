@@ -87,7 +87,8 @@ def view(options: ViewOptions) -> None:
     video = VideoSettings(fps=options.video_fps)
     video.set_size(*video_size)
     settings = ViewerSettings(
-        backend=options.backend,
+        # To name a device is to ask for CUDA; if that fails, the window says why and goes on with the CPU.
+        backend="cuda" if options.backend == "auto" and options.device is not None else options.backend,
         device=options.device,
         precision=options.precision,
         target_fps=options.target_fps,

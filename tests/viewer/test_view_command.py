@@ -100,6 +100,17 @@ def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
 
 
 @needs_xvfb
+@pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
+def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture(scene_file, tmp_path, arguments):
+    output = tmp_path / "window.png"
+    size = ("--size", "700x500", "--exit-after", 0, "--screenshot", output)
+    result = run(scene_file, *size, *arguments, CUDA_VISIBLE_DEVICES="")  # without CuPy, driver or device
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(output) as image:
+        assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
+
+
+@needs_xvfb
 def test_an_empty_window_can_be_scripted_too(tmp_path):
     output = tmp_path / "window.png"
     assert run("--exit-after", 0, "--screenshot", output).returncode == 0
