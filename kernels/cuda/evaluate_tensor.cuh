@@ -23,16 +23,22 @@ struct alignas(16) TensorNetwork {
 struct TensorEvaluator {
     using Network = TensorNetwork;
     static constexpr int BLOCKS = 2;  // per multiprocessor: leaves 128 registers a thread
-    static constexpr int STAGES = 2;  // of weights in shared memory: the next cell's arrive during this one's use
+    // Networks in shared memory: the next cell's arrives while this one's is used, where copies run in the background.
+    // Elsewhere (sm_75) a second one would only keep the second block off the multiprocessor.
+    static constexpr int STAGES = KNF_ARCH >= 800 ? 2 : 1;
 
     KNF_DEVICE unsigned pack(float low, float high) {
-        // An activation beyond fp16's range must not become infinite: infinity times zero would be NaN.
-        const __half2 limit = __floats2half2_rn(65504.0f, 65504.0f);
-        const __half2 packed = __hmin2(__hmax2(__floats2half2_rn(low, high), __hneg2(limit)), limit);
+        const __half2 packed = __floats2half2_rn(low, high);
         return *reinterpret_cast<const unsigned*>(&packed);
     }
 
-    KNF_DEVICE unsigned pack_relu(float low, float high) { return pack(fmaxf(low, 0.0f), fmaxf(high, 0.0f)); }
+    // Rectified, and kept within fp16: an activation must not become infinite, as infinity times zero would be NaN.
+    KNF_DEVICE unsigned pack_relu(float low, float high) {
+        const unsigned none = 0, largest = 0x7bff7bffu;  // 65504, twice
+        const __half2 clamped = __hmin2(__hmax2(__floats2half2_rn(low, high), *reinterpret_cast<const __half2*>(&none)),
+                                        *reinterpret_cast<const __half2*>(&largest));
+        return *reinterpret_cast<const unsigned*>(&clamped);
+    }
 
     // (sin, cos) of angle and of twice the angle, packed. The angle is reduced first: the fast functions are good
     // near zero only.
