@@ -16,6 +16,7 @@ from . import rotation
 from .atomic_file import write_text
 from .camera import Camera, Row
 from .errors import CameraPathError
+from .text_file import read_text
 
 FORMAT = "kilonerf-camera-path"
 VERSION = 1
@@ -152,15 +153,7 @@ class CameraPath:
         Raises:
             CameraPathError: the file is missing, unreadable, or breaks the format; says where, expected and got.
         """
-        try:
-            size = path.stat().st_size
-            if size > MAXIMUM_FILE_BYTES:
-                raise CameraPathError(f"{path}: expected at most {MAXIMUM_FILE_BYTES} bytes, got {size}")
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise CameraPathError(f"{path}: cannot read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise CameraPathError(f"{path}: expected JSON, got bytes that are not UTF-8") from error
+        text = read_text(path, MAXIMUM_FILE_BYTES, CameraPathError)
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .camera import Camera
 from .errors import DatasetError
+from .text_file import read_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -241,22 +242,9 @@ def _matrix(field: str, value: Any) -> NDArray[np.float64]:
     return np.concatenate([matrix[:3], [[0.0, 0.0, 0.0, 1.0]]])
 
 
-def _read_text(file: Path) -> str:
-    try:
-        if file.is_dir() or not file.exists():
-            raise DatasetError(f"{file}: expected a file, got {'a folder' if file.is_dir() else 'nothing there'}")
-        if file.stat().st_size > _MAX_TEXT:
-            raise DatasetError(f"{file}: expected at most {_MAX_TEXT} bytes, got {file.stat().st_size}")
-        return file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{file}: expected text, got bytes that are not UTF-8") from error
-    except OSError as error:
-        raise DatasetError(f"{file}: cannot read: {error.strerror or error}") from error
-
-
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        document = json.loads(_read_text(file))
+        document = json.loads(read_text(file, _MAX_TEXT, DatasetError))
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{file}: expected JSON, got {str(error)[:120]}") from error
     if not isinstance(document, dict):
@@ -267,7 +255,8 @@ def _read_json(file: Path) -> dict[str, Any]:
 def _rows(file: Path) -> list[list[float]]:
     """The numbers of a text file, line by line; empty lines are left out."""
     try:
-        rows = [[float(word) for word in line.split()] for line in _read_text(file).splitlines()]
+        lines = read_text(file, _MAX_TEXT, DatasetError).splitlines()
+        rows = [[float(word) for word in line.split()] for line in lines]
     except ValueError as error:
         raise DatasetError(f"{file}: expected numbers, got {error}") from error
     if not all(math.isfinite(number) for row in rows for number in row):

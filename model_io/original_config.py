@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES
 from .errors import CheckpointError
+from .text_file import read_text
 
 _ARCHITECTURE: Mapping[str, object] = {
     "hidden_layer_size": HIDDEN,
@@ -122,7 +123,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except ImportError as error:
         raise CheckpointError(f"{path}: needs PyYAML to be read: pip install 'kilonerf-view[import]'") from error
     try:
-        document = yaml.safe_load(read_text(path))
+        document = yaml.safe_load(read_text(path, _MAX_TEXT, CheckpointError))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path}: expected yaml, got {' '.join(str(error).split())[:120]}") from error
     if not isinstance(document, dict):
@@ -177,32 +178,13 @@ def _resolution(values: object) -> tuple[int, int, int]:
     return values[0], values[1], values[2]
 
 
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A small text file.
-
-    Raises:
-        CheckpointError: it is missing, no file, too large or not UTF-8.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise CheckpointError(f"{path}: expected a file, got {'a folder' if file.is_dir() else 'nothing there'}")
-    try:
-        if file.stat().st_size > _MAX_TEXT:
-            raise CheckpointError(f"{path}: expected a few lines of text, got {file.stat().st_size} bytes")
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise CheckpointError(f"{path}: expected text, got bytes that are not UTF-8") from error
-
-
 def read_box(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """``bbox.txt``: lower and upper corner, float32 [2, 3]; a seventh number (a voxel size) is ignored.
 
     Raises:
         CheckpointError: it is missing or has other than six or seven finite numbers.
     """
-    words = read_text(path).split()
+    words = read_text(path, _MAX_TEXT, CheckpointError).split()
     try:
         numbers = [float(word) for word in words]
     except ValueError:

@@ -1,19 +1,9 @@
 // Colour and density at given points. A block takes up to 256 points of one network.
 #include "device.cuh"
+#include "evaluator.cuh"
 #include "scene.cuh"
-#ifdef KNF_TENSOR_CORES
-#include "evaluate_tensor.cuh"
-#else
-#include "evaluate_float.cuh"
-#endif
 
 namespace knf {
-
-#ifdef KNF_TENSOR_CORES
-using Evaluator = TensorEvaluator;
-#else
-using Evaluator = FloatEvaluator;
-#endif
 
 constexpr int THREADS = 256;
 

@@ -4,21 +4,11 @@
 //
 // Compiled with --fmad=false: which samples count is decided by native/sampling_rule.h, equally in every backend.
 #include "device.cuh"
+#include "evaluator.cuh"
 #include "sampling_rule.h"
 #include "scene.cuh"
-#ifdef KNF_TENSOR_CORES
-#include "evaluate_tensor.cuh"
-#else
-#include "evaluate_float.cuh"
-#endif
 
 namespace knf {
-
-#ifdef KNF_TENSOR_CORES
-using Evaluator = TensorEvaluator;
-#else
-using Evaluator = FloatEvaluator;
-#endif
 
 constexpr int TILE = 16;
 constexpr int THREADS = TILE * TILE;

@@ -2,42 +2,15 @@
 
 import numpy as np
 import pytest
+from rendering import MODES, SCENES, assert_same_picture
 from scenes import random_scene, views
 
-from kilonerf.kernels import Frame, Renderer, RenderOptions
+from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.cpu_renderer import CpuRenderer
 from kilonerf.kernels.reference import ReferenceRenderer
 from kilonerf.model_io import Camera, Scene, load_scene
 
 _cpu = pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
-
-SCENES = {
-    "toy": random_scene(),
-    "16 voxels per cell": random_scene((3, 2, 2), (16, 16, 16), occupied=0.1, seed=1),
-    "odd factors": random_scene((2, 3, 4), (3, 5, 2), seed=2),
-    "one cell": random_scene((1, 1, 1), (8, 8, 8), dropped=0.0, seed=3),
-    "float16": random_scene(seed=4, dtype=np.float16),
-}
-MODES = {
-    "flying": lambda scene: RenderOptions(background=(0.2, 0.5, 0.9)),
-    "as trained": RenderOptions.as_trained,
-    "no ERT": lambda scene: RenderOptions.as_trained(scene, ert=False),
-    "no ESS": lambda scene: RenderOptions.as_trained(scene, ess=False),
-    "neither": lambda scene: RenderOptions.as_trained(scene, ess=False, ert=False),
-    "fine steps": lambda scene: RenderOptions(step=scene.step / 5),  # over 32 samples of a ray in one cell
-}
-
-
-def assert_same_picture(picture: Frame, reference: Frame, flips: float = 0.0) -> None:
-    """Tight everywhere, but for a bounded share of rays whose T comes to lie on the other side of epsilon."""
-    difference = np.abs(picture.rgb - reference.rgb).max(-1)
-    apart = difference > 2e-5
-    assert apart.sum() <= flips * apart.size
-    assert difference.max(initial=0) < 0.012
-    assert np.abs(picture.alpha - reference.alpha)[~apart].max(initial=0) < 2e-5
-    assert np.array_equal(np.isfinite(picture.depth), np.isfinite(reference.depth))
-    seen = np.isfinite(reference.depth) & (reference.alpha > 1e-3) & ~apart
-    assert np.abs(picture.depth[seen] - reference.depth[seen]).max(initial=0) < 2e-4
 
 
 def contenders(scene: Scene) -> dict[str, Renderer]:

@@ -86,7 +86,10 @@ def test_a_changed_value_is_refused_or_gives_a_sound_scene(good, replacement, da
 HUGE = 2**62
 LIES = {
     "wrong magic": (lambda h, b: b"PK\x03\x04" + bytes(200), "not a scene file"),
-    "a header length beyond the file": (lambda h, b: struct.pack("<Q", 2**63) + b"{" + bytes(63), "expected a header of"),
+    "a header length beyond the file": (
+        lambda h, b: struct.pack("<Q", 2**63) + b"{" + bytes(63),
+        "expected a header of",
+    ),
     "a header of one object too many": (lambda h, b: join(json.dumps(h).encode() + b"{}", b), "header: expected JSON"),
     "a header that is a list": (lambda h, b: join(b"[]", b), "not a scene file: expected a header that begins"),
     "a header that is not UTF-8": (lambda h, b: join(b'{"\xff":1}', b), "header: expected JSON"),
