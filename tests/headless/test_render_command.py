@@ -109,7 +109,7 @@ def test_resume_leaves_what_is_there(call, scene_file, out):
         (["--turntable", "1", "-o", "/proc/a.mp4"], "cannot write"),
         ([], "one of --poses, --path and --turntable"),
         (["--turntable", "1", "--path", "x.json"], "one of --poses, --path and --turntable"),
-        (["--path", "{in}/none.json"], "cannot read"),
+        (["--path", "{in}/none.json"], "expected a file, got nothing there"),
         (["--path", "{in}/toy.knf"], "toy.knf"),
         (["--poses", "{in}/none.json"], "none.json"),
         (["--poses", "{in}"], "transforms_test.json"),
