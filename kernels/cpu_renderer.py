@@ -10,7 +10,7 @@ from kilonerf.model_io import LAYER_SHAPES, BackendError, Camera, Scene
 from .frame import Frame, FrameStatistics
 from .options import RenderOptions
 from .renderer import CancelToken, RenderCancelled
-from .sampling import SampleSteps, SceneGrid, ray_origin
+from .sampling import SampleSteps, SceneGrid, networks_at, ray_origin
 
 PATH_NAMES = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "baseline SIMD"}
 
@@ -117,9 +117,8 @@ class CpuRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
         directions = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
-        inside, voxel = self._grid.locate(points)
-        inside &= self.scene.occupancy[tuple(voxel.T)]
-        rows = np.where(inside, self._cell_rows[tuple((voxel // self._grid.factor).T)], np.int32(-1))
+        network, cells = networks_at(self.scene, self._grid, points)
+        rows = np.where(network >= 0, self._cell_rows[tuple(cells.T)], np.int32(-1))
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
         self._native.query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)

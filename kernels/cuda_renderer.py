@@ -13,6 +13,7 @@ from .cuda_scene import OUTPUT, CudaScene, Precision
 from .frame import Frame, FrameStatistics
 from .options import RenderOptions
 from .renderer import CancelToken, RenderCancelled
+from .sampling import networks_at
 
 TILE = 16  # pixels, as in render.cu
 THREADS = TILE * TILE
@@ -153,10 +154,7 @@ class CudaRenderer:
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Which points lie in occupied space, and their colour and density [., 4]."""
         grid = scene.layout.grid
-        inside, voxel = grid.locate(points)
-        inside &= self.scene.occupancy[tuple(voxel.T)]
-        cells = voxel // grid.factor
-        network = np.where(inside, self.scene.network_index[tuple(cells.T)], np.int32(-1))
+        network, cells = networks_at(self.scene, grid, points)
         found = np.flatnonzero(network >= 0)
         found = found[np.argsort(network[found], kind="stable")]
         if not len(found):

@@ -11,7 +11,7 @@ from .frame import Frame, FrameStatistics
 from .networks import evaluate_networks
 from .options import RenderOptions
 from .renderer import CancelToken, RenderCancelled
-from .sampling import Floats, SampleSteps, SceneGrid, positions, ray_directions, ray_origin
+from .sampling import Floats, SampleSteps, SceneGrid, networks_at, positions, ray_directions, ray_origin
 
 POSITIONS_AT_ONCE = 1 << 21  # bounds the memory of a chunk of rays
 
@@ -40,7 +40,7 @@ class ReferenceRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
-        network, cells = self._active(points, ess=True)
+        network, cells = networks_at(self.scene, self._grid, points)
         active = np.flatnonzero(network >= 0)
         rgb = np.zeros((len(points), 3), np.float32)
         density = np.zeros(len(points), np.float32)
@@ -80,14 +80,6 @@ class ReferenceRenderer:
         )
         return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
 
-    def _active(self, points: Floats, ess: bool) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Network of each point [P, 3] (-1: the point does not count) and its cell, int32 [P, 3]."""
-        inside, voxel = self._grid.locate(points)
-        if ess:
-            inside &= self.scene.occupancy[tuple(voxel.T)]
-        cells = voxel // self._grid.factor
-        return np.where(inside, self.scene.network_index[tuple(cells.T)], np.int32(-1)), cells
-
     def _evaluate(
         self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -110,7 +102,7 @@ class ReferenceRenderer:
         for begin in range(0, length, chunk):
             index = first[:, None] + np.arange(begin, min(begin + chunk, length))
             points = positions(origin, directions[:, None], steps.t(index))
-            network, _ = self._active(points.reshape(-1, 3), options.ess)
+            network, _ = networks_at(self.scene, self._grid, points.reshape(-1, 3), ess=options.ess)
             counts = (network.reshape(index.shape) >= 0) & (index <= last[:, None])
             ray, column = np.nonzero(counts)
             parts.append((ray, index[ray, column]))
@@ -121,7 +113,7 @@ class ReferenceRenderer:
 
         t = steps.t(index)
         points = positions(origin, directions[ray], t)
-        network, cells = self._active(points, options.ess)
+        network, cells = networks_at(self.scene, self._grid, points, ess=options.ess)
         norms = np.sqrt((directions.astype(self.dtype) ** 2).sum(-1))
         unit = directions / norms[:, None]
         rgb, density = self._evaluate(network, cells, points, unit[ray])

@@ -67,6 +67,21 @@ class SceneGrid:
         return (points - cell_min) * self.local_scale - np.float32(1.0)
 
 
+def networks_at(
+    scene: Scene,
+    grid: SceneGrid,
+    points: Floats,  # [P, 3]
+    *,
+    ess: bool = True,
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Network of each point, int32 [P] (-1: the point does not count), and its cell, int32 [P, 3]."""
+    inside, voxel = grid.locate(points)
+    if ess:
+        inside &= scene.occupancy[tuple(voxel.T)]
+    cells = voxel // grid.factor
+    return np.where(inside, scene.network_index[tuple(cells.T)], np.int32(-1)), cells
+
+
 @dataclass(frozen=True)
 class SampleSteps:
     """Where samples lie on a ray: t_k = near + k * step for k = 0 .. last."""

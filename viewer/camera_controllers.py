@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-HALF_TURN = math.pi
 POLE = 0.5 * math.pi
 
 

@@ -100,12 +100,6 @@ class RenderWorker:
                 self._token.cancel()
             self._changed.notify_all()
 
-    def withdraw(self) -> None:
-        """Forget what waits and stop what runs: nothing is wanted any more."""
-        with self._changed:
-            self._next = None
-            self._token.cancel()
-
     def take_results(self) -> list[RenderResult]:
         """Results since the last call, oldest first."""
         with self._changed:

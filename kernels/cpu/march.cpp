@@ -268,6 +268,6 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     lap(counters.rays_ms);
 }
 
-extern const CodePath path = {KNF_PATH_NAME, W, evaluate, render_tile};
+extern const CodePath path = {KNF_PATH_NAME, evaluate, render_tile};
 
 }  // namespace knf::KNF_PATH

@@ -10,6 +10,9 @@
 #include <stdexcept>
 #include <thread>
 
+#define KNF_SHARED static inline
+#include "sampling_rule.h"
+
 namespace knf {
 
 double now_ms() {
@@ -74,7 +77,7 @@ Renderer::~Renderer() = default;
 const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
     int camera[3], farthest = 0;
     for (int axis = 0; axis < 3; axis++) {
-        const float voxel = (origin[axis] - scene_.box_min[axis]) * scene_.inverse_voxel[axis];
+        const float voxel = voxel_coordinate(origin[axis], scene_.box_min[axis], scene_.inverse_voxel[axis]);
         const float limit = static_cast<float>(scene_.resolution[axis] * scene_.factor[axis] - 1);
         camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / scene_.factor[axis];
         farthest += scene_.resolution[axis];
@@ -231,8 +234,8 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
             for (int i = 0; i < batch + 3 * MAX_LANES; i++) {
                 const int64_t point = members[begin + std::min(i, batch - 1)];
                 for (int axis = 0; axis < 3; axis++) {
-                    const float offset = points[3 * point + axis] - cells_[row].minimum[axis];
-                    work.local[axis][i] = offset * scene_.local_scale[axis] - 1.0f;
+                    const float p = points[3 * point + axis];
+                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis], scene_.local_scale[axis]);
                     work.unit[axis][i] = unit[3 * point + axis];
                 }
             }

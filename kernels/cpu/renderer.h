@@ -44,7 +44,6 @@ public:
 
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
-    int lanes() const { return path_->lanes; }
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
     // For each cell of the grid its row in the list of cells that have a network, or -1.

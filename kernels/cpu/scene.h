@@ -130,7 +130,6 @@ struct Visit {
 // The code of one instruction set.
 struct CodePath {
     const char* name;
-    int lanes;
     // Evaluate `network` for the queue's first `count` samples, rounded up to whole vectors: local and unit -> rgb
     // and density.
     void (*evaluate)(const Network& network, Workspace& work, int count);

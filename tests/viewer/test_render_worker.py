@@ -142,7 +142,7 @@ def test_a_request_is_not_made_twice(bench):
 def test_a_cancelled_request_can_be_asked_for_again(bench):
     first = bench.request(3.0, scale=1.0)
     bench.wait_until_running(first)
-    bench.worker.withdraw()
+    bench.request(3.0, scale=0.5)  # cancels the first
     bench.request(3.0, scale=1.0)
     bench.gate.set()
     assert bench.results()[0].request == first
