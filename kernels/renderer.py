@@ -60,7 +60,12 @@ BACKENDS = ("auto", "cuda", "cpu", "reference")
 
 
 def create_renderer(
-    scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
+    scene: Scene,
+    backend: str = "auto",
+    *,
+    threads: int | None = None,
+    device: int | None = None,
+    cpu_path: str = "auto",
 ) -> Renderer:
     """Make a renderer for ``scene``.
 
@@ -70,10 +75,16 @@ def create_renderer(
         threads: threads of the CPU backend; None: one per core that this process may use.
         device: which CUDA device, as CUDA numbers them; None: the first. To name one is to ask for CUDA: "auto"
             then takes no other backend.
+        cpu_path: code path of the CPU backend: "auto" (the best) or one of :func:`available_cpu_paths`. To name one is
+            to ask for the CPU, in the same way.
 
     Raises:
-        BackendError: the backend is unknown or cannot run on this machine.
+        BackendError: the backend or the code path is unknown or cannot run on this machine.
     """
+    if backend == "auto" and cpu_path != "auto":
+        if device is not None:
+            raise BackendError(f"backend 'auto': expected a CUDA device or a CPU path, got {device} and {cpu_path!r}")
+        backend = "cpu"
     if backend == "cuda" or (backend == "auto" and device is not None):
         return _cuda_renderer(scene, device)
     if backend == "auto":
@@ -82,7 +93,7 @@ def create_renderer(
     if backend in ("auto", "cpu"):
         from .cpu_renderer import CpuRenderer
 
-        return CpuRenderer(scene, threads=threads)
+        return CpuRenderer(scene, threads=threads, path=cpu_path)
     if backend == "reference":
         from .reference import ReferenceRenderer
 

@@ -15,13 +15,20 @@ class FakeRenderer:
     device = "none"
 
     def __init__(
-        self, scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
+        self,
+        scene: Scene,
+        backend: str = "auto",
+        *,
+        threads: int | None = None,
+        device: int | None = None,
+        cpu_path: str = "auto",
     ) -> None:
         if backend not in ("auto", "fake", "cuda", "cpu", "reference"):
             raise BackendError(f"backend {backend!r}: expected fake")
         self.scene = scene
         self.threads = threads
         self.device_index = device
+        self.cpu_path = cpu_path
         self.cameras: list[Camera] = []
         self.options: list[RenderOptions] = []
         self.fail_at: int | None = None

@@ -190,7 +190,16 @@ class ViewerApp:
             return
         options = self.settings.render_options(self.scene)
         settings = self.settings
-        order = VideoOrder(self.scene, options, settings.backend, settings.video, self._folder, output, settings.device)
+        order = VideoOrder(
+            self.scene,
+            options,
+            settings.backend,
+            settings.video,
+            self._folder,
+            output,
+            settings.device,
+            settings.cpu_path,
+        )
         try:
             json_file = self.recording.stop(order)
         except KiloNeRFError as error:

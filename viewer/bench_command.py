@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from kilonerf.kernels import Renderer, create_renderer
+from kilonerf.kernels import Renderer
 from kilonerf.model_io import Camera, Scene, UsageError, load_scene
 from kilonerf.model_io.atomic_file import AtomicFile, write_text
 from kilonerf.model_io.command_line import run_command
@@ -79,8 +79,7 @@ def run(command: BenchCommand) -> None:
     options = command.switches.options(scene, as_trained=True)
     modes = all_modes(options) if command.all_modes else [options]
     source, cameras = choose_poses(command, scene, width, height)
-    switches = command.switches
-    renderer = create_renderer(scene, switches.backend, threads=switches.threads, device=switches.device)
+    renderer = command.switches.renderer(scene)
     total = len(modes) * len(cameras) * (protocol.dropped + protocol.frames)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(f"{command.scene.name}, {renderer.device}", total=total)

@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import Renderer, RenderOptions, create_renderer
+from kilonerf.kernels.cpu_paths import available_cpu_paths
 from kilonerf.model_io import Scene, UsageError
 
 LARGEST_SIDE = 16384  # pixels; a frame of that size takes 4 GB
@@ -22,6 +23,8 @@ class RenderSwitches:
     backend: str = "auto"
     # Threads of the cpu backend; all cores if left out.
     threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
+    cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
     # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Precision of the networks on CUDA devices: auto is float16 on tensor cores where there are any.
@@ -51,6 +54,7 @@ class RenderSwitches:
             raise UsageError(f"--threads: expected 1 to 1024, got {self.threads}")
         if self.device is not None and self.backend not in ("auto", "cuda"):
             raise UsageError(f"--device: expected --backend cuda or auto with it, got {self.backend}")
+        check_cpu_path(self.cpu_path, self.backend, self.device)
         if not 0.0 <= self.ert_threshold < 1.0:
             raise UsageError(f"--ert-threshold: expected 0 up to below 1, got {self.ert_threshold}")
         background = scene.background if self.background is None else self.background
@@ -70,9 +74,35 @@ class RenderSwitches:
             precision=self.precision,
         )
 
+    def renderer(self, scene: Scene) -> Renderer:
+        """What these switches ask for.
+
+        Raises:
+            BackendError: it cannot run on this machine.
+        """
+        return create_renderer(scene, self.backend, threads=self.threads, device=self.device, cpu_path=self.cpu_path)
+
 
 Switches = Annotated[RenderSwitches, tyro.conf.arg(name="")]
 """A field of this type shows its options without a prefix."""
+
+
+def check_cpu_path(path: str, backend: str, device: int | None) -> None:
+    """Refuse a code path that this machine does not have, or one for a backend that has none.
+
+    Raises:
+        UsageError: which paths there are, or what contradicts it.
+        BackendError: the native extension does not load.
+    """
+    if path == "auto":
+        return
+    names = [available.name for available in available_cpu_paths()]
+    if path not in names:
+        raise UsageError(f"--cpu-path: expected auto or one that this machine has ({', '.join(names)}), got {path!r}")
+    if backend not in ("auto", "cpu"):
+        raise UsageError(f"--cpu-path: expected --backend cpu or auto with it, got {backend}")
+    if device is not None:
+        raise UsageError("--cpu-path and --device: expected one of them, got both")
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kilonerf.kernels import Renderer, RenderOptions, create_renderer
+from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.model_io import BackendError, UsageError, load_scene
 from kilonerf.model_io.command_line import run_command
 from kilonerf.model_io.datasets import View, load_dataset, load_image
@@ -64,8 +64,7 @@ def run(command: EvalCommand) -> None:
     options = command.switches.options(scene, as_trained=True)
     views = choose_views(load_dataset(command.dataset, command.split).views, command.views)
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
-    switches = command.switches
-    renderer = create_renderer(scene, switches.backend, threads=switches.threads, device=switches.device)
+    renderer = command.switches.renderer(scene)
     notes = missing_metrics(command.lpips)
     evaluation = evaluate(renderer, views, options, with_lpips=command.lpips and lpips_available())
     steps = track(

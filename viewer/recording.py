@@ -31,6 +31,7 @@ class VideoOrder:
         folder: where numbered files go.
         output: the video's name, if it is given; the path's JSON then has the same name.
         device: which CUDA device makes them; None: the first.
+        cpu_path: code path of the CPU backend.
     """
 
     scene: Scene
@@ -40,6 +41,7 @@ class VideoOrder:
     folder: Path
     output: Path | None = None
     device: int | None = None
+    cpu_path: str = "auto"
 
 
 class Recording:
@@ -110,6 +112,7 @@ class Recording:
             video.fps,
             backend=order.backend,
             device=order.device,
+            cpu_path=order.cpu_path,
         )
         start_standing_back(job.start, VIDEO_NICENESS)
         self._job, self.output, self.failed = job, output, False

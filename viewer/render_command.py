@@ -120,6 +120,7 @@ def make_job(command: RenderCommand) -> RenderJob:
         backend=command.switches.backend,
         threads=command.switches.threads,
         device=command.switches.device,
+        cpu_path=command.switches.cpu_path,
         quality=command.quality,
         codec=command.codec,
         frames=frames,

@@ -53,6 +53,7 @@ class RenderJob:
         backend: as in ``create_renderer``.
         threads: threads of the CPU backend; None: all.
         device: which CUDA device; None: the first.
+        cpu_path: code path of the CPU backend, as in ``create_renderer``.
         quality: of a video, 0 to 100.
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
@@ -76,6 +77,7 @@ class RenderJob:
         backend: str = "auto",
         threads: int | None = None,
         device: int | None = None,
+        cpu_path: str = "auto",
         quality: int = DEFAULT_QUALITY,
         codec: VideoCodec = "auto",
         frames: range | None = None,
@@ -95,7 +97,7 @@ class RenderJob:
         self._size = width, height
         self._fps, self._quality = fps, quality
         self._codec: VideoCodec = codec
-        self._backend, self._threads, self._device = backend, threads, device
+        self._backend, self._threads, self._device, self._cpu_path = backend, threads, device, cpu_path
         self._resume = resume
         self._clock = clock
         self._cancel = CancelToken()
@@ -172,7 +174,9 @@ class RenderJob:
             self._state = "finished"
 
     def _render(self, sink: FrameSink) -> None:
-        renderer = create_renderer(self._scene, self._backend, threads=self._threads, device=self._device)
+        renderer = create_renderer(
+            self._scene, self._backend, threads=self._threads, device=self._device, cpu_path=self._cpu_path
+        )
         self.device = renderer.device
         began = self._clock()
         for number in self._numbers:

@@ -45,6 +45,7 @@ class ViewerSettings:
     Attributes:
         backend: one of :data:`kilonerf.kernels.BACKENDS`.
         device: which CUDA device; None: the first.
+        cpu_path: code path of the CPU backend, as in :func:`~kilonerf.kernels.create_renderer`.
         precision: of the networks on CUDA devices, as in :class:`~kilonerf.kernels.RenderOptions`.
         sampling: "flying" (no near or far end) or "as trained" (the scene's near, far and step).
         ess: empty-space skipping.
@@ -62,6 +63,7 @@ class ViewerSettings:
 
     backend: str = "auto"
     device: int | None = None
+    cpu_path: str = "auto"
     precision: PrecisionChoice = "auto"
     sampling: Sampling = "flying"
     ess: bool = True

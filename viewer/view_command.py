@@ -10,7 +10,7 @@ import tyro
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.command_line import run_command
 
-from .command_options import parse_size
+from .command_options import check_cpu_path, parse_size
 from .scene_loading import SceneLoader
 
 PROGRAM = "kilonerf-view"
@@ -24,6 +24,8 @@ class ViewOptions:
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
     # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
     backend: Literal["auto", "cuda", "cpu", "reference"] = "auto"
+    # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
+    cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
     # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Precision of the networks on CUDA devices: auto is float16 on tensor cores where there are any.
@@ -90,12 +92,14 @@ def view(options: ViewOptions) -> None:
         # To name a device is to ask for CUDA; if that fails, the window says why and goes on with the CPU.
         backend="cuda" if options.backend == "auto" and options.device is not None else options.backend,
         device=options.device,
+        cpu_path=options.cpu_path,
         precision=options.precision,
         target_fps=options.target_fps,
         overlays=overlays,
         video=video,
     )
-    app = ViewerApp(settings, size, options.output_folder, loader, partial(create_renderer, device=options.device))
+    make_renderer = partial(create_renderer, device=options.device, cpu_path=options.cpu_path)
+    app = ViewerApp(settings, size, options.output_folder, loader, make_renderer)
     try:
         app.navigator.set_turntable(options.turntable)
         ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
@@ -105,6 +109,7 @@ def view(options: ViewOptions) -> None:
 
 def _check(options: ViewOptions) -> None:
     """Refuse what could only fail at the end."""
+    check_cpu_path(options.cpu_path, options.backend, options.device)
     for output in (options.screenshot, options.record):
         if output is not None and not output.absolute().parent.is_dir():
             raise OutputError(f"{output}: the folder does not exist")

@@ -1,11 +1,12 @@
 import signal
 import sys
+from typing import Any
 
 import pytest
 from fake_renderer import FakeRenderer
 
 from kilonerf.model_io import Scene, save_scene
-from kilonerf.viewer import bench_command, eval_command, render_job
+from kilonerf.viewer import command_options, render_job
 
 
 class MadeRenderers(list[FakeRenderer]):
@@ -14,10 +15,8 @@ class MadeRenderers(list[FakeRenderer]):
     def prepare(self, renderer: FakeRenderer) -> None:
         """Nothing by default."""
 
-    def create(
-        self, scene: Scene, backend: str = "auto", *, threads: int | None = None, device: int | None = None
-    ) -> FakeRenderer:
-        renderer = FakeRenderer(scene, backend, threads=threads, device=device)
+    def create(self, scene: Scene, backend: str = "auto", **how: Any) -> FakeRenderer:
+        renderer = FakeRenderer(scene, backend, **how)
         self.prepare(renderer)
         self.append(renderer)
         return renderer
@@ -26,7 +25,7 @@ class MadeRenderers(list[FakeRenderer]):
 @pytest.fixture
 def fake_renderers(monkeypatch):
     made = MadeRenderers()
-    for module in (render_job, eval_command, bench_command):
+    for module in (render_job, command_options):
         monkeypatch.setattr(module, "create_renderer", made.create)
     return made
 

@@ -70,6 +70,12 @@ def test_json_has_what_programs_need(call, scene_file, tmp_path):
     assert "modes" not in result
 
 
+def test_the_named_code_path_is_measured(call, scene_file):
+    code, printed, _ = call(scene_file, *QUICK, "--json", "--cpu-path", "baseline", "--threads", 1)
+    assert code == 0
+    assert json.loads(printed)["device"] == "baseline SIMD, 1 thread"
+
+
 def test_all_modes_count_the_samples_that_the_reference_counts(call, scene_file):
     code, printed, _ = call(scene_file, *QUICK, "--all-modes", "--json")
     assert code == 0
@@ -122,6 +128,7 @@ def test_training_poses_come_before_the_ring_and_given_poses_before_both(call, t
         (["--cooldown", "-1"], "--cooldown"),
         (["--poses", "none.json"], "none.json"),
         (["--backend", "opal"], "backend 'opal'"),
+        (["--cpu-path", "opal"], "one that this machine has ("),
         (["-o", "/proc/none/bench.json"], "cannot write"),
     ],
 )

@@ -96,8 +96,9 @@ def test_switches_and_background_reach_the_renderer_and_the_photos(call, scene_f
     assert {options.near for options in fake_renderers[0].options} == {2.0}
     on_black = json.loads(printed)["mean"]["psnr"]
     assert json.loads(call(scene_file, dataset, "--json")[1])["mean"]["psnr"] != on_black
-    call(scene_file, dataset, "--flying")
+    call(scene_file, dataset, "--flying", "--cpu-path", "baseline")
     assert fake_renderers[-1].options[0].near is None
+    assert fake_renderers[-1].cpu_path == "baseline"
 
 
 @pytest.mark.parametrize(

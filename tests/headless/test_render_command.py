@@ -78,6 +78,15 @@ def test_a_path_renders_flying_and_a_single_frame_takes_a_plain_name(call, scene
     assert not np.array_equal(renderer.render(camera, RenderOptions.as_trained(scene, ert=False)).to_rgb8(), flying)
 
 
+def test_a_code_path_can_be_forced_and_a_wrong_one_writes_nothing(call, scene_file, out, fake_renderers):
+    arguments = (scene_file, "--turntable", 1, "--fps", 1, *SIZE, "-o", out / "f.png")
+    code, printed, complaint = call(*arguments, "--cpu-path", "sse9")
+    assert (code, printed, complaint.count("\n"), names(out)) == (2, "", 1, [])
+    assert "one that this machine has (" in complaint
+    assert call(*arguments, "--cpu-path", "baseline")[0] == 0
+    assert [renderer.cpu_path for renderer in fake_renderers] == ["baseline"]
+
+
 def test_resume_leaves_what_is_there(call, scene_file, out):
     (out / "f_1.png").write_bytes(b"kept")
     arguments = (scene_file, "--turntable", 1, "--fps", 4, *SIZE, "-o", out / "f_%d.png", "--frames", "1:3")

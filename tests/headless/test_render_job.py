@@ -54,10 +54,11 @@ def test_a_still_is_one_frame():
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.webm"])
 def test_a_video_has_every_frame_and_the_right_pictures(toy_scene, fake_renderers, tmp_path, name):
-    job = run(make_job(toy_scene, tmp_path / name, threads=3, device=1))
+    job = run(make_job(toy_scene, tmp_path / name, threads=3, device=1, cpu_path="avx2"))
     assert (job.state, job.error) == ("finished", None)
     assert (job.progress.done, job.progress.total) == (11, 11)
-    assert (fake_renderers[0].threads, fake_renderers[0].device_index) == (3, 1)
+    made = fake_renderers[0]
+    assert (made.threads, made.device_index, made.cpu_path) == (3, 1, "avx2")
     assert names(tmp_path) == [name]
     with av.open(str(tmp_path / name)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

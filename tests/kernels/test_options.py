@@ -76,6 +76,10 @@ def test_unknown_backends_and_paths_are_named(toy_scene: Scene) -> None:
         create_renderer(toy_scene, "vulkan")
     with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
         CpuRenderer(toy_scene, path="sse9")
+    with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
+        create_renderer(toy_scene, cpu_path="sse9")
+    with pytest.raises(BackendError, match="a CUDA device or a CPU path, got 0 and 'baseline'"):
+        create_renderer(toy_scene, device=0, cpu_path="baseline")
     with pytest.raises(BackendError, match="threads"):
         CpuRenderer(toy_scene, threads=0)
 

@@ -80,6 +80,7 @@ def test_a_folder_is_one_line(tmp_path):
         ("--exit-after", "-1"),
         ("--screenshot", "/nowhere/at/all.png"),
         ("--record", "film.gif"),
+        ("--cpu-path", "sse9"),
     ],
 )
 def test_options_out_of_range_are_one_line(arguments):
@@ -108,6 +109,11 @@ def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture(scene_file, tmp_path
     assert (result.returncode, result.stderr) == (0, "")
     with Image.open(output) as image:
         assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
+
+
+def test_a_code_path_is_of_the_cpu_backend():
+    assert_one_line(run("--cpu-path", "baseline", "--backend", "reference"), "--cpu-path", "--backend cpu")
+    assert_one_line(run("--cpu-path", "baseline", "--device", "0"), "--cpu-path and --device")
 
 
 @needs_xvfb

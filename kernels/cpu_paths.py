@@ -1,0 +1,36 @@
+"""The code paths of the CPU backend: one for each instruction set that it is compiled for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kilonerf.model_io import BackendError
+
+Precision = Literal["float32", "int16", "bfloat16"]
+# In what a path's networks multiply; float32 where nothing is said. Everything else of a frame is float32 everywhere.
+PRECISIONS: dict[str, Precision] = {"amx": "bfloat16", "avx512-int16": "int16", "avx2-int16": "int16"}
+
+
+@dataclass(frozen=True)
+class CpuPath:
+    """A code path that this machine can run.
+
+    Attributes:
+        name: as ``--cpu-path`` takes it.
+        precision: in which its networks multiply.
+    """
+
+    name: str
+    precision: Precision
+
+
+def available_cpu_paths() -> tuple[CpuPath, ...]:
+    """The code paths that this machine can run, best first: "auto" takes the first.
+
+    Raises:
+        BackendError: the native extension does not load.
+    """
+    try:
+        from . import _cpu
+    except ImportError as error:
+        raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
+    return tuple(CpuPath(name, PRECISIONS.get(name, "float32")) for name in _cpu.available_paths())
