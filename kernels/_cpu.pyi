@@ -9,6 +9,12 @@ from numpy.typing import NDArray
 def available_paths() -> list[str]:
     """Code paths that this machine can run, best first."""
 
+def matrix_kinds() -> list[str]:
+    """Kinds of multiply-add that this machine has."""
+
+def matrix_peak(kind: str, threads: int) -> float:
+    """Multiply-adds a second on registers, with nothing else; ValueError for a kind that this machine has not."""
+
 class Renderer:
     @property
     def threads(self) -> int: ...

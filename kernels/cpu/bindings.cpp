@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "probe.h"
 #include "renderer.h"
 
 namespace nb = nanobind;
@@ -100,6 +101,9 @@ void query(knf::Renderer& renderer, Array<const int32_t, nb::ndim<1>> rows, Arra
 NB_MODULE(_cpu, module) {
     module.doc() = "Native CPU renderer; kilonerf.kernels.cpu_renderer is its Python face.";
     module.def("available_paths", &knf::available_paths, "Code paths that this machine can run, best first.");
+    module.def("matrix_kinds", &knf::matrix_kinds, "Kinds of multiply-add that this machine has.");
+    module.def("matrix_peak", &knf::matrix_peak, "kind"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+               "Multiply-adds a second on registers, with nothing else.");
     nb::class_<knf::Renderer>(module, "Renderer")
         .def_prop_ro("threads", &knf::Renderer::threads)
         .def_prop_ro("path", &knf::Renderer::path)
