@@ -1,4 +1,4 @@
-"""What a measurement was made on: the machine, and the program's commit."""
+"""The machine that this process runs on, the backends that it can render with, and the program's commit."""
 
 import platform
 import re
@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from kilonerf.kernels.cpu_paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu_renderer import usable_cores
+from kilonerf.model_io import BackendError
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-INSTRUCTION_SETS = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve")
+INSTRUCTION_SETS = (
+    *("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"),
+    *("asimd", "sve"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,47 @@ class Machine:
     flags: tuple[str, ...]
     os: str
     python: str
+
+
+@dataclass(frozen=True)
+class Backends:
+    """What this machine can render with.
+
+    Attributes:
+        cpu_paths: code paths of the CPU backend that can run here, best first.
+        cpu_obstacle: why there are none, in one line.
+        cuda_device: name of the first CUDA device.
+        cuda_obstacle: what is in the way of one, in one line.
+    """
+
+    cpu_paths: tuple[CpuPath, ...]
+    cpu_obstacle: str | None
+    cuda_device: str | None
+    cuda_obstacle: str | None
+
+    @property
+    def taken(self) -> str | None:
+        """What the backend "auto" takes: "cuda", "cpu" with its code path, or nothing."""
+        if self.cuda_device is not None:
+            return "cuda"
+        return f"cpu, {self.cpu_paths[0].name}" if self.cpu_paths else None
+
+
+def available_backends() -> Backends:
+    """Try what there is; CuPy is imported if it is installed."""
+    paths: tuple[CpuPath, ...] = ()
+    cpu_obstacle = cuda_device = cuda_obstacle = None
+    try:
+        paths = available_cpu_paths()
+    except BackendError as error:
+        cpu_obstacle = str(error)
+    try:
+        from kilonerf.kernels.cupy_device import CupyDevice
+
+        cuda_device = CupyDevice().name
+    except BackendError as error:
+        cuda_obstacle = str(error)
+    return Backends(paths, cpu_obstacle, cuda_device, cuda_obstacle)
 
 
 def this_machine() -> Machine:

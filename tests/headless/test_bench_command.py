@@ -73,7 +73,9 @@ def test_json_has_what_programs_need(call, scene_file, tmp_path):
 def test_the_named_code_path_is_measured(call, scene_file):
     code, printed, _ = call(scene_file, *QUICK, "--json", "--cpu-path", "baseline", "--threads", 1)
     assert code == 0
-    assert json.loads(printed)["device"] == "baseline SIMD, 1 thread"
+    device = json.loads(printed)["device"]
+    assert device.startswith("baseline")
+    assert device.endswith(", 1 thread")
 
 
 def test_all_modes_count_the_samples_that_the_reference_counts(call, scene_file):

@@ -13,9 +13,10 @@ import pytest
 import safetensors.numpy
 from scenes import random_scene
 
-from kilonerf.model_io import KiloNeRFError, import_command, info_command, load_scene, save_scene
+from kilonerf.model_io import KiloNeRFError, import_command, load_scene, save_scene
 from kilonerf.model_io.import_command import ImportOptions
-from kilonerf.model_io.info_command import InfoOptions
+from kilonerf.viewer import info_command
+from kilonerf.viewer.info_command import InfoOptions
 
 TOY = Path("kilonerf_toy")
 LOGS = TOY / "logs" / "paper"
@@ -24,7 +25,7 @@ SCENE = "Synthetic_NeRF_Toy"
 
 def run(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, as a person starts it."""
-    call = f"from kilonerf.model_io.{module} import main; main()"
+    call = f"from kilonerf.{module} import main; main()"
     return subprocess.run(
         [sys.executable, "-c", call, *map(str, arguments)],
         cwd=folder,
@@ -67,7 +68,7 @@ def good(tmp_path_factory) -> bytes:
 
 def test_info_as_json(good, tmp_path):
     (tmp_path / "a.knf").write_bytes(good)
-    done = run("info_command", "a.knf", "--json", folder=tmp_path)
+    done = run("viewer.info_command", "a.knf", "--json", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     scene = random_scene()
@@ -135,13 +136,13 @@ def test_info_of_bad_files(name, message, good, tmp_path):
 
 def test_bad_files_in_a_process_of_its_own(good, tmp_path):
     (tmp_path / "a.knf").write_bytes(good[:-1])
-    assert_one_line(run("info_command", "a.knf", folder=tmp_path), "kilonerf-info", "a.knf: ")
+    assert_one_line(run("viewer.info_command", "a.knf", folder=tmp_path), "kilonerf-info", "a.knf: ")
     arguments = ("a.knf", "--occupancy", "o", "--bbox", "b", "-o", "out.knf")
-    assert_one_line(run("import_command", *arguments, folder=tmp_path), "kilonerf-import", "a.knf: ")
+    assert_one_line(run("model_io.import_command", *arguments, folder=tmp_path), "kilonerf-import", "a.knf: ")
     assert [path.name for path in tmp_path.iterdir()] == ["a.knf"]
 
 
-@pytest.mark.parametrize("module", ["info_command", "import_command"])
+@pytest.mark.parametrize("module", ["viewer.info_command", "model_io.import_command"])
 def test_wrong_use_and_help(module, tmp_path):
     done = run(module, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -153,7 +154,7 @@ def test_wrong_use_and_help(module, tmp_path):
 
 def test_commands_need_no_torch_until_they_read_a_checkpoint():
     code = (
-        "import sys, kilonerf.model_io.import_command, kilonerf.model_io.info_command; sys.exit('torch' in sys.modules)"
+        "import sys, kilonerf.model_io.import_command, kilonerf.viewer.info_command; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
@@ -184,7 +185,7 @@ def flags(arguments: dict[str, object]) -> list[object]:
 def test_import(torch, shared_data, tmp_path):
     cameras = shared_data / TOY / "data_Toy"
     arguments = toy_arguments(shared_data, cameras=cameras, start_view="2_003", source="tests")
-    done = run("import_command", *flags(arguments), folder=tmp_path)
+    done = run("model_io.import_command", *flags(arguments), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     scene = load_scene(tmp_path / "out.knf")
     size = (tmp_path / "out.knf").stat().st_size / 1e6

@@ -1,48 +1,13 @@
-"""``kilonerf-info``: what a ``.knf`` file holds."""
+"""Facts about a scene, for programs and for people: what ``kilonerf-info`` prints."""
 
 import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tyro.conf import Positional
 
 from .architecture import PARAMETERS_PER_NETWORK
-from .command_line import run_command
-from .knf import KIND, VERSION, load_scene
+from .knf import KIND, VERSION
 from .scene import Scene
-
-PROGRAM = "kilonerf-info"
-
-
-@dataclass(frozen=True)
-class InfoOptions:
-    """Say what a .knf scene holds: sizes, grids, networks, sampling, where it comes from."""
-
-    scene: Positional[Path]
-    """The .knf file."""
-    json: bool = False
-    """Print one JSON object in place of a table."""
-
-
-def main() -> None:
-    """Entry point of ``kilonerf-info``."""
-    run_command(PROGRAM, InfoOptions, run)
-
-
-def run(options: InfoOptions) -> None:
-    """Print what the file holds.
-
-    Raises:
-        SceneError: the file cannot be read.
-    """
-    scene = load_scene(options.scene)
-    facts = describe(scene) | {"file": str(options.scene), "file_bytes": options.scene.stat().st_size}
-    if options.json:
-        print(json.dumps(facts, indent=2, allow_nan=False))
-    else:
-        _print_table(scene, facts)
 
 
 def describe(scene: Scene) -> dict[str, Any]:
@@ -81,20 +46,9 @@ def describe(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _print_table(scene: Scene, facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What :func:`describe` says, with ``file_bytes``, as names and texts for people."""
 
-    table = Table(title=Text(facts["file"]), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column()
-    for name, text in _rows(scene, facts):
-        table.add_row(Text(name), Text(text))  # Text: what a file says is never taken as markup
-    Console(highlight=False).print(table)
-
-
-def _rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
     def times(sizes: list[int]) -> str:
         return " x ".join(map(str, sizes))
 
