@@ -117,7 +117,8 @@ class ViewerApp:
         camera = self.navigator.camera(pixels[2], pixels[3])
         self.recording.add(camera, now)
         self._request_picture(camera, now)
-        self.view.draw(self.window.target, pixels, self.settings.overlays)
+        shown_for = camera if self.settings.reprojection else None
+        self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
         self.statistics.window_rate.add(now)
 

@@ -83,6 +83,11 @@ class OverlayOptions:
     occupancy_level: int = 0
     opacity: float = 0.8
 
+    @property
+    def visible(self) -> bool:
+        """Whether any lines are wanted."""
+        return self.box or self.network_grid or self.occupancy_grid
+
 
 @dataclass(frozen=True)
 class _Style:
@@ -149,8 +154,8 @@ class Overlays:
     def draw(self, camera: Camera, planes: ClipPlanes, options: OverlayOptions) -> None:
         """Draw over the bound framebuffer's viewport, tested against the depth that :class:`Picture` wrote.
 
-        Pass the camera that the shown frame was made with (at any size): lines and picture then agree even while
-        the next frame is on its way. Leaves depth testing and blending off.
+        Pass the camera that the picture is shown for (at any size), so that lines and picture agree even while the
+        next frame is on its way. Leaves depth testing and blending off.
         """
         if self._scene is None or camera.width == 0 or camera.height == 0:
             return

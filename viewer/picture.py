@@ -86,6 +86,12 @@ class Picture:
         self._ctx.depth_func = "<"
         self._ctx.enable_only(moderngl.NOTHING)
 
+    def bind(self, *, color: int, depth: int) -> None:
+        """Bind the frame's textures to these units: RGB, and z-depth that is infinite where nothing opaque is."""
+        if self._color is not None and self._depth is not None:
+            self._color.use(color)
+            self._depth.use(depth)
+
     def release(self) -> None:
         """Free everything on the GPU."""
         self._release_textures()

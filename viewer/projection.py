@@ -61,3 +61,21 @@ def projection_matrix(camera: Camera, near: float, far: float) -> NDArray[np.flo
 def view_matrix(camera: Camera) -> NDArray[np.float64]:
     """World to camera space, [4, 4]: the inverse of ``camera.c2w``."""
     return np.asarray(np.linalg.inv(camera.matrix), np.float64)
+
+
+def clip_from_picture(source: Camera, displayed: Camera, planes: ClipPlanes) -> NDArray[np.float64]:
+    """From what a picture shows at a pixel to another camera's clip space, [4, 4].
+
+    Applies to ``(x, y, 1, w)``: pixels of ``source``'s picture from its top left, and the disparity there, 1 / z-depth;
+    0 for what is infinitely far. The result is that point as ``displayed`` sees it, in homogeneous coordinates; clip w
+    is its z-depth times the disparity.
+    """
+    world_from_picture = np.zeros((4, 4))
+    world_from_picture[:3, :3] = source.matrix[:3, :3] @ [
+        [1.0 / source.fx, 0.0, -source.cx / source.fx],
+        [0.0, -1.0 / source.fy, source.cy / source.fy],
+        [0.0, 0.0, -1.0],
+    ]
+    world_from_picture[:3, 3] = source.position
+    world_from_picture[3, 3] = 1.0
+    return projection_matrix(displayed, *planes) @ view_matrix(displayed) @ world_from_picture

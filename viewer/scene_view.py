@@ -1,16 +1,17 @@
-"""The picture on the GPU: the newest frame, with the overlays drawn by the camera that made it."""
+"""The picture on the GPU: the newest frame for the camera of the moment, with the overlays drawn by that camera."""
 
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import Camera, Scene
 
 from .navigator import picked_point
 from .overlays import OverlayOptions, Overlays
 from .picture import Picture
-from .projection import clip_planes
+from .projection import ClipPlanes, clip_planes
 from .render_worker import RenderResult
+from .reprojection import Reprojection
 from .window import read_framebuffer
 
 EMPTY = (0.055, 0.060, 0.072)
@@ -37,6 +38,9 @@ void main() {
 class SceneView:
     """Shows results of the render worker.
 
+    A result is shown pixel by pixel as it is for the camera that it was made for. For any other camera it is
+    reprojected, so that the view follows the user's hand at the window's rate while the next picture is made.
+
     Picture and overlays are composed in a texture, and only when one of them changed: a window frame in which
     neither did, as most are while a slow picture is being made, then costs a third on Mesa's llvmpipe.
 
@@ -47,18 +51,21 @@ class SceneView:
     def __init__(self, ctx: moderngl.Context) -> None:
         self._ctx = ctx
         self._picture = Picture(ctx)
+        self._reprojection = Reprojection(ctx, self._picture)
         self._overlays = Overlays(ctx)
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self._triangle = ctx.vertex_array(self._program, [])
         self._texture: moderngl.Texture | None = None
         self._composed: moderngl.Framebuffer | None = None
-        self._composed_from: tuple[RenderResult, OverlayOptions] | None = None
+        self._composed_from: tuple[RenderResult, Camera, OverlayOptions] | None = None
+        self._reprojected: RenderResult | None = None  # what the reprojection was prepared for
+        self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with exact depth
         self.shown: RenderResult | None = None
 
     def set_scene(self, scene: Scene | None) -> None:
         """Draw the overlays of ``scene`` from now on; the old picture leaves."""
         self._overlays.set_scene(scene)
-        self.shown = None
+        self.shown = self._displayed = None
 
     @property
     def busy(self) -> bool:
@@ -71,12 +78,28 @@ class SceneView:
             self._picture.upload(result.frame)
             self.shown = result
 
-    def draw(self, target: moderngl.Framebuffer, area: tuple[int, int, int, int], options: OverlayOptions) -> None:
-        """Draw into ``area`` (x, y from below, width, height in pixels) of ``target``."""
+    def draw(
+        self,
+        target: moderngl.Framebuffer,
+        area: tuple[int, int, int, int],
+        options: OverlayOptions,
+        camera: Camera | None = None,
+    ) -> None:
+        """Draw into ``area`` (x, y from below, width, height in pixels) of ``target``.
+
+        Args:
+            target: left bound, its viewport set to ``area``.
+            area: where to draw.
+            options: what to lay over the picture.
+            camera: whose view to show, with the full size; None: the newest picture as it is.
+        """
         if self.shown is None:
+            self._displayed = None
             target.clear(*EMPTY, 1.0, viewport=area)
             return
-        self._compose(self.shown, area[2], area[3], options)
+        camera = camera or self.shown.request.view.camera
+        self._displayed = (camera, options.visible)
+        self._compose(self.shown, area[2], area[3], options, camera)
         target.use()
         target.viewport = area
         if self._texture is not None:
@@ -89,41 +112,87 @@ class SceneView:
         """The shown picture with its overlays at its own size, uint8 [H, W, 3]."""
         if self.shown is None:
             raise ValueError("SceneView.capture: nothing is shown yet")
-        camera = self.shown.request.camera
+        size, camera = self.shown.request.camera, self.shown.request.view.camera
         self._overlays.prepare(options)
-        return read_framebuffer(self._compose(self.shown, camera.width, camera.height, options)).copy()
+        return read_framebuffer(self._compose(self.shown, size.width, size.height, options, camera)).copy()
 
     def pick(self, u: float, v: float) -> tuple[NDArray[np.float64], float] | None:
-        """World point [3] and z-depth at (u, v), fractions of the picture from its top left; None on background."""
-        if self.shown is None or self.shown.frame is None:
+        """World point [3] and z-depth that the user sees at (u, v), fractions of the picture from its top left.
+
+        None on background. The z-depth is that of the camera that the last :meth:`draw` was for.
+        """
+        if self.shown is None or self.shown.frame is None or not (0.0 <= u < 1.0 and 0.0 <= v < 1.0):
             return None
-        return picked_point(self.shown.request.camera, self.shown.frame, u, v)
+        request, frame = self.shown.request, self.shown.frame
+        displayed, exact_depth = self._displayed or (request.view.camera, False)
+        if displayed == request.view.camera:
+            return picked_point(request.camera, frame, u, v)
+        self._prepare_reprojection(self.shown)
+        planes = self._planes(self.shown, displayed)
+        place = self._reprojection.source_place(request.camera, displayed, planes, u, v, exact_depth=exact_depth)
+        hit = picked_point(request.camera, frame, *place) if place is not None else None
+        if hit is None:
+            return None
+        return hit[0], float((displayed.position - hit[0]) @ displayed.matrix[:3, 2])
 
     def release(self) -> None:
         """Free everything on the GPU."""
         self._release_composed()
         self._overlays.release()
+        self._reprojection.release()
         self._picture.release()
         self._triangle.release()
         self._program.release()
 
-    def _compose(self, result: RenderResult, width: int, height: int, options: OverlayOptions) -> moderngl.Framebuffer:
-        """Picture and overlays at a size in pixels; drawn anew only if something changed."""
+    def _compose(
+        self, result: RenderResult, width: int, height: int, options: OverlayOptions, camera: Camera
+    ) -> moderngl.Framebuffer:
+        """Picture and overlays at a size in pixels, for a camera of any size; drawn anew only if something changed."""
         if self._composed is None or self._composed.size != (width, height):
             self._release_composed()
             self._texture = self._ctx.texture((width, height), 4)
             self._composed = self._ctx.framebuffer([self._texture], self._ctx.depth_renderbuffer((width, height)))
-        if self._composed_from == (result, options):
+        if self._composed_from == (result, camera, options):
             return self._composed
-        camera, scene = result.request.camera, result.request.view.scene
-        planes = clip_planes(camera, scene.aabb_min, scene.aabb_max)
-        self._composed.use()
-        self._composed.viewport = (0, 0, width, height)
-        self._picture.draw(planes)
+        planes = self._planes(result, camera)
+        if camera == result.request.view.camera:
+            self._bind(self._composed)
+            self._picture.draw(planes)
+        else:
+            self._reproject(self._composed, result, camera, planes, exact_depth=options.visible)
         self._overlays.draw(camera, planes, options)
         # Lines that are still being computed are missing: compose again with the next frame.
-        self._composed_from = None if self._overlays.busy else (result, options)
+        self._composed_from = None if self._overlays.busy else (result, camera, options)
         return self._composed
+
+    def _reproject(
+        self,
+        target: moderngl.Framebuffer,
+        result: RenderResult,
+        camera: Camera,
+        planes: ClipPlanes,
+        *,
+        exact_depth: bool,
+    ) -> None:
+        self._prepare_reprojection(result)
+        self._bind(target)
+        target.clear(*result.request.view.options.background, 1.0, depth=1.0)
+        self._reprojection.draw(result.request.camera, camera, planes, exact_depth=exact_depth)
+
+    def _prepare_reprojection(self, result: RenderResult) -> None:
+        if self._reprojected is not result:
+            self._reprojection.prepare(result.request.scale)
+            self._reprojected = result
+
+    @staticmethod
+    def _bind(target: moderngl.Framebuffer) -> None:
+        target.use()
+        target.viewport = (0, 0, *target.size)
+
+    @staticmethod
+    def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
+        scene = result.request.view.scene
+        return clip_planes(camera, scene.aabb_min, scene.aabb_max)
 
     def _release_composed(self) -> None:
         if self._composed is not None:

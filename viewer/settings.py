@@ -55,6 +55,7 @@ class ViewerSettings:
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
+        reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
         show_panel: whether the side panel is shown.
@@ -73,6 +74,7 @@ class ViewerSettings:
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5
+    reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)
     show_panel: bool = True

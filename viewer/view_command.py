@@ -34,6 +34,8 @@ class ViewOptions:
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
     target_fps: float = 20.0
+    # Let each picture follow the camera, by its depth, until the next one is there.
+    reprojection: bool = True
     # Folder for screenshots, camera paths and videos.
     output_folder: Path = field(default_factory=Path)
     # Begin with the camera going slowly round.
@@ -95,6 +97,7 @@ def view(options: ViewOptions) -> None:
         cpu_path=options.cpu_path,
         precision=options.precision,
         target_fps=options.target_fps,
+        reprojection=options.reprojection,
         overlays=overlays,
         video=video,
     )

@@ -93,6 +93,13 @@ class RenderPanel:
             if percent != 100.0 * settings.fixed_scale:
                 settings.fixed_scale = percent / 100.0
 
+        settings.reprojection = widgets.switch(
+            "Reprojection",
+            settings.reprojection,
+            "While the camera moves, each picture follows it by its depth until the next one is there. "
+            "Off: the window shows each picture as it was made.",
+        )
+
     def _background(self, scene: Scene | None) -> None:
         settings = self._settings
         own = scene.background if scene is not None else (1.0, 1.0, 1.0)
