@@ -56,6 +56,10 @@ bool always() { return true; }
 bool has_fma() { return __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx2"); }
 bool has_avx2() { return __builtin_cpu_supports("avx2"); }
 bool has_avx512() { return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"); }
+bool has_avx_vnni() {
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 
 // Tiles need the operating system's permission, which holds for the whole process.
@@ -87,6 +91,8 @@ KNF_LOOP(loop_madd256, KNF_TARGET("avx2"), __m256i, "x", 8, _mm256_setzero_si256
 KNF_LOOP(loop_madd512, KNF_TARGET("avx512f,avx512bw"), __m512i, "v", 8, _mm512_setzero_si512(), _mm512_set1_epi16(3),
          __m512i product; asm volatile("vpmaddwd %1, %1, %0" : "=v"(product) : "v"(factor));
          sum = _mm512_add_epi32(sum, product))
+KNF_LOOP(loop_vnni256, KNF_TARGET("avx2,avxvnni"), __m256i, "x", 12, _mm256_setzero_si256(), _mm256_set1_epi16(3),
+         sum = _mm256_dpwssd_avx_epi32(sum, factor, factor))
 KNF_LOOP(loop_vnni512, KNF_TARGET("avx512f,avx512vnni"), __m512i, "v", 12, _mm512_setzero_si512(),
          _mm512_set1_epi16(3), sum = _mm512_dpwssd_epi32(sum, factor, factor))
 
@@ -117,6 +123,7 @@ KNF_TARGET("amx-tile,amx-bf16") void loop_amx(int rounds) {
 const Kind kKinds[] = {
     {"bfloat16-amx", has_amx, loop_amx, 4 * 16 * 16 * 32},
     {"int16-vnni512", has_vnni, loop_vnni512, 12 * 32},
+    {"int16-vnni256", has_avx_vnni, loop_vnni256, 12 * 16},
     {"int16-madd512", has_avx512, loop_madd512, 8 * 32},
     {"int16-madd256", has_avx2, loop_madd256, 8 * 16},
     {"float32-fma512", has_avx512, loop_fma512, 12 * 16},
