@@ -1,4 +1,4 @@
-"""The code paths of the CPU backend: one for each instruction set that it is compiled for."""
+"""The code paths of the CPU backend: one for each instruction set and arithmetic that it is compiled for."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,8 +6,6 @@ from typing import Literal
 from kilonerf.model_io import BackendError
 
 Precision = Literal["float32", "int16", "bfloat16"]
-# In what a path's networks multiply; float32 where nothing is said. Everything else of a frame is float32 everywhere.
-PRECISIONS: dict[str, Precision] = {"amx": "bfloat16", "avx512-int16": "int16", "avx2-int16": "int16"}
 
 
 @dataclass(frozen=True)
@@ -16,7 +14,7 @@ class CpuPath:
 
     Attributes:
         name: as ``--cpu-path`` takes it.
-        precision: in which its networks multiply.
+        precision: in which its networks multiply; everything else of a frame is float32 everywhere.
     """
 
     name: str
@@ -33,4 +31,4 @@ def available_cpu_paths() -> tuple[CpuPath, ...]:
         from . import _cpu
     except ImportError as error:
         raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
-    return tuple(CpuPath(name, PRECISIONS.get(name, "float32")) for name in _cpu.available_paths())
+    return tuple(CpuPath(name, arithmetic) for name, arithmetic in _cpu.available_paths())

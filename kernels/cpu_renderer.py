@@ -1,6 +1,7 @@
-"""The native CPU backend: the fused renderer in C++ (kernels/cpu), float32, any number of threads."""
+"""The native CPU backend: the fused renderer in C++ (kernels/cpu), any number of threads."""
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,15 @@ from .options import RenderOptions
 from .renderer import CancelToken, RenderCancelled
 from .sampling import SampleSteps, SceneGrid, networks_at, ray_origin
 
-PATH_NAMES = {"avx512": "AVX-512", "avx2": "AVX2", "baseline": "baseline SIMD"}
+PATH_NAMES = {
+    "amx": "AMX bfloat16",
+    "avx512-vnni": "AVX-512 VNNI int16",
+    "avx-vnni": "AVX-VNNI int16",
+    "avx2-int16": "AVX2 int16",
+    "avx512": "AVX-512 float32",
+    "avx2": "AVX2 float32",
+    "baseline": "baseline SIMD float32",
+}
 
 
 def usable_cores() -> int:
@@ -29,7 +38,8 @@ class CpuRenderer:
     Args:
         scene: what to render.
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
-        path: code path: "auto", "avx512", "avx2" or "baseline".
+        path: code path: "auto" (the best that the machine has) or one of ``PATH_NAMES``. Frames whose options ask
+            for float32, and queries, take the best float32 path if this one computes in 16 bits.
 
     Raises:
         BackendError: the extension is missing, or the machine cannot run ``path``.
@@ -43,14 +53,28 @@ class CpuRenderer:
         except ImportError as error:
             raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
         self.scene = scene
-        self._grid = grid = SceneGrid.of(scene)
+        self._extension = _cpu
+        self._grid = SceneGrid.of(scene)
+        self._threads = usable_cores() if threads is None else threads
+        self._native = self._newest = self._prepared(path)
+        self._float32 = self._native if self._native.arithmetic == "float32" else None
+        self._cell_rows = np.asarray(self._native.cell_rows, np.int32).reshape(scene.resolution)
+
+    @property
+    def device(self) -> str:
+        """Code path (of the newest frame) and threads, for people."""
+        return f"{PATH_NAMES[self._newest.path]}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+
+    def _prepared(self, path: str) -> Any:
+        """The native renderer of a code path; "float32": the best with that arithmetic."""
+        scene, grid = self.scene, self._grid
         layers = [
             np.ascontiguousarray(scene.layers[f"{name}.{kind}"], np.float32)
             for name in LAYER_SHAPES
             for kind in ("weight", "bias")
         ]
         try:
-            self._native = _cpu.make_renderer(
+            return self._extension.make_renderer(
                 resolution=scene.resolution,
                 factor=grid.factor.tolist(),
                 box_min=grid.box_min.tolist(),
@@ -63,14 +87,16 @@ class CpuRenderer:
                 occupancy=np.ascontiguousarray(scene.occupancy),
                 network_index=np.ascontiguousarray(scene.network_index),
                 layers=layers,
-                threads=usable_cores() if threads is None else threads,
+                threads=self._threads,
                 path=path,
             )
         except ValueError as error:
             raise BackendError(f"backend 'cpu': {error}") from error
-        self._cell_rows = np.asarray(self._native.cell_rows, np.int32).reshape(scene.resolution)
-        count = self._native.threads
-        self.device = f"{PATH_NAMES[self._native.path]}, {count} thread{'s' if count > 1 else ''}"
+
+    def _in_float32(self) -> Any:
+        if self._float32 is None:
+            self._float32 = self._prepared("float32")
+        return self._float32
 
     def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
         """See :meth:`kilonerf.kernels.Renderer.render`."""
@@ -78,7 +104,8 @@ class CpuRenderer:
         rgb = np.empty((camera.height, camera.width, 3), np.float32)
         alpha = np.empty((camera.height, camera.width), np.float32)
         depth = np.empty((camera.height, camera.width), np.float32)
-        result = self._native.render(
+        self._newest = self._in_float32() if options.precision == "float32" else self._native
+        result = self._newest.render(
             width=camera.width,
             height=camera.height,
             origin=ray_origin(camera).tolist(),
@@ -105,7 +132,7 @@ class CpuRenderer:
             rays_hit=result["rays_hit"],
             total_ms=result["total_ms"],
             stages_ms=result["stages_ms"],
-            threads=self._native.threads,
+            threads=self._threads,
         )
         return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
 
@@ -121,5 +148,5 @@ class CpuRenderer:
         rows = np.where(network >= 0, self._cell_rows[tuple(cells.T)], np.int32(-1))
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
-        self._native.query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
+        self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
         return rgb, density

@@ -26,8 +26,9 @@ class RenderOptions:
         near: z-depth of sample 0. None: flying, a small near plane.
         far: z-depth of the last sample. None: flying, no end but the box.
         step: z-depth between samples. None: as trained.
-        precision: of the networks on CUDA devices: float16 (on tensor cores, sums in float32) or float32; "auto":
-            float16 where there are tensor cores (sm_75 and newer). The other backends have one precision only.
+        precision: of the networks' products: float32, or float16 for the 16-bit numbers that the machine is fast with
+            (CUDA: tensor cores, sm_75 and newer; CPU: integers or bfloat16, as its code path has them). "auto": 16
+            bits where the machine has them. Samples are decided, and composited, in float32 everywhere.
     """
 
     ess: bool = True

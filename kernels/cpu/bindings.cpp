@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
@@ -100,13 +101,14 @@ void query(knf::Renderer& renderer, Array<const int32_t, nb::ndim<1>> rows, Arra
 
 NB_MODULE(_cpu, module) {
     module.doc() = "Native CPU renderer; kilonerf.kernels.cpu_renderer is its Python face.";
-    module.def("available_paths", &knf::available_paths, "Code paths that this machine can run, best first.");
+    module.def("available_paths", &knf::available_paths, "Code paths that this machine can run, best first: (name, arithmetic of the networks).");
     module.def("matrix_kinds", &knf::matrix_kinds, "Kinds of multiply-add that this machine has.");
     module.def("matrix_peak", &knf::matrix_peak, "kind"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
                "Multiply-adds a second on registers, with nothing else.");
     nb::class_<knf::Renderer>(module, "Renderer")
         .def_prop_ro("threads", &knf::Renderer::threads)
         .def_prop_ro("path", &knf::Renderer::path)
+        .def_prop_ro("arithmetic", &knf::Renderer::arithmetic)
         .def_prop_ro("cell_rows", &knf::Renderer::cell_rows)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,
@@ -119,6 +121,8 @@ NB_MODULE(_cpu, module) {
                 return renderer.order_cells(place);
             },
             "origin"_a, "Rows of the cells that have a network, front to back from a place.")
+        .def("network_rate", &knf::Renderer::network_rate, "samples"_a, "seconds"_a, "networks"_a,
+             nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "resolution"_a, "factor"_a, "box_min"_a, "box_max"_a,
                "inside_min"_a, "inside_max"_a, "inverse_voxel"_a, "cell_size"_a, "local_scale"_a, "occupancy"_a,

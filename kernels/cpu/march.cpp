@@ -2,15 +2,13 @@
 //
 // Compiled once per instruction set and WITHOUT fused multiply-add: which samples count is decided by the very
 // operations of kernels/sampling.py, so every backend takes the same ones.
-#include "scene.h"
+#include "evaluator.h"
 #include "vectors.h"
 
 #define KNF_SHARED static inline __attribute__((always_inline))
 #include "sampling_rule.h"
 
 namespace knf::KNF_PATH {
-
-void evaluate(const Network& network, Workspace& work, int count);
 
 namespace {
 
@@ -147,16 +145,19 @@ int queue_samples(const SceneData& scene, const FrameSetup& frame, const Cell& c
         const ints ray = load(work.ray + i);
         const floats t = sample_depth(load(work.t + i), frame.near, frame.step);
         store(work.t + i, t);
-        const floats length = gather(work.length, ray);
+        const floats length = FITTED ? floats{} : gather(work.length, ray);
         for (int axis = 0; axis < 3; axis++) {
             const floats d = gather(work.direction[axis], ray);
             const floats p = sample_position(frame.origin[axis], t, d);
             store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.local_scale[axis]));
-            store(work.unit[axis] + i, d / length);
+            if (!FITTED) store(work.unit[axis] + i, d / length);
         }
     }
     for (int axis = 0; axis < 3; axis++) {  // the networks read whole blocks of vectors
-        for (int i = (count + W - 1) / W * W; i < count + 3 * W; i++) work.local[axis][i] = work.unit[axis][i] = 0.0f;
+        for (int i = (count + W - 1) / W * W; i < count + 3 * W; i++) {
+            work.local[axis][i] = 0.0f;
+            if (!FITTED) work.unit[axis][i] = 0.0f;
+        }
     }
     return count;
 }
@@ -226,48 +227,76 @@ void write_background(const FrameSetup& frame, const Rectangle& tile, const Pict
     }
 }
 
+// Adds the time since the last call to one stage or another.
+struct StageClock {
+    double last = now_ms();
+    void lap(double& stage) {
+        const double now = now_ms();
+        stage += now - last;
+        last = now;
+    }
+};
+
+// Into how many parts a visit's pixels must be cut along one axis for directions to be fitted (direction_fit.h).
+int parts(int pixels, float focal) {
+    constexpr float LARGEST_SLOPE = 0.06f;
+    if (!FITTED) return 1;
+    const float number = static_cast<float>(pixels) / (LARGEST_SLOPE * focal) + 1.0f;
+    return number < static_cast<float>(pixels) ? static_cast<int>(number) : pixels;
+}
+
+// The samples of one cell that lie behind `area`: find them, evaluate them round by round, composite.
+void render_visit(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+                  const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
+    // With early termination one sample of a ray at a time: none is evaluated that the picture does not need.
+    const int per_ray = frame.ert ? 1 : MAX_ROUND;
+    const void* network = scene.networks + cell.network * scene.network_size;
+    bool more = true, begun = false;
+    for (int chunk = 0; more; chunk++) {
+        int segments = find_segments(scene, frame, cell, tile, area, chunk, work, more);
+        while (segments) {
+            const int count = queue_samples(scene, frame, cell, segments, per_ray, work);
+            clock.lap(counters.march_ms);
+            if (!begun) begin_visit(network, frame, tile, area, work);
+            begun = true;
+            evaluate(network, work, count);
+            clock.lap(counters.networks_ms);
+            composite(frame, count, work, counters);
+            segments = keep_living(frame, segments, work);
+            clock.lap(counters.composite_ms);
+        }
+    }
+}
+
 }  // namespace
 
 void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
                  int num_visits, Workspace& work, const Picture& picture, Counters& counters) {
-    double clock = now_ms();
-    const auto lap = [&clock](double& stage) {
-        const double now = now_ms();
-        stage += now - clock;
-        clock = now;
-    };
+    StageClock clock;
     if (!num_visits) {
         write_background(frame, tile, picture);
-        return lap(counters.rays_ms);
+        return clock.lap(counters.rays_ms);
     }
     start_rays(frame, tile, work);
-    lap(counters.rays_ms);
-    // With early termination one sample of a ray at a time: none is evaluated that the picture does not need.
-    const int per_ray = frame.ert ? 1 : MAX_ROUND;
+    clock.lap(counters.rays_ms);
     for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
-        const Cell& cell = scene.cells[visit->cell];
         const Rectangle& r = visit->rectangle;
-        const Rectangle area = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
+        const Rectangle seen = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
                                 minimum(r.y1, tile.y1)};
-        bool more = true;
-        for (int chunk = 0; more; chunk++) {
-            int segments = find_segments(scene, frame, cell, tile, area, chunk, work, more);
-            while (segments) {
-                const int count = queue_samples(scene, frame, cell, segments, per_ray, work);
-                lap(counters.march_ms);
-                evaluate(scene.networks[cell.network], work, count);
-                lap(counters.networks_ms);
-                composite(frame, count, work, counters);
-                segments = keep_living(frame, segments, work);
-                lap(counters.composite_ms);
-            }
+        const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
+        for (int part = 0; part < columns * rows; part++) {
+            const int column = part % columns, row = part / columns;
+            render_visit(scene, frame, scene.cells[visit->cell], tile,
+                         {seen.x0 + (seen.x1 - seen.x0) * column / columns,
+                          seen.y0 + (seen.y1 - seen.y0) * row / rows,
+                          seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
+                          seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},
+                         work, counters, clock);
         }
     }
-    lap(counters.march_ms);
+    clock.lap(counters.march_ms);
     write_picture(frame, tile, work, picture, counters);
-    lap(counters.rays_ms);
+    clock.lap(counters.rays_ms);
 }
-
-extern const CodePath path = {KNF_PATH_NAME, evaluate, render_tile};
 
 }  // namespace knf::KNF_PATH

@@ -56,6 +56,35 @@ Cell make_cell(const SceneArrays& arrays, const int (&index)[3], int network, st
     return cell;
 }
 
+// Network `n` in single precision, its feature layer folded away.
+void fold(const SceneArrays& arrays, int n, Network& net) {
+    constexpr int H = HIDDEN, JOINED = HIDDEN + DIRECTION_CHANNELS;
+    const auto weights = [&](int layer, int size) { return arrays.layers[2 * layer] + static_cast<int64_t>(n) * size; };
+    const auto bias = [&](int layer, int size) { return arrays.layers[2 * layer + 1] + static_cast<int64_t>(n) * size; };
+    std::memcpy(net.w0, weights(0, POSITION_CHANNELS * H), sizeof(net.w0));
+    std::memcpy(net.b0, bias(0, H), sizeof(net.b0));
+    std::memcpy(net.w1, weights(1, H * H), sizeof(net.w1));
+    std::memcpy(net.b1, bias(1, H), sizeof(net.b1));
+    std::memcpy(net.w_density, weights(2, H), sizeof(net.w_density));
+    net.b_density = *bias(2, 1);
+    std::memcpy(net.w_colour, weights(5, H * 3), sizeof(net.w_colour));
+    std::memcpy(net.b_colour, bias(5, 3), sizeof(net.b_colour));
+    // h3 = relu([h2 Wf + bf, enc(d)] Wd + bd) = relu([h2, enc(d)] [Wf Wd_top; Wd_bottom] + (bd + bf Wd_top))
+    const float *wf = weights(3, H * H), *bf = bias(3, H), *wd = weights(4, JOINED * H), *bd = bias(4, H);
+    for (int out = 0; out < H; out++) {
+        double folded_bias = bd[out];
+        for (int k = 0; k < H; k++) folded_bias += static_cast<double>(bf[k]) * wd[k * H + out];
+        net.b_direction[out] = static_cast<float>(folded_bias);
+    }
+    for (int in = 0; in < H; in++) {
+        double folded[H] = {};
+        for (int k = 0; k < H; k++)
+            for (int out = 0; out < H; out++) folded[out] += static_cast<double>(wf[in * H + k]) * wd[k * H + out];
+        for (int out = 0; out < H; out++) net.w_direction[in * H + out] = static_cast<float>(folded[out]);
+    }
+    std::memcpy(net.w_direction + H * H, wd + H * H, sizeof(float) * DIRECTION_CHANNELS * H);
+}
+
 }  // namespace
 
 void Renderer::prepare_cells(const SceneArrays& arrays) {
@@ -75,34 +104,12 @@ void Renderer::prepare_cells(const SceneArrays& arrays) {
 }
 
 void Renderer::prepare_networks(const SceneArrays& arrays) {
-    constexpr int H = HIDDEN, JOINED = HIDDEN + DIRECTION_CHANNELS;
-    networks_.resize(arrays.num_networks);
+    const size_t size = path_->network_size * arrays.num_networks;
+    networks_.reset(static_cast<unsigned char*>(::operator new(size, std::align_val_t(ALIGNMENT))));
+    const auto folded = std::make_unique<Network>();
     for (int n = 0; n < arrays.num_networks; n++) {
-        Network& net = networks_[n];
-        const auto weights = [&](int layer, int size) { return arrays.layers[2 * layer] + static_cast<int64_t>(n) * size; };
-        const auto bias = [&](int layer, int size) { return arrays.layers[2 * layer + 1] + static_cast<int64_t>(n) * size; };
-        std::memcpy(net.w0, weights(0, POSITION_CHANNELS * H), sizeof(net.w0));
-        std::memcpy(net.b0, bias(0, H), sizeof(net.b0));
-        std::memcpy(net.w1, weights(1, H * H), sizeof(net.w1));
-        std::memcpy(net.b1, bias(1, H), sizeof(net.b1));
-        std::memcpy(net.w_density, weights(2, H), sizeof(net.w_density));
-        net.b_density = *bias(2, 1);
-        std::memcpy(net.w_colour, weights(5, H * 3), sizeof(net.w_colour));
-        std::memcpy(net.b_colour, bias(5, 3), sizeof(net.b_colour));
-        // h3 = relu([h2 Wf + bf, enc(d)] Wd + bd) = relu([h2, enc(d)] [Wf Wd_top; Wd_bottom] + (bd + bf Wd_top))
-        const float *wf = weights(3, H * H), *bf = bias(3, H), *wd = weights(4, JOINED * H), *bd = bias(4, H);
-        for (int out = 0; out < H; out++) {
-            double folded_bias = bd[out];
-            for (int k = 0; k < H; k++) folded_bias += static_cast<double>(bf[k]) * wd[k * H + out];
-            net.b_direction[out] = static_cast<float>(folded_bias);
-        }
-        for (int in = 0; in < H; in++) {
-            double folded[H] = {};
-            for (int k = 0; k < H; k++)
-                for (int out = 0; out < H; out++) folded[out] += static_cast<double>(wf[in * H + k]) * wd[k * H + out];
-            for (int out = 0; out < H; out++) net.w_direction[in * H + out] = static_cast<float>(folded[out]);
-        }
-        std::memcpy(net.w_direction + H * H, wd + H * H, sizeof(float) * DIRECTION_CHANNELS * H);
+        fold(arrays, n, *folded);
+        path_->pack(*folded, networks_.get() + n * path_->network_size);
     }
 }
 

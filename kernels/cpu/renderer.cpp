@@ -24,27 +24,31 @@ static std::vector<const CodePath*> runnable_paths() {
     std::vector<const CodePath*> paths;
 #if defined(KNF_X86)
     __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl"))
-        paths.push_back(&avx512::path);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) paths.push_back(&avx2::path);
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && __builtin_cpu_supports("avx512vnni")) paths.push_back(&avx512_vnni::path);
+    if (avx2 && __builtin_cpu_supports("avxvnni")) paths.push_back(&avx_vnni::path);
+    if (avx2) paths.push_back(&avx2_int16::path);
+    if (avx512) paths.push_back(&avx512::path);
+    if (avx2) paths.push_back(&avx2::path);
 #endif
     paths.push_back(&baseline::path);
     return paths;
 }
 
-std::vector<std::string> available_paths() {
-    std::vector<std::string> names;
-    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name);
+std::vector<std::pair<std::string, std::string>> available_paths() {
+    std::vector<std::pair<std::string, std::string>> names;
+    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name, path->arithmetic);
     return names;
 }
 
-void Renderer::Delete::operator()(Workspace* work) const { ::operator delete(work, std::align_val_t(alignof(Workspace))); }
+void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory, std::align_val_t(ALIGNMENT)); }
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
     for (const CodePath* candidate : runnable_paths()) {
-        if (!path_ && (path == "auto" || path == candidate->name)) path_ = candidate;
+        if (!path_ && (path == candidate->name || path == candidate->arithmetic || path == "auto")) path_ = candidate;
         names += (names.empty() ? "" : ", ") + std::string(candidate->name);
     }
     if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
@@ -64,10 +68,11 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     prepare_networks(arrays);
     scene_.num_cells = static_cast<int>(cells_.size());
     scene_.cells = cells_.data();
-    scene_.networks = networks_.data();
+    scene_.networks = networks_.get();
+    scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
     for (int i = 0; i < threads; i++)
-        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(alignof(Workspace)))) Workspace);
+        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
 }
 
 Renderer::~Renderer() = default;
@@ -170,6 +175,15 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
     tile_starts_[0] = 0;
 }
 
+// Call work(number) once in every thread.
+template <class Work>
+void Renderer::run_threads(const Work& work) {
+    std::vector<std::thread> helpers;
+    for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
+    work(0);
+    for (std::thread& helper : helpers) helper.join();
+}
+
 FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {
     FrameResult result;
     const double started = now_ms();
@@ -195,10 +209,7 @@ FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, co
                                counters[thread]);
         }
     };
-    std::vector<std::thread> helpers;
-    for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
-    work(0);
-    for (std::thread& helper : helpers) helper.join();
+    run_threads(work);
 
     result.cancelled = cancelled;
     result.total_ms = now_ms() - started;
@@ -220,6 +231,7 @@ FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, co
 
 void Renderer::query(const int32_t* rows, const float* points, const float* unit, int64_t count, float* rgb,
                      float* density) {
+    if (path_->fits_directions) throw std::logic_error("query: this code path knows the directions of frames only");
     std::vector<std::vector<int64_t>> by_cell(cells_.size());
     for (int64_t i = 0; i < count; i++) {
         for (int channel = 0; channel < 3; channel++) rgb[3 * i + channel] = 0.0f;
@@ -239,7 +251,7 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
                     work.unit[axis][i] = unit[3 * point + axis];
                 }
             }
-            path_->evaluate(networks_[cells_[row].network], work, batch);
+            path_->evaluate(scene_.networks + cells_[row].network * scene_.network_size, work, batch);
             for (int i = 0; i < batch; i++) {
                 const int64_t point = members[begin + i];
                 for (int channel = 0; channel < 3; channel++) rgb[3 * point + channel] = work.rgb[channel][i];
@@ -247,6 +259,33 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
             }
         }
     }
+}
+
+double Renderer::network_rate(int samples, double seconds, int networks) {
+    const Rectangle tile = {0, 0, TILE, TILE};
+    FrameSetup frame{};
+    frame.width = frame.height = TILE;
+    frame.fx = frame.fy = 1000.0f;
+    for (int i = 0; i < 3; i++) frame.rotation[4 * i] = 1.0f;
+    std::atomic<int64_t> evaluated{0};
+    const double started = now_ms();
+    run_threads([&](size_t thread) {
+        Workspace& work = *workspaces_[thread];
+        for (int i = 0; i < samples + 3 * MAX_LANES; i++) {
+            work.ray[i] = i % TILE_RAYS;
+            for (int axis = 0; axis < 3; axis++) {
+                work.local[axis][i] = static_cast<float>((i * (17 + axis)) % 256) / 128.0f - 1.0f;
+                work.unit[axis][i] = 0.57735f;
+            }
+        }
+        for (size_t n = thread; now_ms() - started < 1000.0 * seconds; n++) {
+            const unsigned char* network = scene_.networks + n % networks * scene_.network_size;
+            path_->begin_visit(network, frame, tile, tile, work);
+            path_->evaluate(network, work, samples);
+            evaluated += samples;
+        }
+    });
+    return static_cast<double>(evaluated) / (now_ms() - started) * 1000.0;
 }
 
 }  // namespace knf

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scene.h"
@@ -37,19 +38,30 @@ public:
     // `cancel` is polled between tiles; may be null.
     FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel);
 
+    // Only for paths whose arithmetic is float32.
     // Colour [count][3] and density [count] of points of given cells (rows of `cells`, -1: zero). points and unit
     // directions are [count][3].
     void query(const int32_t* cells, const float* points, const float* unit, int64_t count, float* rgb,
                float* density);
 
+    // Samples a second that the networks alone evaluate, by all threads together, from memory: `samples` for each of
+    // the first `networks` networks in turn, for some seconds.
+    double network_rate(int samples, double seconds, int networks);
+
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
+    const char* arithmetic() const { return path_->arithmetic; }
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
     // For each cell of the grid its row in the list of cells that have a network, or -1.
     const std::vector<int32_t>& cell_rows() const { return cell_rows_; }
 
 private:
+    static constexpr size_t ALIGNMENT = 64;
+    struct Delete { void operator()(void* memory) const; };
+
+    template <class Work>
+    void run_threads(const Work& work);
     void prepare_cells(const SceneArrays& arrays);
     void prepare_networks(const SceneArrays& arrays);
     void visit_tiles(const FrameSetup& frame);
@@ -58,9 +70,8 @@ private:
     SceneData scene_{};
     std::vector<Cell> cells_;
     std::vector<int32_t> cell_rows_;
-    std::vector<Network> networks_;
+    std::unique_ptr<unsigned char[], Delete> networks_;  // packed
     std::vector<uint32_t> occupancy_;
-    struct Delete { void operator()(Workspace* work) const; };
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
     // Of the frame at work; kept to save their allocation.
     std::vector<int> order_;            // cells front to back
@@ -71,7 +82,7 @@ private:
     std::vector<int> tile_order_;       // busiest first
 };
 
-// Names of the code paths that this machine can run, best first.
-std::vector<std::string> available_paths();
+// Names and arithmetic of the code paths that this machine can run, best first.
+std::vector<std::pair<std::string, std::string>> available_paths();
 
 }  // namespace knf

@@ -3,6 +3,7 @@
 // the standard library along (the linker would keep one copy, perhaps one the machine cannot run).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace knf {
@@ -54,7 +55,8 @@ struct SceneData {
     float local_scale[3];  // 2 / cell size
     int num_cells;
     const Cell* cells;
-    const Network* networks;
+    const unsigned char* networks;  // as the code path has packed them
+    size_t network_size;
     const uint32_t* occupancy;
 };
 
@@ -93,6 +95,7 @@ constexpr int TILE = 64;  // edge of a screen tile, pixels
 constexpr int TILE_RAYS = TILE * TILE;
 constexpr int MAX_ROUND = 4;  // samples of one ray that a round may evaluate where rays never end early
 constexpr int MAX_LANES = 16;
+constexpr int VISIT_BYTES = 4096;
 constexpr int QUEUE = TILE_RAYS * MAX_ROUND + 4 * MAX_LANES;  // the last batch is padded to whole vectors
 
 // A ray's samples within one cell: bit j of `mask` stands for sample `first + j`.
@@ -116,9 +119,10 @@ struct alignas(64) Workspace {
     int ray[QUEUE];
     float t[QUEUE];
     float local[3][QUEUE];  // coordinates within the cell
-    float unit[3][QUEUE];   // unit direction
+    float unit[3][QUEUE];   // unit direction; left alone by code paths that fit directions
     float rgb[3][QUEUE];
     float density[QUEUE];  // replaced by alpha before compositing
+    alignas(64) unsigned char visit[VISIT_BYTES];  // what a code path has computed for the visit at hand
 };
 
 // A visit of one cell by the rays of one tile.
@@ -127,18 +131,28 @@ struct Visit {
     Rectangle rectangle;  // pixels whose rays may meet the cell
 };
 
-// The code of one instruction set.
+// The code of one instruction set and one arithmetic of the networks.
 struct CodePath {
     const char* name;
-    // Evaluate `network` for the queue's first `count` samples, rounded up to whole vectors: local and unit -> rgb
-    // and density.
-    void (*evaluate)(const Network& network, Workspace& work, int count);
+    const char* arithmetic;
+    bool fits_directions;
+    size_t network_size;  // bytes of a packed network, a multiple of 64
+    void (*pack)(const Network& network, void* packed);
+    // Prepare for the samples of one cell within `area`, a part of the tile.
+    void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
+                        Workspace& work);
+    // Evaluate a packed network for the queue's first `count` samples, rounded up to whole vectors: local and unit
+    // (or, where directions are fitted for a visit, local and ray) -> rgb and density.
+    void (*evaluate)(const void* network, Workspace& work, int count);
     // Render one tile: visits are in front-to-back order.
     void (*render_tile)(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
                         int num_visits, Workspace& work, const Picture& picture, Counters& counters);
 };
 
+namespace avx512_vnni { extern const CodePath path; }
+namespace avx_vnni { extern const CodePath path; }
 namespace avx512 { extern const CodePath path; }
+namespace avx2_int16 { extern const CodePath path; }
 namespace avx2 { extern const CodePath path; }
 namespace baseline { extern const CodePath path; }
 

@@ -35,6 +35,7 @@ KNF_INLINE void store(uint32_t* p, words v) { *reinterpret_cast<words_u*>(p) = v
 KNF_INLINE ints load(const int32_t* p) { return *reinterpret_cast<const ints_u*>(p); }
 
 KNF_INLINE floats splat(float x) { return x - floats{}; }
+KNF_INLINE ints splat(int32_t x) { return x - ints{}; }
 KNF_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
 KNF_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
 KNF_INLINE floats to_floats(ints v) { return __builtin_convertvector(v, floats); }

@@ -15,7 +15,7 @@ def test_every_machine_has_the_baseline_in_float32() -> None:
     assert paths["baseline"] == "float32"
     assert set(paths) <= set(PATH_NAMES)
     for name, precision in paths.items():
-        expected = "int16" if "int16" in name else "bfloat16" if "amx" in name else "float32"
+        expected = "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
         assert precision == expected
 
 

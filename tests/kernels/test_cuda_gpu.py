@@ -122,7 +122,7 @@ def test_small_query_is_the_reference(device, precision: str, toy_scene) -> None
 def test_the_shipped_scene_is_the_cpus(device, precision: str, chair_path) -> None:
     scene = load_scene(chair_path)
     assert scene.start_camera is not None
-    renderer, cpu = CudaRenderer(scene, device), CpuRenderer(scene)
+    renderer, cpu = CudaRenderer(scene, device), CpuRenderer(scene, path="float32")
     for width, height in ((401, 299), (800, 800)):
         camera = scene.start_camera.resized(width, height)
         for ert in (True, False):

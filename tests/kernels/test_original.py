@@ -86,7 +86,9 @@ def test_chair_picture_of_an_independent_renderer(shared_data: Path, backend: st
     focal = 50 / np.tan(0.5 * transforms["camera_angle_x"])
     camera = Camera.from_matrix(frame["transform_matrix"], 100, 100, fx=focal, cx=50.5, cy=50.5)
     assert np.abs(ray_directions(camera).reshape(-1, 3) - expected["dirs"]).max() < 1e-5
-    result = create_renderer(scene, backend).render(camera, RenderOptions.as_trained(scene, ert=False))
+    result = create_renderer(scene, backend).render(
+        camera, RenderOptions.as_trained(scene, ert=False, precision="float32")
+    )
     assert np.abs(result.rgb.reshape(-1, 3) - expected["rgb"]).mean() < 1e-5
     # Its rays differ in the last bit, so that a sample in a thousand may fall into another voxel.
     assert (np.abs(result.rgb.reshape(-1, 3) - expected["rgb"]).max(-1) < 1e-3).mean() > 0.995
