@@ -37,7 +37,11 @@ class Renderer(Protocol):
 
     scene: Scene
     backend: str  # "reference", "cpu" or "cuda"
-    device: str  # what it runs on, for people: "AVX2, 2 threads"
+
+    @property
+    def device(self) -> str:
+        """What it runs on, for people: "AVX2 int16, 2 threads"."""
+        ...
 
     def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
         """Make one frame; the GIL is released meanwhile where the backend is native.
