@@ -1,14 +1,19 @@
 """When to make which picture, at what size: pure decisions, told the time, so that tests need no clock."""
 
 import math
+import statistics
+from collections import deque
 from dataclasses import dataclass
 
 from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, Scene
 
 SMALLEST_SCALE = 1.0 / 16.0
-REST_SECONDS = 0.12
-"""A view that has not changed for this long is refined to full size."""
+REST_SECONDS = 0.05
+"""A view that has not changed for this long is refined to full size: the window is redrawn twice in it. A refinement
+that comes too early costs little, as the next smaller picture cancels it."""
+MEMORY = 5
+"""The speed is the median over so many pictures: on a busy machine one alone may take twice as long as the next."""
 QUICK_REFINEMENT_MS = 1500.0
 """Up to this expected time the full picture is made in one go; above, its size doubles step by step."""
 OVERDUE = 4.0
@@ -19,7 +24,8 @@ class ResolutionController:
     """Chooses the linear scale of a moving picture so that it meets a target frame rate.
 
     As in instant-ngp: ``factor = sqrt(pixel_ratio / ms * 1000 / target_fps)``, clamped to 1/16..1, and taken over
-    only if it differs from the current scale by more than a fifth, so that the size does not flicker.
+    only if it differs from the current scale by more than a fifth. Here ``ms / pixel_ratio`` is the median over the
+    last pictures, so that the size does not flicker.
 
     Attributes:
         target_fps: pictures per second to aim at.
@@ -29,7 +35,7 @@ class ResolutionController:
     def __init__(self, target_fps: float = 20.0, scale: float = 0.25) -> None:
         self.target_fps = target_fps
         self.scale = scale
-        self._ms_per_full_picture: float | None = None
+        self._ms_per_full_picture: deque[float] = deque(maxlen=MEMORY)
 
     def frame_done(self, pixel_ratio: float, milliseconds: float) -> None:
         """Learn from a finished frame.
@@ -38,9 +44,8 @@ class ResolutionController:
             pixel_ratio: its pixels as a share of the full picture's.
             milliseconds: how long it took.
         """
-        milliseconds = max(milliseconds, 1e-3)
-        self._ms_per_full_picture = milliseconds / pixel_ratio
-        factor = self._factor(pixel_ratio, milliseconds)
+        self._ms_per_full_picture.append(max(milliseconds, 1e-3) / pixel_ratio)
+        factor = self._factor(1.0, statistics.median(self._ms_per_full_picture))
         if not 0.8 <= factor / self.scale <= 1.2:
             self.scale = factor
 
@@ -53,12 +58,12 @@ class ResolutionController:
     def forget(self) -> None:
         """Start anew from a small picture: the backend, and with it the speed, has changed."""
         self.scale = SMALLEST_SCALE
-        self._ms_per_full_picture = None
+        self._ms_per_full_picture.clear()
 
     def refined(self, scale: float) -> float:
         """The scale to make next of a resting view whose newest picture has ``scale``."""
         full_ms = self._ms_per_full_picture
-        if full_ms is None or full_ms <= QUICK_REFINEMENT_MS:
+        if not full_ms or statistics.median(full_ms) <= QUICK_REFINEMENT_MS:
             return 1.0
         return min(1.0, 2.0 * scale)
 

@@ -59,13 +59,18 @@ class SceneView:
         self._composed: moderngl.Framebuffer | None = None
         self._composed_from: tuple[RenderResult, Camera, OverlayOptions] | None = None
         self._reprojected: RenderResult | None = None  # what the reprojection was prepared for
-        self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with exact depth
+        self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with depth
         self.shown: RenderResult | None = None
 
     def set_scene(self, scene: Scene | None) -> None:
         """Draw the overlays of ``scene`` from now on; the old picture leaves."""
         self._overlays.set_scene(scene)
         self.shown = self._displayed = None
+
+    @property
+    def displayed(self) -> Camera | None:
+        """Whose view the last :meth:`draw` showed, None before the first picture."""
+        return self._displayed[0] if self._displayed else None
 
     @property
     def busy(self) -> bool:
@@ -97,8 +102,16 @@ class SceneView:
             self._displayed = None
             target.clear(*EMPTY, 1.0, viewport=area)
             return
-        camera = camera or self.shown.request.view.camera
+        view = self.shown.request.view
+        camera = camera or view.camera
         self._displayed = (camera, options.visible)
+        if camera != view.camera and not options.visible:
+            self._prepare_reprojection(self.shown)
+            target.clear(*view.options.background, 1.0, viewport=area)
+            target.use()
+            target.viewport = area
+            self._reprojection.draw(self.shown.request.camera, camera, self._planes(self.shown, camera), depth=False)
+            return
         self._compose(self.shown, area[2], area[3], options, camera)
         target.use()
         target.viewport = area
@@ -124,12 +137,12 @@ class SceneView:
         if self.shown is None or self.shown.frame is None or not (0.0 <= u < 1.0 and 0.0 <= v < 1.0):
             return None
         request, frame = self.shown.request, self.shown.frame
-        displayed, exact_depth = self._displayed or (request.view.camera, False)
+        displayed, depth = self._displayed or (request.view.camera, False)
         if displayed == request.view.camera:
             return picked_point(request.camera, frame, u, v)
         self._prepare_reprojection(self.shown)
         planes = self._planes(self.shown, displayed)
-        place = self._reprojection.source_place(request.camera, displayed, planes, u, v, exact_depth=exact_depth)
+        place = self._reprojection.source_place(request.camera, displayed, planes, u, v, depth=depth)
         hit = picked_point(request.camera, frame, *place) if place is not None else None
         if hit is None:
             return None
@@ -155,39 +168,25 @@ class SceneView:
         if self._composed_from == (result, camera, options):
             return self._composed
         planes = self._planes(result, camera)
-        if camera == result.request.view.camera:
-            self._bind(self._composed)
-            self._picture.draw(planes)
+        reprojected = camera != result.request.view.camera
+        if reprojected:
+            self._prepare_reprojection(result)
+        self._composed.use()
+        self._composed.viewport = (0, 0, width, height)
+        if reprojected:
+            self._composed.clear(*result.request.view.options.background, 1.0, depth=1.0)
+            self._reprojection.draw(result.request.camera, camera, planes, depth=True)
         else:
-            self._reproject(self._composed, result, camera, planes, exact_depth=options.visible)
+            self._picture.draw(planes)
         self._overlays.draw(camera, planes, options)
         # Lines that are still being computed are missing: compose again with the next frame.
         self._composed_from = None if self._overlays.busy else (result, camera, options)
         return self._composed
 
-    def _reproject(
-        self,
-        target: moderngl.Framebuffer,
-        result: RenderResult,
-        camera: Camera,
-        planes: ClipPlanes,
-        *,
-        exact_depth: bool,
-    ) -> None:
-        self._prepare_reprojection(result)
-        self._bind(target)
-        target.clear(*result.request.view.options.background, 1.0, depth=1.0)
-        self._reprojection.draw(result.request.camera, camera, planes, exact_depth=exact_depth)
-
     def _prepare_reprojection(self, result: RenderResult) -> None:
         if self._reprojected is not result:
-            self._reprojection.prepare(result.request.scale)
+            self._reprojection.prepare(result.request.scale, result.request.view.options.background)
             self._reprojected = result
-
-    @staticmethod
-    def _bind(target: moderngl.Framebuffer) -> None:
-        target.use()
-        target.viewport = (0, 0, *target.size)
 
     @staticmethod
     def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
