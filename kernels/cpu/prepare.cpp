@@ -10,7 +10,8 @@ namespace knf {
 namespace {
 
 // Cell (ix, iy, iz) with its voxels appended to `bits`.
-Cell make_cell(const SceneArrays& arrays, const int (&index)[3], int network, std::vector<uint32_t>& bits) {
+Cell make_cell(const SceneArrays& arrays, const int (&shift)[3], const int (&index)[3], int network,
+               std::vector<uint32_t>& bits) {
     Cell cell{};
     cell.network = network;
     cell.first_word = static_cast<uint32_t>(bits.size());
@@ -22,17 +23,17 @@ Cell make_cell(const SceneArrays& arrays, const int (&index)[3], int network, st
         cell.minimum[axis] = arrays.box_min[axis] + static_cast<float>(index[axis]) * arrays.cell_size[axis];
         low[axis] = f[axis];
     }
-    bits.resize(bits.size() + (static_cast<size_t>(f[0]) * f[1] * f[2] + 31) / 32);
+    bits.resize(bits.size() + ((static_cast<size_t>(f[0]) << shift[0]) + 31) / 32);
     const int64_t size_y = static_cast<int64_t>(arrays.resolution[1]) * f[1];
     const int64_t size_z = static_cast<int64_t>(arrays.resolution[2]) * f[2];
-    int bit = 0;
     for (int x = 0; x < f[0]; x++)
         for (int y = 0; y < f[1]; y++) {
             const bool* row = arrays.occupancy +
                               ((cell.first_voxel[0] + x) * size_y + cell.first_voxel[1] + y) * size_z +
                               cell.first_voxel[2];
-            for (int z = 0; z < f[2]; z++, bit++) {
+            for (int z = 0; z < f[2]; z++) {
                 if (!row[z]) continue;
+                const uint32_t bit = (static_cast<uint32_t>(x) << shift[0]) | (y << shift[1]) | z;
                 bits[cell.first_word + bit / 32] |= 1u << (bit % 32);
                 const int voxel[3] = {x, y, z};
                 for (int axis = 0; axis < 3; axis++) {
@@ -97,7 +98,7 @@ void Renderer::prepare_cells(const SceneArrays& arrays) {
                 const int network = arrays.network_index[row];
                 if (network < 0) continue;
                 cell_rows_[row] = static_cast<int32_t>(cells_.size());
-                cells_.push_back(make_cell(arrays, {x, y, z}, network, occupancy_));
+                cells_.push_back(make_cell(arrays, scene_.voxel_shift, {x, y, z}, network, occupancy_));
                 if (occupancy_.size() > std::numeric_limits<uint32_t>::max())
                     throw std::invalid_argument("occupancy grid too large for 32-bit word offsets");
             }

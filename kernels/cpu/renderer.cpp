@@ -64,6 +64,14 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
         scene_.inverse_voxel[axis] = arrays.inverse_voxel[axis];
         scene_.local_scale[axis] = arrays.local_scale[axis];
     }
+    const auto bits_for = [](int number) {
+        int bits = 0;
+        while (1 << bits < number) bits++;
+        return bits;
+    };
+    scene_.voxel_shift[2] = 0;
+    scene_.voxel_shift[1] = bits_for(arrays.factor[2]);
+    scene_.voxel_shift[0] = scene_.voxel_shift[1] + bits_for(arrays.factor[1]);
     prepare_cells(arrays);
     prepare_networks(arrays);
     scene_.num_cells = static_cast<int>(cells_.size());
@@ -216,7 +224,6 @@ FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, co
     const double threads = static_cast<double>(workspaces_.size());
     for (const Counters& c : counters) {
         result.counters.samples += c.samples;
-        result.counters.evaluations += c.evaluations;
         result.counters.rays_hit += c.rays_hit;
         result.counters.rays_ms += c.rays_ms / threads;
         result.counters.march_ms += c.march_ms / threads;

@@ -41,12 +41,13 @@ struct Cell {
     float full_max[3];
     bool occupied;           // any voxel
     bool near_border;        // the margin of the "inside the box" test may cut it
-    uint32_t first_word;     // its voxels, one bit each (x slowest, z fastest), start at this word of `occupancy`
+    uint32_t first_word;     // its voxels, one bit each, start at this word of `occupancy`
 };
 
 struct SceneData {
     int resolution[3];
-    int factor[3];  // voxels per cell
+    int factor[3];       // voxels per cell
+    int voxel_shift[3];  // a voxel's bit within its cell: the sum of its indices, each shifted so
     float box_min[3];
     float box_max[3];
     float inside_min[3];
@@ -81,7 +82,6 @@ struct Picture {
 
 struct Counters {
     int64_t samples = 0;
-    int64_t evaluations = 0;
     int64_t rays_hit = 0;
     double rays_ms = 0, march_ms = 0, networks_ms = 0, composite_ms = 0;
 };
@@ -93,35 +93,38 @@ struct Rectangle {
 
 constexpr int TILE = 64;  // edge of a screen tile, pixels
 constexpr int TILE_RAYS = TILE * TILE;
-constexpr int MAX_ROUND = 4;  // samples of one ray that a round may evaluate where rays never end early
 constexpr int MAX_LANES = 16;
+constexpr int SUMS = 5;  // of weight times red, green, blue, 1 and t
 constexpr int VISIT_BYTES = 4096;
-constexpr int QUEUE = TILE_RAYS * MAX_ROUND + 4 * MAX_LANES;  // the last batch is padded to whole vectors
-
-// A ray's samples within one cell: bit j of `mask` stands for sample `first + j`.
-struct Segment {
-    int ray;
-    float first;
-    uint32_t mask;
-};
+constexpr int QUEUE = TILE_RAYS + 4 * MAX_LANES;  // whole vectors are written and read
 
 // Everything one thread works on; made once, reused by every tile.
 struct alignas(64) Workspace {
+    // The tile's rays.
     float direction[3][TILE_RAYS];  // un-normalised
     float inverse[3][TILE_RAYS];    // 1 / direction, never infinite
     float length[TILE_RAYS];        // |direction|
     float transmittance[TILE_RAYS];
     float colour[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
     float depth[TILE_RAYS];      // sum of weight * t
-    int samples[TILE_RAYS];
-    Segment segments[TILE_RAYS];
-    // The queue of samples of one round.
+    int hit[TILE_RAYS];          // whether a sample was taken
+
+    // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
+    // of each, and that is then compacted. Sums are of this cell.
     int ray[QUEUE];
+    float first[QUEUE];  // bit j of `mask` stands for sample first + j
+    uint32_t mask[QUEUE];
+    float queue_length[QUEUE];
+    float queue_direction[3][QUEUE];
+    float queue_transmittance[QUEUE];
+    float sums[SUMS][QUEUE];
+
+    // The queue's samples of one round.
     float t[QUEUE];
     float local[3][QUEUE];  // coordinates within the cell
     float unit[3][QUEUE];   // unit direction; left alone by code paths that fit directions
     float rgb[3][QUEUE];
-    float density[QUEUE];  // replaced by alpha before compositing
+    float density[QUEUE];
     alignas(64) unsigned char visit[VISIT_BYTES];  // what a code path has computed for the visit at hand
 };
 

@@ -27,12 +27,14 @@ using ints_u = int32_t __attribute__((vector_size(4 * W), aligned(4), may_alias)
 using words_u = uint32_t __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
 #define KNF_INLINE static inline __attribute__((always_inline))
+#define KNF_MEMBER inline __attribute__((always_inline))
 
 KNF_INLINE floats load(const float* p) { return *reinterpret_cast<const floats_u*>(p); }
 KNF_INLINE void store(float* p, floats v) { *reinterpret_cast<floats_u*>(p) = v; }
 KNF_INLINE void store(int32_t* p, ints v) { *reinterpret_cast<ints_u*>(p) = v; }
 KNF_INLINE void store(uint32_t* p, words v) { *reinterpret_cast<words_u*>(p) = v; }
 KNF_INLINE ints load(const int32_t* p) { return *reinterpret_cast<const ints_u*>(p); }
+KNF_INLINE words load(const uint32_t* p) { return *reinterpret_cast<const words_u*>(p); }
 
 KNF_INLINE floats splat(float x) { return x - floats{}; }
 KNF_INLINE ints splat(int32_t x) { return x - ints{}; }
@@ -41,6 +43,11 @@ KNF_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
 KNF_INLINE floats to_floats(ints v) { return __builtin_convertvector(v, floats); }
 KNF_INLINE ints truncate(floats v) { return __builtin_convertvector(v, ints); }  // |v| < 2^31
 KNF_INLINE floats bits_to_floats(ints v) { return reinterpret_cast<floats>(v); }
+KNF_INLINE ints lane_indices() {
+    ints v;
+    for (int i = 0; i < W; i++) v[i] = i;
+    return v;
+}
 KNF_INLINE floats lane_numbers() {
     floats v;
     for (int i = 0; i < W; i++) v[i] = static_cast<float>(i);
@@ -61,6 +68,52 @@ KNF_INLINE unsigned lane_bits(ints mask) {
     return bits;
 #endif
 }
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// For each set of lanes their numbers, lowest first.
+struct LaneLists {
+    uint64_t of[256];  // eight bytes each
+};
+constexpr LaneLists make_lane_lists() {
+    LaneLists lists{};
+    for (unsigned lanes = 0; lanes < 256; lanes++)
+        for (unsigned lane = 0, at = 0; lane < 8; lane++)
+            if (lanes >> lane & 1) lists.of[lanes] |= static_cast<uint64_t>(lane) << (8 * at++);
+    return lists;
+}
+inline constexpr LaneLists LANE_LISTS = make_lane_lists();
+#endif
+
+// Moves the chosen lanes to the front; what lies behind them is not defined.
+struct Compaction {
+#if defined(__AVX512F__)
+    __mmask16 lanes;
+    explicit Compaction(unsigned chosen) : lanes(static_cast<__mmask16>(chosen)) {}
+    KNF_MEMBER floats operator()(floats v) const { return (floats)_mm512_maskz_compress_ps(lanes, (__m512)v); }
+#elif defined(__AVX2__)
+    __m256i order;
+    explicit Compaction(unsigned chosen)
+        : order(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(LANE_LISTS.of[chosen])))) {}
+    KNF_MEMBER floats operator()(floats v) const { return (floats)_mm256_permutevar8x32_ps((__m256)v, order); }
+#else
+    unsigned chosen;
+    explicit Compaction(unsigned lanes) : chosen(lanes) {}
+    KNF_MEMBER floats operator()(floats v) const {
+        floats front{};
+        for (int lane = 0, at = 0; lane < W; lane++)
+            if (chosen >> lane & 1) front[at++] = v[lane];
+        return front;
+    }
+#endif
+    KNF_MEMBER ints operator()(ints v) const {
+        const floats moved = (*this)(reinterpret_cast<floats>(v));
+        return reinterpret_cast<ints>(moved);
+    }
+    KNF_MEMBER words operator()(words v) const {
+        const floats moved = (*this)(reinterpret_cast<floats>(v));
+        return reinterpret_cast<words>(moved);
+    }
+};
 
 // base[index] for every lane; every index must be valid.
 KNF_INLINE floats gather(const float* base, ints index) {
