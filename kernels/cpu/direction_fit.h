@@ -3,8 +3,8 @@
 // Seen from one camera, the encoded direction varies little over the few pixels that one cell covers: instead of
 // encoding every sample's direction and multiplying it by 27 rows of weights, that product is computed at 3 x 3
 // pixels and interpolated by a polynomial that is quadratic in x and in y. The interpolation's error is at most
-// (8 h)^3 / 24 of the weights of the highest frequency, 2^3, where h is half of the area's angle: 3e-4 at the
-// largest area that march.cpp lets through, some 5e-5 for a cell of a scene that fills the picture.
+// (8 h)^3 / 24 of the weights of the highest frequency, 2^3, where h is half of the area's angle: 6e-4 at the
+// largest area that march.cpp lets through, 1e-4 for a cell that takes 3 percent of a picture's width.
 #pragma once
 
 #include "layers.h"

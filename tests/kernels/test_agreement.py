@@ -1,5 +1,7 @@
 """Every backend and code path takes the reference's samples and makes its picture."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rendering import MODES, SCENES, assert_same_picture
@@ -70,6 +72,34 @@ def test_sixteen_bits_are_close(name: str, path: CpuPath) -> None:
             slack = 2 + expected.statistics.samples // 200 if options.ert else 0
             assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
             assert np.array_equal(np.isinf(frame.depth), frame.alpha == 0)
+
+
+@pytest.mark.parametrize("path", SIXTEEN_BITS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("name", "factor"), [("pts_linears.1", 1e-3), ("pts_linears.0", 30.0), ("direction_layer", 30.0)]
+)
+def test_sixteen_bits_fit_networks_of_any_scale(name: str, factor: float, path: CpuPath) -> None:
+    """Sums never overflow, small ones keep their digits, and directions are fitted well where they matter most."""
+    plain = SCENES["toy"]
+    layer = f"{name}.weight"
+    scene = replace(plain, layers={**plain.layers, layer: plain.layers[layer] * np.float32(factor)})
+    camera = views(scene)["outside"]
+    wide = Camera.from_matrix(camera.matrix, 37, 29, fx=9.0)  # cells must be cut into parts for directions to be fitted
+    for view in (camera, wide):
+        options = RenderOptions(ert=False)
+        expected = ReferenceRenderer(scene).render(view, options)
+        frame = CpuRenderer(scene, path=path.name).render(view, options)
+        assert psnr(frame.rgb, expected.rgb) > (50 if path.precision == "int16" else 25)
+        assert frame.statistics.samples == expected.statistics.samples
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_networks_of_zeros_are_empty_space(path: str) -> None:
+    plain = SCENES["toy"]
+    scene = replace(plain, layers={name: np.zeros_like(layer) for name, layer in plain.layers.items()})
+    frame = CpuRenderer(scene, path=path).render(views(scene)["outside"], RenderOptions())
+    assert frame.statistics.samples > 0
+    assert not frame.alpha.any()
 
 
 @pytest.mark.parametrize("path", SIXTEEN_BITS, ids=lambda path: path.name)
