@@ -9,11 +9,11 @@ VIEW_INSTALLED := $(VENV)/.installed-view
 DEV_INSTALLED := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help view test bench format clean
+.PHONY: help view test bench performance format clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 view: $(VIEW_INSTALLED)  ## open the chair in a window; with no display: out/view.png and out/view.mp4 from a virtual screen
 	@scripts/view.sh $(VENV)/bin/kilonerf-view $(SCENE)
@@ -26,6 +26,9 @@ test: $(DEV_INSTALLED)  ## set up everything, then ruff, pyright and pytest
 
 bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800
 	@$(VENV)/bin/kilonerf-bench $(SCENE) --size 800x800
+
+performance: $(DEV_INSTALLED)  ## measure the CPU renderer on this machine and refresh docs/performance.md (some minutes)
+	@$(VENV)/bin/python benchmarks/performance.py
 
 format: $(DEV_INSTALLED)  ## tidy the source
 	@$(VENV)/bin/ruff check --fix
