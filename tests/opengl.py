@@ -28,13 +28,18 @@ class Screen:
         self.size = (width, height)
         self._color = ctx.texture(self.size, 4)
         self._depth = ctx.depth_texture(self.size)
-        self._framebuffer = ctx.framebuffer([self._color], self._depth)
-        self._framebuffer.use()
-        self._framebuffer.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
+        self.framebuffer = ctx.framebuffer([self._color], self._depth)
+        self.clear((1.0, 1.0, 1.0))
+
+    def clear(self, color: tuple[float, float, float]) -> None:
+        """Bind it and fill it with one colour; the depth buffer with what is farthest."""
+        self.framebuffer.use()
+        self.framebuffer.viewport = (0, 0, *self.size)
+        self.framebuffer.clear(*color, 1.0, depth=1.0)
 
     def rgb(self):
         """uint8 [H, W, 3]."""
-        pixels = np.frombuffer(self._framebuffer.read(components=3, alignment=1), np.uint8)
+        pixels = np.frombuffer(self.framebuffer.read(components=3, alignment=1), np.uint8)
         return pixels.reshape(self.size[1], self.size[0], 3)[::-1]
 
     def depth(self):

@@ -143,7 +143,7 @@ class Reprojection:
         self._probe = ctx.framebuffer([ctx.renderbuffer((1, 1), 4, dtype="f4")], ctx.depth_renderbuffer((1, 1)))
 
     def prepare(self, scale: float, background: RGB) -> None:
-        """Look at the tiles of the picture's newest frame; binds another framebuffer.
+        """Look at the tiles of the picture's newest frame.
 
         Call it once for each frame, before the first :meth:`draw`.
 
@@ -159,6 +159,7 @@ class Reprojection:
         tiles = (-(-width // self._tile), -(-height // self._tile))
         if self._contents_target is None or self._contents_target.size != tiles:
             self._contents_target = self._make_mesh(tiles)
+        bound = self._ctx.fbo
         self._contents_target.use()
         self._picture.bind(color=1, depth=0)
         for name, value in {"depth": 0, "color": 1, "tile": self._tile, "background": background}.items():
@@ -166,6 +167,7 @@ class Reprojection:
         self._ctx.enable_only(moderngl.NOTHING)
         self._triangle.render(moderngl.TRIANGLES, vertices=3)
         contents = np.frombuffer(self._contents_target.read(components=2, dtype="f4"), np.float32)
+        bound.use()
         triangles = _triangles(contents.reshape(tiles[1], tiles[0], 2))
         if self._indices is not None and triangles.size:
             self._indices.write(triangles.tobytes())
@@ -188,15 +190,16 @@ class Reprojection:
     ) -> tuple[float, float] | None:
         """Where in the picture that is which :meth:`draw` shows at (u, v); both are fractions from the top left.
 
-        None if nothing was drawn there. Found by drawing that one pixel, so it is what the user sees. Binds another
-        framebuffer.
+        None if nothing was drawn there. Found by drawing that one pixel, so it is what the user sees.
         """
+        bound = self._ctx.fbo
         x, y = int(u * displayed.width), int((1.0 - v) * displayed.height)
         self._probe.use()
         self._probe.clear(-1.0, -1.0, 0.0, 0.0, depth=1.0)
         self._probe.viewport = (-x, -y, displayed.width, displayed.height)
         self._draw(source, displayed, planes, (depth, True))
         place = np.frombuffer(self._probe.read(components=4, dtype="f4"), np.float32)
+        bound.use()
         if self._picture.size is None or place[3] == 0.0:
             return None
         return float(place[0]) / self._picture.size[0], float(place[1]) / self._picture.size[1]

@@ -107,9 +107,9 @@ class SceneView:
         self._displayed = (camera, options.visible)
         if camera != view.camera and not options.visible:
             self._prepare_reprojection(self.shown)
-            target.clear(*view.options.background, 1.0, viewport=area)
             target.use()
             target.viewport = area
+            target.clear(*view.options.background, 1.0, viewport=area)
             self._reprojection.draw(self.shown.request.camera, camera, self._planes(self.shown, camera), depth=False)
             return
         self._compose(self.shown, area[2], area[3], options, camera)

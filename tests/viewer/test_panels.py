@@ -104,6 +104,13 @@ def test_a_fixed_scale_replaces_the_target_rate(panel):
     assert panel.settings.fixed_scale == pytest.approx(1.0, abs=0.02)
 
 
+def test_reprojection_is_switched(panel):
+    panel.click("Reprojection", x=0.2)
+    assert not panel.settings.reprojection
+    panel.click("Reprojection", x=0.2)
+    assert panel.settings.reprojection
+
+
 def test_turntable_reset_and_lens(panel):
     panel.click("##Field of view", x=0.9)
     assert panel.navigator.fov > 1.5

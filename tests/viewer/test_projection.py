@@ -4,7 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kilonerf.model_io import Camera
-from kilonerf.viewer.projection import NEAREST_SHARE, clip_planes, projection_matrix, view_matrix
+from kilonerf.viewer.projection import (
+    NEAREST_SHARE,
+    ClipPlanes,
+    clip_from_picture,
+    clip_planes,
+    projection_matrix,
+    view_matrix,
+)
 
 coordinate = st.floats(-5.0, 5.0)
 point = st.tuples(coordinate, coordinate, coordinate)
@@ -68,3 +75,24 @@ def test_clip_planes_of_a_box_behind_the_camera_are_valid():
     camera = Camera.look_at((0.0, 0.0, 5.0), (0.0, 0.0, 9.0), 10, 10)
     near, far = clip_planes(camera, (-1, -1, -1), (1, 1, 1))
     assert 0.0 < near < far
+
+
+@given(cameras(), cameras(), st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.2, 9.0))
+def test_a_pixel_and_its_depth_are_the_same_point_for_another_camera(source, displayed, across, down, t):
+    x, y = across * source.width, down * source.height
+    direction = ((x - source.cx) / source.fx, -(y - source.cy) / source.fy, -1.0)
+    world = source.position + t * (source.matrix[:3, :3] @ direction)
+    expected = projection_matrix(displayed, 0.1, 10.0) @ view_matrix(displayed) @ (*world, 1.0)
+    clip = clip_from_picture(source, displayed, ClipPlanes(0.1, 10.0)) @ (x, y, 1.0, 1.0 / t)
+    np.testing.assert_allclose(clip * t, expected, rtol=1e-9, atol=1e-6)
+
+
+@given(cameras(), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_the_infinitely_far_keeps_its_pixel_wherever_the_camera_goes(source, across, down):
+    x, y = across * source.width, down * source.height
+    moved = source.matrix.copy()
+    moved[:3, 3] += (0.3, -2.0, 1.0)
+    clip = clip_from_picture(source, source.moved(moved), ClipPlanes(0.1, 10.0)) @ (x, y, 1.0, 0.0)
+    assert clip[3] == pytest.approx(1.0)
+    assert (0.5 + 0.5 * clip[0] / clip[3]) * source.width == pytest.approx(x, abs=1e-6 * (1 + abs(source.cx)))
+    assert (0.5 - 0.5 * clip[1] / clip[3]) * source.height == pytest.approx(y, abs=1e-6 * (1 + abs(source.cy)))

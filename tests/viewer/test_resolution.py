@@ -35,6 +35,22 @@ def test_a_fifth_is_tolerated(milliseconds, changed):
     assert (controller.scale != 0.5) == changed
 
 
+def test_one_slow_picture_among_others_changes_nothing():
+    controller = ResolutionController(target_fps=20.0, scale=0.5)
+    for milliseconds in (50.0, 52.0, 300.0, 48.0, 5.0, 51.0):
+        controller.frame_done(0.25, milliseconds)
+        assert controller.scale == 0.5
+
+
+def test_a_lasting_change_of_speed_is_followed_within_three_pictures():
+    controller = ResolutionController(target_fps=20.0, scale=0.5)
+    for _ in range(20):
+        controller.frame_done(0.25, 50.0)
+    for _ in range(3):
+        controller.frame_done(0.25, 200.0)
+    assert controller.scale == pytest.approx(0.25)
+
+
 def test_an_overdue_frame_makes_the_next_one_smaller_but_never_larger():
     controller = ResolutionController(target_fps=20.0, scale=0.5)
     controller.still_running(0.25, 190.0)

@@ -16,6 +16,16 @@ from kilonerf.model_io import BackendError, CameraPath, save_scene
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
 
 
+class ColourfulRenderer(GatedRenderer):
+    """Its picture has another colour at every place, and the depth of a wall."""
+
+    def render(self, camera, options, cancel=None):
+        frame = super().render(camera, options, cancel)
+        ys, xs = np.mgrid[: camera.height, : camera.width].astype(np.float32)
+        red, green = 0.5 + 0.5 * np.sin(60.0 * xs / camera.width), 0.5 + 0.5 * np.sin(50.0 * ys / camera.height)
+        return replace(frame, rgb=np.stack([red, green, 0.0 * red], axis=-1))
+
+
 @pytest.fixture
 def driver(toy_scene, tmp_path, places):
     """The program with a toy scene and the real renderer."""
@@ -209,6 +219,48 @@ def test_the_window_answers_while_a_slow_picture_is_made(toy_scene, tmp_path, pl
         gate.set()
         driver.settle()
         assert driver.app.view.shown is not shown
+
+
+@pytest.mark.parametrize("reprojection", [True, False])
+def test_the_view_follows_the_hand_before_the_next_picture_is_there(toy_scene, tmp_path, reprojection):
+    gate = threading.Event()
+    gate.set()
+    with Driver(tmp_path, toy_scene, make_renderer=lambda s, b: ColourfulRenderer(s, b, gate=gate)) as driver:
+        driver.settings.reprojection = reprojection
+        driver.settle()
+        before, shown = picture_of(driver), driver.app.view.shown
+        gate.clear()  # from here on no picture is ever finished
+        driver.drag((250, 300), (330, 340))
+        moved = picture_of(driver)
+        assert driver.app.view.shown is shown
+        displayed = driver.app.view.displayed
+        assert shown is not None
+        assert displayed is not None
+        if reprojection:
+            np.testing.assert_array_equal(displayed.matrix, driver.app.navigator.matrix())
+            assert np.abs(moved - before).mean() > 3.0
+        else:
+            assert displayed == shown.request.view.camera
+            np.testing.assert_array_equal(moved, before)
+        gate.set()
+        driver.settle()
+        newest = driver.app.view.shown
+        assert newest is not None
+        assert newest.frame is not None
+        assert driver.app.view.displayed == newest.request.view.camera
+        difference = np.abs(picture_of(driver) - newest.frame.to_rgb8()).max(axis=2)
+        assert (difference <= 1).mean() > 0.99
+
+
+def test_a_picture_that_follows_wakes_nothing_once_the_hand_rests(toy_scene, tmp_path):
+    gate = threading.Event()
+    gate.set()
+    with Driver(tmp_path, toy_scene, make_renderer=lambda s, b: ColourfulRenderer(s, b, gate=gate)) as driver:
+        driver.settle()
+        driver.drag((250, 300), (330, 340))
+        driver.settle()
+        driver.until(lambda: driver.app._next_frame_times()[1] - driver.app.now > 0.3)
+        assert not driver.app.worker.busy
 
 
 def test_a_renderer_that_fails_is_a_message_and_the_program_lives_on(toy_scene, tmp_path):
