@@ -107,11 +107,13 @@ void Renderer::prepare_cells(const SceneArrays& arrays) {
 void Renderer::prepare_networks(const SceneArrays& arrays) {
     const size_t size = path_->network_size * arrays.num_networks;
     networks_.reset(static_cast<unsigned char*>(::operator new(size, std::align_val_t(ALIGNMENT))));
-    const auto folded = std::make_unique<Network>();
-    for (int n = 0; n < arrays.num_networks; n++) {
-        fold(arrays, n, *folded);
-        path_->pack(*folded, networks_.get() + n * path_->network_size);
-    }
+    run_threads([&](size_t thread) {
+        const auto folded = std::make_unique<Network>();
+        for (int n = static_cast<int>(thread); n < arrays.num_networks; n += threads()) {
+            fold(arrays, n, *folded);
+            path_->pack(*folded, networks_.get() + n * path_->network_size);
+        }
+    });
 }
 
 }  // namespace knf

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
-#include <thread>
 
 #define KNF_SHARED static inline
 #include "sampling_rule.h"
@@ -53,6 +52,8 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     }
     if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
+    for (int i = 0; i < threads; i++)
+        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
 
     for (int axis = 0; axis < 3; axis++) {
         scene_.resolution[axis] = arrays.resolution[axis];
@@ -79,8 +80,6 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     scene_.networks = networks_.get();
     scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
-    for (int i = 0; i < threads; i++)
-        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
 }
 
 Renderer::~Renderer() = default;
@@ -181,15 +180,6 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
     // Filling has moved each start to the next tile's; move them back.
     for (size_t i = tile_starts_.size() - 1; i > 0; i--) tile_starts_[i] = tile_starts_[i - 1];
     tile_starts_[0] = 0;
-}
-
-// Call work(number) once in every thread.
-template <class Work>
-void Renderer::run_threads(const Work& work) {
-    std::vector<std::thread> helpers;
-    for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
-    work(0);
-    for (std::thread& helper : helpers) helper.join();
 }
 
 FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -60,8 +61,14 @@ private:
     static constexpr size_t ALIGNMENT = 64;
     struct Delete { void operator()(void* memory) const; };
 
+    // Call work(number) once in every thread.
     template <class Work>
-    void run_threads(const Work& work);
+    void run_threads(const Work& work) {
+        std::vector<std::thread> helpers;
+        for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
+        work(0);
+        for (std::thread& helper : helpers) helper.join();
+    }
     void prepare_cells(const SceneArrays& arrays);
     void prepare_networks(const SceneArrays& arrays);
     void visit_tiles(const FrameSetup& frame);
