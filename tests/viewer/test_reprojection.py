@@ -134,10 +134,10 @@ def test_the_nearer_surface_hides_the_farther(show, towards, depth):
     source = camera_at()
     frame = flat_frame(96, 64, depth=8.0, color=(0.0, 0.0, 1.0))
     frame.rgb[:, 40:56], frame.depth[:, 40:56] = (1.0, 0.0, 0.0), 2.0
-    picture = show(frame, source).shown_for(camera_at(x=0.5 * towards), depth=depth)  # 20 pixels, the wall only 5
+    picture = show(frame, source).shown_for(camera_at(x=1.0 * towards), depth=depth)  # 40 pixels, the wall only 10
     red = picture[32, :, 0] > 200
     expected = np.zeros(96, bool)
-    expected[int(40 - 20 * towards) : int(56 - 20 * towards)] = True
+    expected[int(40 - 40 * towards) : int(56 - 40 * towards)] = True
     assert (red != expected).sum() <= 2
 
 
@@ -343,6 +343,20 @@ def test_a_pick_after_the_next_picture_came_is_still_of_what_the_window_shows(ct
                 )
     assert len(seen) > 20
     assert np.median(np.abs(np.array(seen) - 0.5)) < 1.5
+
+
+def test_the_newest_picture_is_the_one_that_is_reprojected(ctx, toy, toy_scene):
+    view, result = toy
+    camera = result.request.view.camera
+    moved = camera.moved(orbited(camera, 0.03))
+    drawn(ctx, view, moved)
+    other = replace(result.request.view, camera=camera.moved(orbited(camera, 0.4)))
+    newest = result_of(create_renderer(toy_scene, backend="cpu"), other, 1.0)
+    fresh = SceneView(ctx)
+    for each in (view, fresh):
+        each.show(newest)
+    np.testing.assert_array_equal(drawn(ctx, view, moved), drawn(ctx, fresh, moved))
+    fresh.release()
 
 
 def test_outside_the_picture_nothing_is_picked(ctx, toy):
