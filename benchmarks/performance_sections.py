@@ -112,6 +112,7 @@ def speedup(setup: Setup) -> dict[str, Any]:
         raise SectionSkipped("torch is not installed")
     cameras = setup.cameras()
     renderer = CpuRenderer(setup.scene, threads=setup.threads)
+    device = renderer.device  # it names the code path of the last frame
     modes = [(True, True), (True, False), (False, True), (False, False)]
     frames_of = [
         *({"ess": ess, "ert": ert, "precision": "auto"} for ess, ert in modes),
@@ -139,7 +140,7 @@ def speedup(setup: Setup) -> dict[str, Any]:
         "size": setup.size,
         "views": len(cameras),
         "threads": setup.threads,
-        "device": renderer.device,
+        "device": device,
         "nerf": {
             **asdict(setting),
             "evaluations_per_pixel": EVALUATIONS_PER_PIXEL,
