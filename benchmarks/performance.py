@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> list[str]:
         KiloNeRFError: the scene cannot be read, or the results not be written.
     """
     scene = load_scene(options.scene)
-    machine = dataclasses.asdict(this_machine())
+    machine = machine_facts()
     output = options.output or RESULTS / f"{file_name(machine)}.json"
     document = {"machine": machine, "sections": read_sections(output, machine)}
     chosen = {name: SECTIONS[name] for name in options.only or SECTIONS}
@@ -88,6 +88,12 @@ def measure(options: argparse.Namespace) -> list[str]:
 
     setup = Setup(options.scene, scene, options.threads, options.views, options.rounds)
     return run_sections(document["sections"], chosen, setup, commit, save)
+
+
+def machine_facts() -> dict[str, Any]:
+    """This machine as it stands in a file of results."""
+    facts = dataclasses.asdict(this_machine())
+    return {**facts, "flags": list(facts["flags"])}
 
 
 def read_sections(output: Path, machine: Mapping[str, Any]) -> dict[str, Any]:
