@@ -1,13 +1,15 @@
 """Types of the native extension (kernels/cpu/bindings.cpp)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-def available_paths() -> list[str]:
-    """Code paths that this machine can run, best first."""
+Arithmetic = Literal["float32", "int16", "bfloat16"]
+
+def available_paths() -> list[tuple[str, Arithmetic]]:
+    """Code paths that this machine can run, best first, with the arithmetic of their networks."""
 
 def matrix_kinds() -> list[str]:
     """Kinds of multiply-add that this machine has."""
@@ -21,7 +23,10 @@ class Renderer:
     @property
     def path(self) -> str: ...
     @property
+    def arithmetic(self) -> Arithmetic: ...
+    @property
     def cell_rows(self) -> list[int]: ...
+    def network_rate(self, samples: int, seconds: float, networks: int) -> float: ...
     def order_cells(self, origin: Sequence[float]) -> list[int]: ...
     def render(
         self,
