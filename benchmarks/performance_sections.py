@@ -53,7 +53,7 @@ def peak_kind(path: str, kinds: list[str]) -> str:
 
 def network_rate(renderer: CpuRenderer) -> Callable[[], float]:
     """A job: samples a second of the scene's networks alone, on batches in memory."""
-    return lambda: renderer._native.network_rate(BATCH, RATE_SECONDS, renderer.scene.num_networks)
+    return lambda: renderer.network_rate(BATCH, RATE_SECONDS)
 
 
 def networks(setup: Setup) -> dict[str, Any]:

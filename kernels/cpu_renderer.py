@@ -150,3 +150,17 @@ class CpuRenderer:
         density = np.empty(len(points), np.float32)
         self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
         return rgb, density
+
+    def network_rate(self, samples: int, seconds: float) -> float:
+        """Samples a second that the networks alone evaluate, by all threads together, with nothing around them.
+
+        Args:
+            samples: of each network at a time, at most 4096.
+            seconds: how long to measure.
+
+        Raises:
+            ValueError: the scene has no networks, or ``samples`` is out of range.
+        """
+        if not self.scene.num_networks or not 0 < samples <= 4096:
+            raise ValueError(f"network_rate: expected networks, and 1 to 4096 samples, got {samples}")
+        return self._native.network_rate(samples, seconds, self.scene.num_networks)

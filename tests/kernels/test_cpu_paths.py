@@ -6,7 +6,7 @@ import pytest
 
 from kilonerf.kernels import create_renderer
 from kilonerf.kernels.cpu_paths import available_cpu_paths
-from kilonerf.kernels.cpu_renderer import PATH_NAMES
+from kilonerf.kernels.cpu_renderer import PATH_NAMES, CpuRenderer
 from kilonerf.model_io import BackendError, Scene
 
 
@@ -40,3 +40,10 @@ def test_a_missing_extension_is_a_backend_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delattr("kilonerf.kernels._cpu", raising=False)
     with pytest.raises(BackendError, match="native extension"):
         available_cpu_paths()
+
+
+def test_the_networks_alone_are_measured(toy_scene: Scene) -> None:
+    renderer = CpuRenderer(toy_scene, threads=2)
+    assert renderer.network_rate(100, 0.01) > 0
+    with pytest.raises(ValueError, match="1 to 4096 samples, got 5000"):
+        renderer.network_rate(5000, 0.01)
