@@ -10,13 +10,11 @@
 #include <stdexcept>
 #include <thread>
 
+#include "amx_support.h"
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
-#if defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 #elif defined(__aarch64__)
 #include <arm_neon.h>
 #endif
@@ -66,19 +64,6 @@ bool has_avx_vnni() {
 }
 bool has_vnni() { return has_avx512() && __builtin_cpu_supports("avx512vnni"); }
 
-// Tiles need the operating system's permission, which holds for the whole process.
-bool has_amx() {
-#if defined(__linux__)
-    constexpr unsigned kTile = 1u << 24, kBf16 = 1u << 22;
-    constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (kTile | kBf16)) != (kTile | kBf16)) return false;
-    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-    return false;
-#endif
-}
-
 #define KNF_TARGET(ISA) __attribute__((target(ISA)))
 // Where the product does not depend on a sum, the compiler would take it out of the loop: it is written as assembly.
 KNF_LOOP(loop_sse2, , __m128, "x", 10, _mm_setzero_ps(), _mm_set1_ps(0.5f), __m128 product = factor;
@@ -125,7 +110,7 @@ KNF_TARGET("amx-tile,amx-bf16") void loop_amx(int rounds) {
 }
 
 const Kind kKinds[] = {
-    {"bfloat16-amx", has_amx, loop_amx, 4 * 16 * 16 * 32},
+    {"bfloat16-amx", amx_is_permitted, loop_amx, 4 * 16 * 16 * 32},
     {"int16-vnni512", has_vnni, loop_vnni512, 12 * 32},
     {"int16-vnni256", has_avx_vnni, loop_vnni256, 12 * 16},
     {"int16-madd512", has_avx512, loop_madd512, 8 * 32},

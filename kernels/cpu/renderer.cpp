@@ -9,6 +9,8 @@
 #include <exception>
 #include <stdexcept>
 
+#include "amx_support.h"
+
 #define KNF_SHARED static inline
 #include "sampling_rule.h"
 
@@ -26,6 +28,9 @@ static std::vector<const CodePath*> runnable_paths() {
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#if defined(KNF_AMX)
+    if (avx512 && amx_is_permitted()) paths.push_back(&amx::path);
+#endif
     if (avx512 && __builtin_cpu_supports("avx512vnni")) paths.push_back(&avx512_vnni::path);
     if (avx2 && __builtin_cpu_supports("avxvnni")) paths.push_back(&avx_vnni::path);
     if (avx2) paths.push_back(&avx2_int16::path);

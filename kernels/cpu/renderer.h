@@ -64,9 +64,14 @@ private:
     // Call work(number) once in every thread.
     template <class Work>
     void run_threads(const Work& work) {
+        const auto prepared_work = [&](size_t number) {
+            if (path_->begin_thread) path_->begin_thread();
+            work(number);
+            if (path_->end_thread) path_->end_thread();
+        };
         std::vector<std::thread> helpers;
-        for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(work, i);
-        work(0);
+        for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(prepared_work, i);
+        prepared_work(0);
         for (std::thread& helper : helpers) helper.join();
     }
     void prepare_cells(const SceneArrays& arrays);

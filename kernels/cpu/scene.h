@@ -150,8 +150,12 @@ struct CodePath {
     // Render one tile: visits are in front-to-back order.
     void (*render_tile)(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
                         int num_visits, Workspace& work, const Picture& picture, Counters& counters);
+    // What every thread does before and after work with this path; may be null.
+    void (*begin_thread)() = nullptr;
+    void (*end_thread)() = nullptr;
 };
 
+namespace amx { extern const CodePath path; }
 namespace avx512_vnni { extern const CodePath path; }
 namespace avx_vnni { extern const CodePath path; }
 namespace avx512 { extern const CodePath path; }
