@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import tyro
 
-from .errors import KiloNeRFError, UsageError
+from .errors import DatasetError, KiloNeRFError, UsageError
 
 Options = TypeVar("Options")
 
@@ -63,6 +63,10 @@ def _unboxed(box: str) -> str:
 
 
 def report(program: str, error: KiloNeRFError) -> int:
-    """Print ``error`` on one line of standard error; returns the exit code 2."""
+    """Print ``error`` on one line of standard error, below the faults of a data set; returns the exit code 2."""
+    if isinstance(error, DatasetError) and error.faults:
+        for fault in error.faults:
+            print(f"{program}: {' '.join(fault.split())}", file=sys.stderr)
+        error = KiloNeRFError(*error.args)
     print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2

@@ -1,5 +1,7 @@
 """The one hierarchy of errors: library code raises these, a command's ``main`` turns them into one line."""
 
+from collections.abc import Sequence
+
 
 class KiloNeRFError(Exception):
     """Base of every error that a user can cause; its text is one line: what, where, expected, got."""
@@ -14,7 +16,18 @@ class CheckpointError(KiloNeRFError):
 
 
 class DatasetError(KiloNeRFError):
-    """A data set (cameras, photos) that cannot be read."""
+    """A data set (cameras, photos) that cannot be read.
+
+    Attributes:
+        faults: one line each, where several things are wrong with it; its text lists them before the error itself.
+    """
+
+    def __init__(self, message: str, faults: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.faults = tuple(faults)
+
+    def __str__(self) -> str:
+        return "\n".join([*self.faults, *map(str, self.args)])
 
 
 class CameraPathError(KiloNeRFError):
