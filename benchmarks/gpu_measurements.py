@@ -15,7 +15,7 @@ from sorted_baseline import Device, SortedBaseline
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.cuda_device import CudaDevice
-from kilonerf.kernels.cuda_renderer import BATCH, THREADS, CudaRenderer
+from kilonerf.kernels.cuda_renderer import BATCH, PICTURE, THREADS, CudaRenderer
 from kilonerf.kernels.cuda_scene import CudaScene
 from kilonerf.model_io import Camera, Scene
 
@@ -99,10 +99,10 @@ def fused_frames(
     with device.active():
         for camera in cameras:
             for _ in range(3):
-                renderer.render_on_device(camera, options)
-            frames = [renderer.render_on_device(camera, options) for _ in range(repeats)]
-            times += [device.milliseconds(*frame.marks) for frame in frames]
-            through.append(device.milliseconds(frames[0].marks[0], frames[-1].marks[1]) / repeats)
+                renderer.launch(camera, options, PICTURE)
+            marks = [renderer.launch(camera, options, PICTURE).marks for _ in range(repeats)]
+            times += [device.milliseconds(*pair) for pair in marks]
+            through.append(device.milliseconds(marks[0][0], marks[-1][1]) / repeats)
     return {
         "ms_median": round(statistics.median(times), 4),
         "ms_min": round(min(times), 4),

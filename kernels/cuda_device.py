@@ -56,6 +56,7 @@ class CudaDevice(Protocol):
     Arrays are those that it made itself, and of no other device.
     """
 
+    index: int  # as CUDA numbers devices
     name: str
     architecture: int  # compute capability times ten: 90 is sm_90
     multiprocessors: int

@@ -1,6 +1,9 @@
 """The CUDA backend: one launch per frame of the fused kernel in kernels/cuda/render.cu."""
 
+import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "flo
 BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
 PICTURE = {"rgb": ((3,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
 PER_RAY = {"samples": ((), np.int32), "network": ((), np.int32)}
+ON_DEVICE = {"rgba": ((4,), np.float32), "depth": ((), np.float32), "solid_depth": ((), np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,23 +43,54 @@ class _Resident:
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceFrame:
+class LaunchedFrame:
     """A frame that is, or will soon be, in the device's memory: nobody has waited for it yet.
 
-    Its arrays belong to the renderer and hold the frame until the next one is rendered.
+    Its arrays are its own as long as it lives; then the renderer makes another frame in them.
 
     Attributes:
         camera: what it shows.
-        arrays: float32 ``rgb`` [H, W, 3], ``alpha`` and ``depth`` [H, W], as in :class:`~kilonerf.kernels.Frame`; if
-            asked for, int32 ``samples`` and ``network`` [H, W].
-        counters: uint64 [3]: samples, evaluations, rays hit.
+        arrays: by the names of the kernel's outputs, [H, W, ...].
         marks: before and after the kernel.
     """
 
     camera: Camera
-    arrays: dict[str, DeviceArray]
-    counters: DeviceArray
+    arrays: Mapping[str, DeviceArray]
     marks: tuple[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFrame:
+    """A finished frame that stays in the device's memory as long as this object lives.
+
+    Attributes:
+        launched: its arrays: float32 ``rgba`` [H, W, 4], which is ``rgb`` and ``alpha`` of a
+            :class:`~kilonerf.kernels.Frame`; ``depth`` [H, W]; ``solid_depth`` [H, W], +inf where alpha is below
+            :data:`~kilonerf.kernels.frame.OPAQUE`.
+        statistics: the work it took.
+        device: whose memory it is in.
+    """
+
+    launched: LaunchedFrame
+    statistics: FrameStatistics
+    device: CudaDevice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.launched.camera.width, self.launched.camera.height
+
+    @cached_property
+    def host(self) -> Frame:
+        """A copy on the host, made when it is first asked for; may be asked for by any thread.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self.device.active():
+            arrays = self.launched.arrays
+            rgba, depth = self.device.download([arrays["rgba"], arrays["depth"]])
+        return Frame(np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth, self.statistics)
 
 
 class CudaRenderer:
@@ -79,7 +114,7 @@ class CudaRenderer:
         self.device = device.name
         self._device = device
         self._residents: dict[Precision, _Resident] = {}
-        self._buffers: dict[str, DeviceArray] = {}
+        self._idle_buffers: list[dict[str, DeviceArray]] = []
         self._buffers_of: tuple[int, int] | None = None
         self._order: tuple[object, DeviceArray, int] | None = None
         self._precision: Precision = "float32"
@@ -100,13 +135,33 @@ class CudaRenderer:
             cancel: looked at before the launch.
             per_ray: also return each ray's number of samples and first network (``Frame.samples``, ``.network``).
         """
-        if cancel is not None and cancel.cancelled:
-            raise RenderCancelled
+        _check_token(cancel)
+        outputs = {**PICTURE, **PER_RAY} if per_ray else PICTURE
         with self._device.active():
-            return self._to_host(self.render_on_device(camera, options, per_ray=per_ray))
+            launched = self.launch(camera, options, outputs)
+            *arrays, counters = self._device.download([*launched.arrays.values(), self._counters])
+            done = self._device.mark()
+            statistics = self._statistics(launched, counters, {"copy": (launched.marks[1], done)})
+        return Frame(**dict(zip(launched.arrays, arrays, strict=True)), statistics=statistics)
 
-    def render_on_device(self, camera: Camera, options: RenderOptions, *, per_ray: bool = False) -> DeviceFrame:
-        """Start a frame and leave it in the device's memory.
+    def render_on_device(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
+    ) -> DeviceFrame:
+        """Like :meth:`render`, but the picture stays in the device's memory; only its statistics are copied."""
+        _check_token(cancel)
+        with self._device.active():
+            launched = self.launch(camera, options, ON_DEVICE)
+            (counters,) = self._device.download([self._counters])
+            statistics = self._statistics(launched, counters, {})
+        return DeviceFrame(launched, statistics, self._device)
+
+    def launch(self, camera: Camera, options: RenderOptions, outputs: Mapping[str, Any]) -> LaunchedFrame:
+        """Start a frame and return.
+
+        Args:
+            camera: from where.
+            options: how.
+            outputs: what the kernel is to write: shape of a pixel's value and dtype, by the output's name.
 
         Raises:
             BackendError: the device lacks memory, or what the precision needs.
@@ -114,11 +169,11 @@ class CudaRenderer:
         self._take_precision(options)
         with self._device.active():
             scene = self._resident(self._precision)
-            buffers = self._frame_buffers(camera, per_ray)
+            buffers = self._frame_buffers(camera, outputs)
             order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
             output = np.zeros((), OUTPUT)
-            for name, array in buffers.items():
-                output[name] = array.pointer
+            for name in outputs:
+                output[name] = buffers[name].pointer
             output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
             self._device.clear(self._counters)
             began = self._device.mark()
@@ -129,7 +184,11 @@ class CudaRenderer:
                 frame = scene.layout.frame(self.scene, camera, options, num_cells)
                 arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
                 scene.render.launch(min(tiles, room), THREADS, arguments)
-            return DeviceFrame(camera, buffers, self._counters, (began, self._device.mark()))
+            arrays = {name: buffers[name] for name in outputs}
+            launched = LaunchedFrame(camera, arrays, (began, self._device.mark()))
+        # Any thread may be the last that holds the frame: to append to a list is safe there.
+        weakref.finalize(launched, self._idle_buffers.append, buffers).atexit = False
+        return launched
 
     def query(
         self,
@@ -206,63 +265,62 @@ class CudaRenderer:
             self._order = (key, self._upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 
-    def _frame_buffers(self, camera: Camera, per_ray: bool) -> dict[str, DeviceArray]:
-        """Arrays for a frame of this size; those of the frame before if it was of the same size."""
+    def _frame_buffers(self, camera: Camera, outputs: Mapping[str, Any]) -> dict[str, DeviceArray]:
+        """Arrays for a frame of this size that no living frame is in."""
         size = (camera.height, camera.width)
         if self._buffers_of != size:
-            self._buffers, self._buffers_of = {}, size
-        wanted = {**PICTURE, **PER_RAY} if per_ray else PICTURE
-        missing = {name: (size + shape, dtype) for name, (shape, dtype) in wanted.items() if name not in self._buffers}
+            self._idle_buffers, self._buffers_of = [], size
+        buffers = self._idle_buffers.pop() if self._idle_buffers else {}
+        missing = {name: (size + shape, dtype) for name, (shape, dtype) in outputs.items() if name not in buffers}
         if missing:
             need = sum(array_bytes(shape, dtype) for shape, dtype in missing.values())
             self._require(need, f"a picture of {camera.width}x{camera.height}")
-            made = {name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()}
-            self._buffers.update(made)
-        return {name: self._buffers[name] for name in wanted}
+            buffers.update({name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()})
+        return buffers
 
-    def _to_host(self, frame: DeviceFrame) -> Frame:
-        *arrays, counters = self._device.download([*frame.arrays.values(), frame.counters])
-        done = self._device.mark()
-        host = dict(zip(frame.arrays, arrays, strict=True))
+    def _statistics(
+        self, launched: LaunchedFrame, counters: NDArray[np.uint64], more_stages: Mapping[str, tuple[Any, Any]]
+    ) -> FrameStatistics:
+        """The figures of a finished frame; stages are pairs of marks."""
         samples, evaluations, hit = (int(count) for count in counters)
-        kernel, copy = (self._device.milliseconds(a, b) for a, b in ((*frame.marks,), (frame.marks[1], done)))
-        statistics = FrameStatistics(
+        marks = {"kernel": launched.marks, **more_stages}
+        stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
+        return FrameStatistics(
             samples=samples,
             evaluations=evaluations,
-            rays=frame.camera.width * frame.camera.height,
+            rays=launched.camera.width * launched.camera.height,
             rays_hit=hit,
-            total_ms=kernel + copy,
-            stages_ms={"kernel": kernel, "copy": copy},
+            total_ms=sum(stages.values()),
+            stages_ms=stages,
         )
-        return Frame(**host, statistics=statistics)
 
     def _require(self, need: int, what: str) -> None:
         """Complain before anything is allocated if it cannot fit."""
-        free = self._device.free_bytes()
-        if need > free:
-            raise BackendError(
-                f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has {mebibytes(free)} free: "
-                "close other programs, or use --backend cpu"
-            )
+        if need > self._device.free_bytes():
+            raise self._no_room(need, what)
 
     def _upload(self, array: NDArray[Any], name: str) -> DeviceArray:
         try:
             return self._device.upload(array, name)
         except OutOfDeviceMemoryError:
-            raise self._out_of_memory(array.nbytes, name) from None
+            raise self._no_room(array.nbytes, name, " but refuses it") from None
 
     def _allocate(self, shape: tuple[int, ...], dtype: Any, name: str) -> DeviceArray:
         try:
             return self._device.allocate(shape, dtype, name)
         except OutOfDeviceMemoryError:
-            raise self._out_of_memory(array_bytes(shape, dtype), name) from None
+            raise self._no_room(array_bytes(shape, dtype), name, " but refuses it") from None
 
-    def _out_of_memory(self, need: int, name: str) -> BackendError:
-        free = self._device.free_bytes()
+    def _no_room(self, need: int, what: str, and_yet: str = "") -> BackendError:
         return BackendError(
-            f"backend 'cuda': {self._device.name} is out of memory: {name} needs {mebibytes(need)}, "
-            f"{mebibytes(free)} free: close other programs, or use --backend cpu"
+            f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has "
+            f"{mebibytes(self._device.free_bytes())} free{and_yet}: close other programs, or use --backend cpu"
         )
+
+
+def _check_token(cancel: CancelToken | None) -> None:
+    if cancel is not None and cancel.cancelled:
+        raise RenderCancelled
 
 
 def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:

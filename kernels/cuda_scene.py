@@ -58,8 +58,8 @@ OUTPUT = np.dtype(
             "depth",
             "samples",
             "network",
-            "surface",
-            "depth_surface",
+            "rgba",
+            "solid_depth",
             "counters",
             "next_tile",
         )

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+OPAQUE = 0.5
+"""A pixel hides what is drawn behind it if the scene there is at least this opaque."""
+
 
 @dataclass(frozen=True)
 class FrameStatistics:

@@ -13,6 +13,7 @@ namespace knf {
 constexpr int TILE = 16;
 constexpr int THREADS = TILE * TILE;
 constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
@@ -21,8 +22,8 @@ struct Output {
     float* depth;                     // [height][width], z-depth, infinity where alpha is 0
     int* samples;                     // [height][width]
     int* network;                     // [height][width], of the first sample, -1 for none
-    cudaSurfaceObject_t surface;      // 8-bit RGBA picture for the window, or 0
-    cudaSurfaceObject_t depth_surface;  // 32-bit float z-depth for the window, or 0
+    float4* rgba;                     // [height][width], rgb and alpha: the window's texture (CUDA shares none of RGB)
+    float* solid_depth;               // [height][width], depth where alpha is OPAQUE or more, else infinity
     unsigned long long* counters;     // samples, evaluations, rays hit
     int* next_tile;                   // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
@@ -250,13 +251,9 @@ KNF_DEVICE void write_pixel(const Frame& frame, const Output& output, const Ray&
     if (output.depth) output.depth[pixel] = depth;
     if (output.samples) output.samples[pixel] = ray.samples;
     if (output.network) output.network[pixel] = ray.network;
-    if (output.surface) {
-        unsigned char bytes[3];
-        for (int channel = 0; channel < 3; channel++)
-            bytes[channel] = static_cast<unsigned char>(__saturatef(rgb[channel]) * 255.0f + 0.5f);
-        surf2Dwrite(make_uchar4(bytes[0], bytes[1], bytes[2], 255), output.surface, x * 4, y);
-    }
-    if (output.depth_surface) surf2Dwrite(depth, output.depth_surface, x * 4, y);
+    if (output.rgba) output.rgba[pixel] = make_float4(rgb[0], rgb[1], rgb[2], ray.weight);
+    if (output.solid_depth)
+        output.solid_depth[pixel] = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
 }
 
 KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* order, const Evaluator::Network* networks,

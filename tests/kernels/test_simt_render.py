@@ -9,11 +9,10 @@ from rendering import MODES
 from scenes import random_scene, views
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
-from simt.simt_host import Surface
 
 from kilonerf.kernels import CancelToken, Frame, RenderCancelled, RenderOptions, cuda_renderer
-from kilonerf.kernels.cuda_renderer import CudaRenderer
-from kilonerf.kernels.cuda_scene import OUTPUT, CudaScene
+from kilonerf.kernels.cuda_renderer import ON_DEVICE, CudaRenderer
+from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference import ReferenceRenderer
 from kilonerf.kernels.sampling import SampleSteps, SceneGrid, positions, ray_directions, ray_origin
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
@@ -302,24 +301,43 @@ def test_simt_query_of_no_points(toy_scene: Scene) -> None:
     assert not device.launches
 
 
-def test_simt_surfaces_get_the_picture(toy_scene: Scene) -> None:
-    """What a window's texture receives: 8 bits rounded to nearest, and depth, without any linear array."""
-    camera = small_views(toy_scene)["outside"]
+@pytest.mark.parametrize("name", ["outside", "inside"])
+def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, name: str) -> None:
+    camera = small_views(toy_scene)[name]
+    renderer = CudaRenderer(toy_scene, SimtDevice(80, checked=True))
+    expected = renderer.render(camera, RenderOptions())
+    frame = renderer.render_on_device(camera, RenderOptions())
+    assert frame.size == (camera.width, camera.height)
+    np.testing.assert_array_equal(frame.host.rgb, expected.rgb)
+    np.testing.assert_array_equal(frame.host.alpha, expected.alpha)
+    np.testing.assert_array_equal(frame.host.depth, expected.depth)
+    (solid,) = frame.device.download([frame.launched.arrays["solid_depth"]])
+    np.testing.assert_array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
+    assert np.isfinite(solid).any()
+    assert not np.array_equal(solid, expected.depth)
+    assert frame.statistics.samples == expected.statistics.samples
+    assert list(frame.statistics.stages_ms) == ["kernel"]
+
+
+def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: Scene) -> None:
+    cameras = small_views(toy_scene)
     device = SimtDevice(80)
-    expected = CudaRenderer(toy_scene, device).render(camera, RenderOptions())
-    layout = CudaScene.of(toy_scene, "float16")
-    order = layout.order(camera, ess=True)
-    color = Surface(camera.height, camera.width)
-    depth = Surface(camera.height, camera.width, 1, np.float32)
-    counter = device.upload(np.zeros(2, np.int32), "tile counters")
-    output = np.zeros((), OUTPUT)
-    output["surface"], output["depth_surface"], output["next_tile"] = color.handle, depth.handle, counter.pointer
-    frame = layout.frame(toy_scene, camera, RenderOptions(), len(order))
-    kernel = device.kernel("render.cu", "render", {"KNF_TENSOR_CORES": None})
-    kernel.launch(2, 256, [frame, layout.cells, order, layout.networks, layout.occupancy, output])
-    np.testing.assert_array_equal(color.pixels[..., :3], expected.to_rgb8())
-    assert (color.pixels[..., 3] == 255).all()
-    np.testing.assert_array_equal(depth.pixels[..., 0], expected.depth)
+    renderer = CudaRenderer(toy_scene, device)
+    first = renderer.render_on_device(cameras["outside"], RenderOptions())
+    device.allocations.clear()
+    second = renderer.render_on_device(cameras["outside"], RenderOptions(background=(0.0, 0.0, 0.0)))
+    assert device.allocations == list(ON_DEVICE)  # not the first one's, which is still there
+    assert first.host.rgb[0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert second.host.rgb[0, 0].tolist() == [0.0, 0.0, 0.0]
+    device.allocations.clear()
+    del first
+    third = renderer.render_on_device(cameras["outside"], RenderOptions())
+    assert not device.allocations
+    other = renderer.render_on_device(cameras["inside"], RenderOptions())  # of another size
+    del second, third
+    renderer.render_on_device(cameras["outside"], RenderOptions())
+    assert device.allocations == list(ON_DEVICE) * 2  # memory of a size that is not wanted any more is not kept
+    assert other.host.rgb.shape[:2] == (cameras["inside"].height, cameras["inside"].width)
 
 
 def test_simt_activations_beyond_fp16_stay_finite(toy_scene: Scene) -> None:
@@ -391,7 +409,7 @@ def test_simt_too_little_memory_names_need_and_free(toy_scene: Scene, honest: bo
         expected = f"a scene of {toy_scene.num_networks} networks in float16 needs 1 MiB, SIMT host has 1 MiB free: "
         assert device.uploads == ["counters", "tile counters"]
     else:
-        expected = "SIMT host is out of memory: networks needs 1 MiB, 1048576 MiB free: "
+        expected = "networks needs 1 MiB, SIMT host has 1048576 MiB free but refuses it: "
     assert str(caught.value) == f"backend 'cuda': {expected}close other programs, or use --backend cpu"
 
 

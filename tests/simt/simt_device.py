@@ -55,6 +55,7 @@ class SimtDevice:
         honest: whether ``free_bytes`` tells how much is left; else allocations fail unannounced.
     """
 
+    index = 0
     name = "SIMT host"
 
     def __init__(
