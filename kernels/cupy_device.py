@@ -139,15 +139,15 @@ class CupyDevice:
     def download(self, arrays: Sequence[CupyArray]) -> list[NDArray[Any]]:
         """See :class:`~kilonerf.kernels.cuda_device.CudaDevice`; into pinned memory, which CuPy keeps for the next."""
         copies = []
-        for array in arrays:
-            if array.nbytes:
-                pinned = self._cupy.cuda.alloc_pinned_memory(array.nbytes)
-                copy = np.frombuffer(pinned, np.uint8, array.nbytes)
-                array.memory.get(stream=self._stream, out=copy, blocking=False)
-            else:
-                copy = np.empty(0, np.uint8)
-            copies.append(copy.view(array.dtype).reshape(array.shape))
         try:
+            for array in arrays:
+                if array.nbytes:
+                    pinned = self._cupy.cuda.alloc_pinned_memory(array.nbytes)
+                    copy = np.frombuffer(pinned, np.uint8, array.nbytes)
+                    array.memory.get(stream=self._stream, out=copy, blocking=False)
+                else:
+                    copy = np.empty(0, np.uint8)
+                copies.append(copy.view(array.dtype).reshape(array.shape))
             self._stream.synchronize()
         except self._cupy.cuda.runtime.CUDARuntimeError as error:
             raise BackendError(f"backend 'cuda': {self.name} failed: {_line(error)}") from error

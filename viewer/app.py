@@ -10,6 +10,7 @@ from kilonerf.kernels import create_renderer
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from . import theme
+from .interop import TRANSFERS, Interop
 from .live_statistics import LiveStatistics
 from .navigator import Navigator, scaled_camera
 from .notices import Notices
@@ -47,6 +48,7 @@ class ViewerApp:
         folder: where screenshots, paths and videos go.
         loader: reads scenes; may have begun with the first one already.
         make_renderer: makes the renderers.
+        interop: how pictures come to the window that are on a CUDA device.
 
     Raises:
         DisplayError: there is no display, or no OpenGL 3.3.
@@ -59,6 +61,7 @@ class ViewerApp:
         folder: Path,
         loader: SceneLoader,
         make_renderer: RendererFactory = create_renderer,
+        interop: Interop | None = None,
     ) -> None:
         self.settings = settings
         self.window = Window(PROGRAM, *size, on_drop=self.drop)
@@ -73,7 +76,8 @@ class ViewerApp:
         self.notices = Notices()
         self.statistics = LiveStatistics()
         self.recording = Recording()
-        self.view = SceneView(self.window.ctx)
+        self._interop = interop or Interop(wanted=settings.interop)
+        self.view = SceneView(self.window.ctx, self._interop)
         self.worker = RenderWorker(Window.wake, make_renderer)
         self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
         self._png_writer = PngWriter()
@@ -295,14 +299,18 @@ class ViewerApp:
         request = result.request
         if request.view.scene is not self.scene:
             return
+        result = self.view.show(result)
         self.scheduler.frame_done(request.view, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
             self.notices.add(f"Rendering failed: {result.error}{self._leave_gpu(result)}", "error", now)
             if request == self._screenshot:
                 self._screenshot = None
             return
-        self.view.show(result)
         self.statistics.add(result, now)
+        self.statistics.transfer = TRANSFERS[self._interop.way] if result.backend == "cuda" else ""
+        problem = self._interop.take_problem()
+        if problem is not None:
+            self._say(problem)
         if request == self._screenshot:
             self._save_screenshot()
 
@@ -321,6 +329,7 @@ class ViewerApp:
             return
         view = self._view_of(self.scene, camera)
         settings, scheduler = self.settings, self.scheduler
+        self.worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
         scale = scheduler.next_scale(view, now)

@@ -36,6 +36,7 @@ class LiveStatistics:
     Attributes:
         frame: statistics of the newest picture, None before the first.
         device: what made it.
+        transfer: how it came from a GPU to the window; empty if it was not made there.
         size: its width and height in pixels.
         scale: its linear scale.
         window_rate: how often the window is redrawn.
@@ -45,6 +46,7 @@ class LiveStatistics:
     def __init__(self) -> None:
         self.frame: FrameStatistics | None = None
         self.device = ""
+        self.transfer = ""
         self.size = (0, 0)
         self.scale = 0.0
         self.window_rate = RateCounter()

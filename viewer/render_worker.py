@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from kilonerf.kernels import CancelToken, Frame, RenderCancelled, Renderer, create_renderer
-from kilonerf.model_io import Camera, KiloNeRFError, Scene
+from kilonerf.kernels import CancelToken, Frame, RenderCancelled, Renderer, RenderOptions, create_renderer
+from kilonerf.kernels.cuda_renderer import DeviceFrame
+from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
 from .priority import PICTURE_NICENESS, stand_back
 from .resolution import View
@@ -18,6 +20,17 @@ class RendererFactory(Protocol):
 
     def __call__(self, scene: Scene, backend: str) -> Renderer:
         """Make a renderer of ``scene``."""
+        ...
+
+
+@runtime_checkable
+class DeviceRenderer(Protocol):
+    """A renderer that can leave its pictures on a CUDA device."""
+
+    def render_on_device(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
+    ) -> DeviceFrame:
+        """See :meth:`kilonerf.kernels.cuda_renderer.CudaRenderer.render_on_device`."""
         ...
 
 
@@ -41,7 +54,7 @@ class RenderResult:
 
     Attributes:
         request: what was asked for.
-        frame: the picture; None if it failed.
+        frame: the picture, perhaps still on a CUDA device; None if it failed.
         milliseconds: wall time of the renderer, without waiting.
         device: what it ran on, for people.
         error: one line, if it failed.
@@ -49,11 +62,19 @@ class RenderResult:
     """
 
     request: RenderRequest
-    frame: Frame | None
+    frame: Frame | DeviceFrame | None
     milliseconds: float
     device: str = ""
     error: str | None = None
     backend: str = ""
+
+    def host_frame(self) -> Frame | None:
+        """The picture on the host, copied there when first asked for; None if there is none, or the device failed."""
+        if isinstance(self.frame, DeviceFrame):
+            with suppress(BackendError):
+                return self.frame.host
+            return None
+        return self.frame
 
 
 class RenderWorker:
@@ -67,6 +88,9 @@ class RenderWorker:
     Args:
         on_result: called in the worker's thread after each result (to wake the window).
         make_renderer: makes the renderers.
+
+    Attributes:
+        keep_on_device: whether pictures that a CUDA device makes are to stay there; holds from the next one on.
     """
 
     def __init__(
@@ -76,6 +100,7 @@ class RenderWorker:
     ) -> None:
         self._on_result = on_result
         self._make_renderer = make_renderer
+        self.keep_on_device = False
         self._changed = threading.Condition()
         self._next: RenderRequest | None = None
         self._running: RenderRequest | None = None
@@ -154,7 +179,7 @@ class RenderWorker:
             renderer = self._renderer(request.view.scene, backend)
             backend = renderer.backend
             start = time.perf_counter()
-            frame = renderer.render(request.camera, request.view.options, token)
+            frame = self._frame(renderer, request, token)
         except RenderCancelled:
             return None
         except KiloNeRFError as error:
@@ -165,6 +190,12 @@ class RenderWorker:
             return RenderResult(request, None, 0.0, error=message, backend=backend)
         milliseconds = 1000.0 * (time.perf_counter() - start)
         return RenderResult(request, frame, milliseconds, renderer.device, backend=backend)
+
+    def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame | DeviceFrame:
+        arguments = (request.camera, request.view.options, token)
+        if self.keep_on_device and isinstance(renderer, DeviceRenderer):
+            return renderer.render_on_device(*arguments)
+        return renderer.render(*arguments)
 
     def _renderer(self, scene: Scene, backend: str) -> Renderer:
         if scene is not self._scene:

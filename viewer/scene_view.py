@@ -1,11 +1,14 @@
 """The picture on the GPU: the newest frame for the camera of the moment, with the overlays drawn by that camera."""
 
+from dataclasses import replace
+
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import BackendError, Camera, Scene
 
+from .interop import Interop
 from .navigator import picked_point
 from .overlays import OverlayOptions, Overlays
 from .picture import Picture
@@ -44,13 +47,17 @@ class SceneView:
     Picture and overlays are composed in a texture, and only when one of them changed: a window frame in which
     neither did, as most are while a slow picture is being made, then costs a third on Mesa's llvmpipe.
 
+    Args:
+        ctx: OpenGL.
+        interop: how pictures come that are on a CUDA device.
+
     Attributes:
         shown: the result on the screen, None before the first.
     """
 
-    def __init__(self, ctx: moderngl.Context) -> None:
+    def __init__(self, ctx: moderngl.Context, interop: Interop | None = None) -> None:
         self._ctx = ctx
-        self._picture = Picture(ctx)
+        self._picture = Picture(ctx, interop)
         self._reprojection = Reprojection(ctx, self._picture)
         self._overlays = Overlays(ctx)
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
@@ -65,7 +72,8 @@ class SceneView:
     def set_scene(self, scene: Scene | None) -> None:
         """Draw the overlays of ``scene`` from now on; the old picture leaves."""
         self._overlays.set_scene(scene)
-        self.shown = self._displayed = None
+        self._picture.clear()
+        self.shown = self._displayed = self._composed_from = self._reprojected = None
 
     @property
     def displayed(self) -> Camera | None:
@@ -77,11 +85,23 @@ class SceneView:
         """Whether overlay lines are still being computed: draw again soon."""
         return self._overlays.busy
 
-    def show(self, result: RenderResult) -> None:
-        """Take a finished frame."""
-        if result.frame is not None:
+    def show(self, result: RenderResult) -> RenderResult:
+        """Take a finished frame; one that is on a device stays there as long as it is shown.
+
+        Returns:
+            The result, which has failed after all if the device that the frame is on did.
+        """
+        if result.frame is None:
+            return result
+        try:
             self._picture.upload(result.frame)
-            self.shown = result
+        except BackendError as error:
+            self._picture.clear()
+            self.shown = None
+            return replace(result, frame=None, error=str(error))
+        self.shown = result
+        self._composed_from = self._reprojected = None  # of older frames, whose memory they would hold
+        return result
 
     def draw(
         self,
@@ -134,9 +154,11 @@ class SceneView:
 
         None on background. The z-depth is that of the camera that the last :meth:`draw` was for.
         """
-        if self.shown is None or self.shown.frame is None or not (0.0 <= u < 1.0 and 0.0 <= v < 1.0):
+        if self.shown is None or not (0.0 <= u < 1.0 and 0.0 <= v < 1.0):
             return None
-        request, frame = self.shown.request, self.shown.frame
+        request, frame = self.shown.request, self.shown.host_frame()
+        if frame is None:
+            return None
         displayed, depth = self._displayed or (request.view.camera, False)
         if displayed == request.view.camera:
             return picked_point(request.camera, frame, u, v)

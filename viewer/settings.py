@@ -55,6 +55,7 @@ class ViewerSettings:
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
+        interop: whether pictures of a CUDA device go to the window without the host, where that works.
         reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
@@ -74,6 +75,7 @@ class ViewerSettings:
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5
+    interop: bool = True
     reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)

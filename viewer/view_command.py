@@ -36,6 +36,8 @@ class ViewOptions:
     target_fps: float = 20.0
     # Let each picture follow the camera, by its depth, until the next one is there.
     reprojection: bool = True
+    # Let pictures of a CUDA device go straight into the window's texture, where that works.
+    interop: bool = True
     # Folder for screenshots, camera paths and videos.
     output_folder: Path = field(default_factory=Path)
     # Begin with the camera going slowly round.
@@ -98,6 +100,7 @@ def view(options: ViewOptions) -> None:
         precision=options.precision,
         target_fps=options.target_fps,
         reprojection=options.reprojection,
+        interop=options.interop,
         overlays=overlays,
         video=video,
     )

@@ -262,7 +262,7 @@ def test_headers_are_found_where_a_toolkit_is(monkeypatch: pytest.MonkeyPatch, t
 def test_precision_is_ignored_where_there_is_one_only() -> None:
     scene = random_scene()
     camera = views(scene)["inside"].resized(20, 15)
-    for renderer in (create_renderer(scene, "cpu", cpu_path="plain"), create_renderer(scene, "reference")):
+    for renderer in (create_renderer(scene, "cpu", cpu_path="baseline"), create_renderer(scene, "reference")):
         half, full = (renderer.render(camera, RenderOptions(precision=p)) for p in ("float16", "float32"))
         assert np.array_equal(half.rgb, full.rgb)
     with pytest.raises(ValueError, match="precision must be auto, float16, float32"):

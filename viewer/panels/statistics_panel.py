@@ -11,6 +11,11 @@ from .. import theme
 from ..live_statistics import LiveStatistics
 from . import widgets
 
+TRANSFER_TIP = (
+    "How pictures come from the GPU to the window: straight into its texture, through a buffer, or by the host, "
+    "which takes longest. The messages say what was in the way."
+)
+
 
 class StatisticsPanel:
     """Milliseconds in all and per stage, samples, resolution, rates."""
@@ -74,6 +79,7 @@ class StatisticsPanel:
                     ("Window", f"{window:.0f} fps", "How often the window is redrawn; less at rest."),
                 ),
                 (("Device", statistics.device, "What makes the pictures."),),
+                *([(("Transfer", statistics.transfer, TRANSFER_TIP),)] if statistics.transfer else []),
             ]
         )
 
