@@ -1,5 +1,6 @@
-// Renders one frame without Python, so that tests can run the renderer built for another machine in an emulator.
-// Standard input: what test_other_machines.py writes; standard output: rgb as float32, then the number of samples.
+// Renders frames without Python, so that tests can run a renderer that was built for another machine.
+// Standard input: a scene and views of it, as native_program.py writes them; standard output, for each view: rgb,
+// alpha and depth as float32, then the numbers of samples and of rays that have any.
 #include <cstdio>
 #include <cstdlib>
 #include <vector>
@@ -11,9 +12,13 @@ static void read(T* to, size_t count) {
     if (std::fread(to, sizeof(T), count, stdin) != count) std::abort();
 }
 
+template <typename T>
+static void write(const T* from, size_t count) {
+    if (std::fwrite(from, sizeof(T), count, stdout) != count) std::abort();
+}
+
 int main() {
     knf::SceneArrays arrays{};
-    knf::FrameSetup frame{};
     read(arrays.resolution, 3);
     read(arrays.factor, 3);
     for (float* constants : {arrays.box_min, arrays.box_max, arrays.inside_min, arrays.inside_max,
@@ -37,19 +42,25 @@ int main() {
         read(layers[i].data(), size);
         arrays.layers[i] = layers[i].data();
     }
-    read(&frame.width, 1);
-    read(&frame.height, 1);
-    read(frame.origin, 3);
-    read(frame.rotation, 9);
-    read(&frame.fx, 4);
-    read(&frame.near, 3);
-    frame.ess = true;
-    for (float& channel : frame.background) channel = 1.0f;
-
     knf::Renderer renderer(arrays, 2, "auto");
-    const size_t pixels = static_cast<size_t>(frame.width) * frame.height;
-    std::vector<float> rgb(3 * pixels), alpha(pixels), depth(pixels);
-    const knf::FrameResult result = renderer.render(frame, {rgb.data(), alpha.data(), depth.data()}, nullptr);
-    std::fwrite(rgb.data(), sizeof(float), rgb.size(), stdout);
-    std::fwrite(&result.counters.samples, sizeof(int64_t), 1, stdout);
+
+    for (int32_t start[4]; std::fread(start, sizeof(start), 1, stdin) == 1;) {
+        knf::FrameSetup frame{};
+        frame.width = start[0], frame.height = start[1];
+        frame.ess = start[2], frame.ert = start[3];
+        read(frame.origin, 3);
+        read(frame.rotation, 9);
+        for (float* number : {&frame.fx, &frame.fy, &frame.cx, &frame.cy, &frame.near, &frame.step, &frame.last,
+                              &frame.ert_threshold})
+            read(number, 1);
+        read(frame.background, 3);
+        const size_t pixels = static_cast<size_t>(frame.width) * frame.height;
+        std::vector<float> rgb(3 * pixels), alpha(pixels), depth(pixels);
+        const knf::FrameResult result = renderer.render(frame, {rgb.data(), alpha.data(), depth.data()}, nullptr);
+        write(rgb.data(), rgb.size());
+        write(alpha.data(), alpha.size());
+        write(depth.data(), depth.size());
+        write(&result.counters.samples, 1);
+        write(&result.counters.rays_hit, 1);
+    }
 }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rendering import MODES, SCENES, assert_same_picture
+from rendering import MODES, SCENES, assert_same_picture, psnr
 from scenes import random_scene, views
 
 from kilonerf.kernels import Renderer, RenderOptions
@@ -111,12 +111,6 @@ def test_float32_can_be_asked_of_a_path_in_sixteen_bits(toy_scene: Scene, path: 
     rough = renderer.render(camera, RenderOptions())
     assert "float32" not in renderer.device
     assert not np.array_equal(rough.rgb, renderer.render(camera, options).rgb)
-
-
-def psnr(image: np.ndarray, expected: np.ndarray) -> float:
-    """Of float images, dB; infinite where they are equal or empty."""
-    error = np.mean((image - expected) ** 2, dtype=np.float64) if image.size else 0.0
-    return float("inf") if error == 0 else float(-10 * np.log10(error))
 
 
 def test_stages_and_counts_are_consistent(toy_scene: Scene) -> None:
