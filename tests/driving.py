@@ -26,8 +26,8 @@ class GivenScene(SceneLoader):
 class Driver:
     """One running program."""
 
-    def __init__(self, folder, scene=None, size=(900, 940), **arguments):
-        self.settings = ViewerSettings()
+    def __init__(self, folder, scene=None, size=(900, 940), settings=None, **arguments):
+        self.settings = settings or ViewerSettings()
         loader = SceneLoader() if scene is None else GivenScene(scene)
         self.app = ViewerApp(self.settings, size, folder, loader, **arguments)
         self.id = None

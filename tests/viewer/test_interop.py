@@ -270,7 +270,7 @@ def test_a_shown_frame_is_not_kept(bench):
 @pytest.mark.skipif(importlib.util.find_spec("cuda.bindings") is None, reason="needs cuda-bindings")
 def test_cuda_bindings_take_these_arguments(bench):
     """Without a GPU each function fails, but only because of that."""
-    from cuda.bindings import runtime  # pyright: ignore[reportMissingImports]
+    from cuda.bindings import runtime  # pyright: ignore[reportAttributeAccessIssue]
 
     if runtime.cudaGetDeviceCount()[0] == runtime.cudaError_t.cudaSuccess:
         pytest.skip("there is a GPU, which would really do all this")
