@@ -9,11 +9,15 @@ import pytest
 from fake_cudart import Array, FakeCudart, HostDevice, Resource, cudaError_t, on_device
 from opengl import Screen, standalone_context
 
-from kilonerf.kernels import Frame, FrameStatistics
-from kilonerf.model_io import BackendError
+from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
+from kilonerf.model_io import BackendError, Camera
 from kilonerf.viewer.interop import CudaRuntime, Interop, InteropError, load_runtime
+from kilonerf.viewer.overlays import OverlayOptions
 from kilonerf.viewer.picture import Picture
 from kilonerf.viewer.projection import ClipPlanes
+from kilonerf.viewer.render_worker import RenderRequest, RenderResult
+from kilonerf.viewer.resolution import View
+from kilonerf.viewer.scene_view import SceneView
 
 PLANES = ClipPlanes(1.0, 5.0)
 UNKNOWN = cudaError_t.cudaErrorUnknown
@@ -265,6 +269,28 @@ def test_a_shown_frame_is_not_kept(bench):
     del frame
     gc.collect()
     assert gone() is None
+
+
+def test_a_view_holds_only_the_frame_that_it_shows(ctx, toy_scene):
+    cudart = FakeCudart()
+    view = SceneView(ctx, Interop(lambda: CudaRuntime(cudart)))
+    view.set_scene(toy_scene)
+    screen = Screen(ctx, 32, 24)
+    frames = []
+    for number in range(3):
+        camera = Camera.look_at((3.0 + number, 2.0, 1.0), (0.0, 0.0, 0.0), 32, 24)
+        request = RenderRequest(View(toy_scene, "cuda", camera, RenderOptions()), 1.0, camera)
+        frame = on_device(random_frame(32, 24, seed=number))
+        frames.append(weakref.ref(frame))
+        view.show(RenderResult(request, frame, 1.0, backend="cuda"))
+        del frame
+        assert [kept() is not None for kept in frames] == [False] * number + [True]
+        for seen_by in (camera, camera.resized(33, 24)):  # as it is, and reprojected
+            view.draw(screen.framebuffer, (0, 0, 32, 24), OverlayOptions(), seen_by)
+    view.set_scene(None)
+    assert frames[-1]() is None
+    assert cudart.registered == []
+    view.release()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cuda.bindings") is None, reason="needs cuda-bindings")
