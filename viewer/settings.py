@@ -46,7 +46,7 @@ class ViewerSettings:
         backend: one of :data:`kilonerf.kernels.BACKENDS`.
         device: which CUDA device; None: the first.
         cpu_path: code path of the CPU backend, as in :func:`~kilonerf.kernels.create_renderer`.
-        precision: of the networks on CUDA devices, as in :class:`~kilonerf.kernels.RenderOptions`.
+        precision: of the networks, as in :class:`~kilonerf.kernels.RenderOptions`.
         sampling: "flying" (no near or far end) or "as trained" (the scene's near, far and step).
         ess: empty-space skipping.
         ert: early ray termination.

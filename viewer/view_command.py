@@ -28,7 +28,7 @@ class ViewOptions:
     cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
     # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    # Precision of the networks on CUDA devices: auto is float16 on tensor cores where there are any.
+    # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
     precision: Literal["auto", "float16", "float32"] = "auto"
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"

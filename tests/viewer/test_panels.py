@@ -11,7 +11,7 @@ from kilonerf.viewer.live_statistics import LiveStatistics
 from kilonerf.viewer.navigator import Navigator
 from kilonerf.viewer.notices import Notices
 from kilonerf.viewer.overlays import OverlayOptions
-from kilonerf.viewer.panels import FileBrowser, SidePanel
+from kilonerf.viewer.panels import FileBrowser, SidePanel, statistics_panel
 from kilonerf.viewer.panels.file_browser import list_folder
 from kilonerf.viewer.panels.recording_panel import duration
 from kilonerf.viewer.panels.widgets import thousands
@@ -86,6 +86,39 @@ def test_a_level_is_chosen_from_the_list(panel, frames):
     left, top = panel.places.at("##Occupancy at", 0.3, 0.5)
     frames.click(panel.draw, left, top + 70)  # the list opens below; some line of it is there
     assert 1 <= panel.settings.overlays.occupancy_level <= 4
+
+
+def test_precision_is_chosen_where_there_is_a_choice(panel, frames, toy_scene):
+    chosen = set()
+    for below in range(20, 120, 12):  # the list opens below, each of its lines is under one of these
+        panel.click("##Precision", x=0.5)
+        left, top = panel.places.at("##Precision", 0.3, 0.5)
+        frames.click(panel.draw, left, top + below)
+        frames.click(panel.draw, 2, 2)  # beside the panel: a list that is still open closes
+        assert panel.settings.render_options(toy_scene).precision == panel.settings.precision
+        chosen.add(panel.settings.precision)
+    assert chosen == {"auto", "float32", "float16"}
+    for backend in ("cuda", "cpu", "reference"):
+        panel.settings.backend = backend
+        panel.places.places.clear()
+        frames.frames(panel.draw)
+        assert ("##Precision" in panel.places.places) == (backend != "reference")
+
+
+def test_the_way_of_pictures_from_a_gpu_is_shown(panel, frames, monkeypatch, toy_scene):
+    shown = []
+    monkeypatch.setattr(statistics_panel.widgets, "figures", lambda rows: shown.extend(rows))
+    camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 64, 48)
+    plane = np.zeros((48, 64), np.float32)
+    frame = Frame(np.zeros((48, 64, 3), np.float32), plane, plane, FrameStatistics())
+    request = RenderRequest(View(toy_scene, "cuda", camera, RenderOptions()), 1.0, camera)
+    panel.statistics.add(RenderResult(request, frame, 5.0), now=1.0)
+    for transfer in ("", "shared texture"):
+        shown.clear()
+        panel.statistics.transfer = transfer
+        frames.frames(panel.draw)
+        values = {name: value for row in shown for name, value, _ in row}
+        assert values.get("Transfer", "") == transfer
 
 
 def test_the_threshold_slider_stays_in_range(panel, toy_scene):

@@ -1,8 +1,9 @@
-"""How pictures are made: backend, sampling, empty-space skipping, early termination, resolution, background."""
+"""How pictures are made: backend, precision, sampling, ESS, early termination, resolution, background."""
 
 from imgui_bundle import imgui
 
 from kilonerf.kernels import BACKENDS
+from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
 from ..settings import ViewerSettings
@@ -14,6 +15,7 @@ BACKEND_NAMES = {
     "cpu": "CPU (C++)",
     "reference": "Reference (NumPy, slow)",
 }
+PRECISION_NAMES: dict[PrecisionChoice, str] = {"auto": "Automatic", "float32": "float32", "float16": "16 bits"}
 SAMPLING_NAMES = {"flying": "Flying", "as trained": "As trained"}
 
 
@@ -43,6 +45,8 @@ class RenderPanel:
             "What makes the pictures. The reference is exact and takes seconds to minutes; the window stays usable.",
         )
         settings.backend = BACKENDS[names.index(name)]
+        if settings.backend != "reference":  # which has one precision only
+            self._precision()
         sampling = widgets.choice(
             "Sampling",
             SAMPLING_NAMES[settings.sampling],
@@ -51,6 +55,17 @@ class RenderPanel:
             "As trained: the scene's near, far and step.",
         )
         settings.sampling = "as trained" if sampling == SAMPLING_NAMES["as trained"] else "flying"
+
+    def _precision(self) -> None:
+        settings = self._settings
+        name = widgets.choice(
+            "Precision",
+            PRECISION_NAMES[settings.precision],
+            list(PRECISION_NAMES.values()),
+            "Numbers that the networks multiply. 16 bits: tensor cores on a GPU, integers or bfloat16 on a CPU, "
+            "faster and hard to tell from float32. Automatic: 16 bits where the machine has them.",
+        )
+        settings.precision = next(choice for choice, shown in PRECISION_NAMES.items() if shown == name)
 
     def _switches(self) -> None:
         settings = self._settings
