@@ -82,6 +82,15 @@ constexpr TileShapes SHAPES = {
 // them, and later ones before.
 KNF_INLINE void order_memory() { asm volatile("" ::: "memory"); }
 
+// The same object, which the compiler does not know: it then computes the addresses of tiles in each turn of a loop,
+// which costs nothing, and does not keep dozens of them in vector registers.
+template <class T>
+KNF_INLINE T& opaque(T& object) {
+    T* address = &object;
+    asm volatile("" : "+r"(address));
+    return *address;
+}
+
 // Two vectors cut to bfloat16, one in the low and one in the high half of each lane.
 KNF_INLINE words cut_pairs(floats low, floats high) {
     return (words)_mm512_mask_alignr_epi8((__m512i)high, 0x3333333333333333u, (__m512i)low, (__m512i)low, 2);
@@ -92,40 +101,41 @@ KNF_INLINE words rectified_pairs(floats low, floats high) {
     return (words)_mm512_max_epi16((__m512i)cut_pairs(low, high), _mm512_setzero_si512());
 }
 
-// Pairs (sin 2^f v, cos 2^f v) for |v| <= 1, angles doubled from the first: errors grow to 4e-5 at the tenth.
-template <class Store>
-KNF_INLINE void encode_pairs(floats v, const Store& store_pair) {
+// Sine and cosine for |v| <= 1.
+KNF_INLINE void first_angle(floats v, floats& s, floats& c) {
     const floats v2 = v * v;
-    floats s = splat(2.7557319e-6f);
+    s = splat(2.7557319e-6f);
     s = s * v2 - 1.9841270e-4f;
     s = s * v2 + 8.3333333e-3f;
     s = s * v2 - 1.6666667e-1f;
     s = s * (v2 * v) + v;
-    floats c = splat(-2.7557319e-7f);
+    c = splat(-2.7557319e-7f);
     c = c * v2 + 2.4801587e-5f;
     c = c * v2 - 1.3888889e-3f;
     c = c * v2 + 4.1666667e-2f;
     c = c * v2 - 0.5f;
     c = c * v2 + 1.0f;
-#pragma GCC unroll 10
-    for (int f = 0; f < POSITION_FREQUENCIES; f++) {
-        store_pair(f, cut_pairs(s, c));
-        const floats twice = s + s, next = twice * c;
-        c = 1.0f - twice * s;
-        s = next;
-    }
 }
 
+// Pairs (sin 2^f v, cos 2^f v), angles doubled from the first: errors grow to 4e-5 at the tenth.
 template <int BLOCKS>
 KNF_INLINE void encode_position(const Workspace& work, int first, Scratch& scratch) {
     for (int block = 0; block < BLOCKS; block++, first += W) {
-        floats local[3];
+        floats local[3], s[3], c[3];
         for (int axis = 0; axis < 3; axis++) {
             local[axis] = load(work.local[axis] + first);
-            encode_pairs(local[axis], [&](int f, words pair) {
+            first_angle(local[axis], s[axis], c[axis]);
+        }
+#pragma GCC unroll 10
+        for (int f = 0; f < POSITION_FREQUENCIES; f++) {
+#pragma GCC unroll 3
+            for (int axis = 0; axis < 3; axis++) {
                 const int at = axis * POSITION_FREQUENCIES + f;
-                scratch.encoded[at / ROWS][block][at % ROWS] = pair;
-            });
+                scratch.encoded[at / ROWS][block][at % ROWS] = cut_pairs(s[axis], c[axis]);
+                const floats twice = s[axis] + s[axis], next = twice * c[axis];
+                c[axis] = 1.0f - twice * s[axis];
+                s[axis] = next;
+            }
         }
         scratch.encoded[1][block][ROWS - 2] = cut_pairs(local[0], local[1]);
         scratch.encoded[1][block][ROWS - 1] = cut_pairs(local[2], splat(1.0f));
@@ -237,10 +247,12 @@ KNF_INLINE void finish_unit(const PackedNetwork& net, const HeadSums (&density)[
 
 // Units of BLOCKS * W samples, from sample `first` on.
 template <int BLOCKS>
-void evaluate_group(const PackedNetwork& net, const PackedVisit& visit, Workspace& work, Scratch& scratch, int first,
-                    int units) {
+void evaluate_group(const PackedNetwork& network, const PackedVisit& visit, Workspace& work, Scratch& buffers,
+                    int first, int units) {
     constexpr int UNIT = BLOCKS * W;
     for (int unit = 0; unit < units; unit++) {
+        const PackedNetwork& net = opaque(network);
+        Scratch& scratch = opaque(buffers);
         encode_position<BLOCKS>(work, first + unit * UNIT, scratch);
         order_memory();
         start_sums<BLOCKS>();
@@ -249,6 +261,8 @@ void evaluate_group(const PackedNetwork& net, const PackedVisit& visit, Workspac
         order_memory();
     }
     for (int unit = 0; unit < units; unit++) {
+        const PackedNetwork& net = opaque(network);
+        Scratch& scratch = opaque(buffers);
         rectify<BLOCKS>(scratch.sums[unit], scratch.hidden);
         order_memory();
         start_sums<BLOCKS>(net.b1);
@@ -258,6 +272,8 @@ void evaluate_group(const PackedNetwork& net, const PackedVisit& visit, Workspac
     }
     // Each turn takes three units one step further: the vector code after a product does not wait for it.
     for (int unit = 0; unit < units + 2; unit++) {
+        const PackedNetwork& net = opaque(network);
+        Scratch& scratch = opaque(buffers);
         if (unit < units) {
             rectify<BLOCKS>(scratch.sums[unit], scratch.hidden);
             encode_terms<BLOCKS>(visit, work, first + unit * UNIT, scratch);
@@ -280,16 +296,13 @@ void evaluate_group(const PackedNetwork& net, const PackedVisit& visit, Workspac
     }
 }
 
-uint32_t bits(float x) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof(bits));
-    return bits;
-}
-
 // Two numbers rounded to bfloat16, ties to even.
 uint32_t rounded_pair(float low, float high) {
-    const auto rounded = [](uint32_t x) { return (x + 0x7fffu + (x >> 16 & 1u)) >> 16; };
-    return rounded(bits(low)) | rounded(bits(high)) << 16;
+    uint32_t bits[2];
+    __builtin_memcpy(&bits[0], &low, sizeof(low));
+    __builtin_memcpy(&bits[1], &high, sizeof(high));
+    for (uint32_t& x : bits) x = (x + 0x7fffu + (x >> 16 & 1u)) >> 16;
+    return bits[0] | bits[1] << 16;
 }
 
 // 32 rows of weights, [input][output], whose inputs are cut.
@@ -310,7 +323,7 @@ void pack(const Network& net, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     float rows[POSITION_CHANNELS + 1][HIDDEN];  // of layer 0, in the order of its inputs
-    const auto set_row = [&](int row, const float* weights) { __builtin_memcpy(rows[row], weights, sizeof(rows[row])); };
+    const auto set_row = [&](int row, const float* from) { __builtin_memcpy(rows[row], from, sizeof(rows[row])); };
     for (int axis = 0; axis < 3; axis++) {
         const float* weights = net.w0 + axis * AXIS * HIDDEN;
         for (int f = 0; f < F; f++) {
@@ -346,7 +359,7 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
     const PackedNetwork& net = *static_cast<const PackedNetwork*>(network);
     PackedVisit& visit = *reinterpret_cast<PackedVisit*>(work.visit);
     fit_directions(net.w_direction, frame, tile, area, visit.fit);
-    const auto cut = [](floats v) { return bits_to_floats(reinterpret_cast<ints>(v) & static_cast<int32_t>(0xffff0000u)); };
+    const auto cut = [](floats v) { return bits_to_floats(reinterpret_cast<ints>(v) & ~0xffff); };
     const auto rounded = [](floats v) { return bits_to_floats(reinterpret_cast<ints>(v) + 0x8000); };
     __builtin_memset(visit.weights, 0, sizeof(visit.weights));
     for (int half = 0; half < HALVES; half++) {
