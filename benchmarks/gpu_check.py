@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gpu_measurements as measurements
 from sorted_baseline import CupyBaselineDevice
 
+from kilonerf.kernels.cuda_device import CudaDevice
 from kilonerf.kernels.cupy_device import CupyDevice
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
 from kilonerf.model_io.atomic_file import write_text
@@ -112,7 +113,8 @@ def all_sections(device: CupyDevice, scene: Scene, options: argparse.Namespace) 
             sections[f"bench {width}x{height} {precision}"] = lambda w=width, h=height, p=precision: bench(
                 options.scene, (w, h), p, options.device
             )
-    sections["interop"] = interop
+    for width, height in SIZES:
+        sections[f"interop {width}x{height}"] = lambda w=width, h=height: interop(device, scene, views(3, w, h))
     for tool in ("memcheck", "racecheck"):
         sections[tool] = lambda t=tool: sanitizer(t, environment)
     return sections
@@ -269,9 +271,20 @@ def bench(scene: Path, size: tuple[int, int], precision: str, device: int | None
     return {key: found[key] for key in ("device", "size", "poses", "protocol", "modes")}
 
 
-def interop() -> dict[str, Any]:
-    """Frame times with and without writing into an OpenGL texture."""
-    raise SectionSkipped("the program has no OpenGL interop yet: there is nothing to measure")
+def interop(device: CudaDevice, scene: Scene, cameras: Sequence[Camera]) -> dict[str, Any]:
+    """Frame times with and without the host between the device and an OpenGL texture."""
+    try:
+        from gpu_interop import NoContextError, context_on, frames_by_way
+    except ImportError as error:  # moderngl loads system libraries
+        raise SectionSkipped(f"OpenGL cannot be loaded: {error}") from error
+    try:
+        context = context_on(device)
+    except NoContextError as reason:
+        raise SectionSkipped(str(reason)) from reason
+    try:
+        return frames_by_way(device, scene, cameras, context)
+    finally:
+        context.release()
 
 
 def summary(document: Mapping[str, Any]) -> str:
