@@ -66,7 +66,7 @@ def test_simt_gpu_interop_notices_a_wrong_picture(ctx, scene, camera, monkeypatc
 
 
 class Contexts:
-    """EGL devices with OpenGL on these CUDA devices."""
+    """EGL devices with OpenGL on these CUDA devices; without OpenGL if there are none."""
 
     def __init__(self, cudart: FakeCudart, *on: list[int] | None) -> None:
         self.cudart, self.on = cudart, on
@@ -75,7 +75,9 @@ class Contexts:
 
     def __call__(self, egl_device: int):
         if egl_device >= len(self.on):
-            raise Exception(f"requested device index {egl_device}\n")
+            raise Exception(f"requested device index {egl_device}, but found {len(self.on)} devices")
+        if self.on[egl_device] == []:
+            raise Exception("no OpenGL 3.3")
         self.cudart.devices = self.on[egl_device]
         self.open.append(egl_device)
         return self
@@ -86,10 +88,10 @@ class Contexts:
 
 def test_simt_gpu_interop_takes_the_context_on_the_device() -> None:
     cudart = FakeCudart()
-    contexts = Contexts(cudart, None, [1], [0])
+    contexts = Contexts(cudart, [], None, [1], [0])
     found = gpu_interop.context_on(SimtDevice(80), lambda: CudaRuntime(cudart), contexts)  # type: ignore[arg-type]
     assert found is contexts
-    assert contexts.open == [2]
+    assert contexts.open == [3]
 
 
 def test_simt_gpu_interop_says_that_there_is_no_context() -> None:
@@ -99,7 +101,7 @@ def test_simt_gpu_interop_says_that_there_is_no_context() -> None:
         gpu_interop.context_on(SimtDevice(80), lambda: CudaRuntime(cudart), contexts)  # type: ignore[arg-type]
     assert str(caught.value) == (
         "no OpenGL context on CUDA device 0: EGL device 0 is somebody's; EGL device 1 is somebody's; "
-        "EGL device 2: requested device index 2"
+        "EGL device 2: requested device index 2, but found 2 devices"
     )
     assert contexts.open == []
 
