@@ -128,7 +128,7 @@ def test_an_empty_window_can_be_scripted_too(tmp_path):
 def test_a_turntable_is_recorded_and_rendered_before_leaving(scene_file, tmp_path):
     film = tmp_path / "film.webm"
     result = run(
-        *(scene_file, "--size", "500x400", "--turntable", "--no-reprojection", "--exit-after", 1),
+        *(scene_file, "--size", "500x400", "--turntable", "--no-reprojection", "--no-interop", "--exit-after", 1),
         *("--record", film, "--video-size", "64x48", "--video-fps", 10),
     )
     assert (result.returncode, result.stderr) == (0, "")
@@ -151,5 +151,13 @@ def test_leaving_at_once_still_gives_a_video_of_one_picture(scene_file, tmp_path
 def test_help_explains_every_option():
     result = run("--help")
     assert result.returncode == 0
-    for word in ("--backend", "--turntable", "--show-occupancy-grid", "--no-reprojection", "--record", "Press H"):
+    for word in (
+        "--backend",
+        "--turntable",
+        "--show-occupancy-grid",
+        "--no-reprojection",
+        "--no-interop",
+        "--record",
+        "Press H",
+    ):
         assert word in result.stdout
