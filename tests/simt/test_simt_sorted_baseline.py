@@ -65,6 +65,26 @@ def test_simt_sorted_baseline_is_the_reference_without_termination(scene, camera
     assert np.abs(frame.alpha - expected.alpha).max() < 2e-5
 
 
+def test_simt_sorted_baseline_evaluates_a_network_with_one_sample(scene, camera, monkeypatch) -> None:
+    device = SimtBaselineDevice()
+    in_a_pass: list[int] = []  # samples of each network
+    launch = device.launch
+
+    def watched(kernel: str, blocks: int, arguments: Sequence[Any]) -> None:
+        if kernel == "evaluate":
+            in_a_pass.extend(np.diff(arguments[3]).tolist())
+        launch(kernel, blocks, arguments)
+
+    monkeypatch.setattr(device, "launch", watched)
+    options = RenderOptions.as_trained(scene, ert=False)
+    few = camera.resized(3, 2)
+    expected = ReferenceRenderer(scene).render(few, options)
+    frame = SortedBaseline(scene, device).render(few, options)
+    assert in_a_pass.count(1) > 0
+    assert sum(in_a_pass) == frame.evaluations == expected.statistics.samples
+    assert np.abs(frame.rgb - expected.rgb).max() < 2e-5
+
+
 def test_simt_sorted_baseline_ends_rays_between_passes(scene, camera) -> None:
     options = RenderOptions.as_trained(scene)
     taken, found = taken_and_found(scene, camera, options)
