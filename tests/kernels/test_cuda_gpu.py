@@ -4,6 +4,7 @@ Those named ``small`` also run under compute-sanitizer.
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from kilonerf.kernels.cpu_renderer import CpuRenderer
 from kilonerf.kernels.cuda_device import OutOfDeviceMemoryError
 from kilonerf.kernels.cuda_renderer import CudaRenderer
 from kilonerf.kernels.cupy_device import CupyDevice
+from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference import ReferenceRenderer
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
 
@@ -100,6 +102,39 @@ def test_small_frames_one_after_another_are_the_same(device, precision: str, toy
     assert first.statistics.samples == again.statistics.samples
     assert again.samples is not None
     assert again.samples.sum() == again.statistics.samples
+
+
+def test_small_frames_that_stay_on_the_device_are_the_same(device, precision: str, toy_scene) -> None:
+    renderer, camera = CudaRenderer(toy_scene, device), views(toy_scene)["outside"]
+    options = options_of(toy_scene, precision)
+    expected = renderer.render(camera, options)
+    frame = renderer.render_on_device(camera, options)
+    dark = renderer.render_on_device(camera, options_of(toy_scene, precision, background=(0.0, 0.0, 0.0)))
+    with ThreadPoolExecutor(1) as other_thread:  # the interface's: a pick
+        host = other_thread.submit(lambda: frame.host).result()
+    for name in ("rgb", "alpha", "depth"):
+        assert np.array_equal(getattr(host, name), getattr(expected, name))
+    with device.active():
+        (solid,) = device.download([frame.launched.arrays["solid_depth"]])
+    assert np.array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
+    assert np.array_equal(dark.host.alpha, expected.alpha)
+    assert not np.array_equal(dark.host.rgb, expected.rgb)
+
+
+def test_frames_reach_opengl_by_every_way(device, toy_scene) -> None:
+    from gpu_interop import NoContextError, context_on, frames_by_way
+
+    try:
+        context = context_on(device)
+    except NoContextError as reason:
+        pytest.skip(str(reason))
+    cameras = [camera.resized(70, 50) for camera in views(toy_scene).values()]
+    with context:
+        result = frames_by_way(device, toy_scene, cameras, context, repeats=2)
+    context.release()
+    for way in ("texture", "buffer", "host"):
+        assert "failed" not in result[way], result[way]
+        assert result[way]["largest_difference_of_255"] <= 1
 
 
 def test_small_query_is_the_reference(device, precision: str, toy_scene) -> None:
