@@ -11,6 +11,7 @@ from driving import Driver
 from gated_renderer import GatedRenderer
 from PIL import Image
 
+from kilonerf.kernels import Frame
 from kilonerf.model_io import BackendError, CameraPath, save_scene
 
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
@@ -246,7 +247,7 @@ def test_the_view_follows_the_hand_before_the_next_picture_is_there(toy_scene, t
         driver.settle()
         newest = driver.app.view.shown
         assert newest is not None
-        assert newest.frame is not None
+        assert isinstance(newest.frame, Frame)
         assert driver.app.view.displayed == newest.request.view.camera
         difference = np.abs(picture_of(driver) - newest.frame.to_rgb8()).max(axis=2)
         assert (difference <= 1).mean() > 0.99
