@@ -21,7 +21,7 @@ from .views import View, all_or_none, held_out, known_split, view_name
 if TYPE_CHECKING:
     import pycolmap
 
-# COLMAP's names of the parameters of each model that we read, in its order.
+# The parameters of the models that we read; both in COLMAP's own order.
 _PARAMETERS = {
     "SIMPLE_PINHOLE": ("f", "cx", "cy"),
     "PINHOLE": ("fx", "fy", "cx", "cy"),
@@ -29,7 +29,7 @@ _PARAMETERS = {
     "RADIAL": ("f", "cx", "cy", "k1", "k2"),
     "OPENCV": ("fx", "fy", "cx", "cy", "k1", "k2", "p1", "p2"),
 }
-_SMALLEST_RECORD = {"cameras": 48, "images": 73, "points3D": 51}  # bytes
+_SMALLEST_RECORD = {"cameras": 24, "images": 73, "points3D": 51}  # bytes
 _SEEN_BY = 3  # views that a sparse point needs to count
 
 
@@ -74,15 +74,13 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> tuple[list[
     all_or_none(photos, images, names, inspection)
     views = []
     for (name, camera_id, pose), image in zip(chosen, images, strict=True):
-        with inspection.collecting():
-            lens = _lens(f"{path}: camera {camera_id}", model.cameras[camera_id])
-            size = None if image is None else inspection.photo_size(image)
-            if image is not None and size is not None and size != (lens.width, lens.height):
-                fault = f"{image}: expected {lens.width}x{lens.height} as the model says, got {size[0]}x{size[1]}"
-                inspection.photo_fault(image, fault)
+        with inspection.collecting(f"{path}: camera {camera_id}: "):
+            lens = _lens(model.cameras[camera_id])
+            if image is not None:
+                inspection.expect_size(image, (lens.width, lens.height), "the model says")
             camera = pinhole_camera(lens, upright @ pose)
             views.append(View(camera, image, view_name(name), lens if lens.distorts else None))
-    seen = [point.xyz for point in model.points3D.values() if point.track.length() >= _SEEN_BY]
+    seen = [point.xyz for _, point in sorted(model.points3D.items()) if point.track.length() >= _SEEN_BY]
     points = np.asarray(seen, dtype=np.float64).reshape(-1, 3)
     return views, points[np.isfinite(points).all(axis=1)] @ upright[:3, :3].T
 
@@ -137,9 +135,10 @@ def _check_length(file: Path) -> None:
 
 
 def _record_end(kind: str, data: bytes, start: int) -> int:
-    """Where the record ends that starts at ``start``; a camera's at the least."""
-    if kind == "cameras":
-        return start + _SMALLEST_RECORD[kind]
+    """Where the record ends that starts at ``start``; at the least, for cameras of models that we do not read."""
+    if kind == "cameras":  # id, model, width, height; parameters
+        model = struct.unpack_from("<i", data, start + 4)[0]
+        return start + 24 + 8 * len(list(_PARAMETERS.values())[model] if 0 <= model < len(_PARAMETERS) else ())
     if kind == "images":  # id, quaternion, translation, camera; name; 2D points of 24 bytes
         name_end = data.index(b"\0", start + 64) + 1
         return name_end + 8 + 24 * struct.unpack_from("<Q", data, name_end)[0]
@@ -175,13 +174,13 @@ def _upright(poses: NDArray[np.float64]) -> NDArray[np.float64]:
     return turn
 
 
-def _lens(where: str, camera: Any) -> Lens:
+def _lens(camera: Any) -> Lens:
     names = _PARAMETERS.get(camera.model_name)
     if names is None:
-        raise DatasetError(f"{where}: expected a model of {', '.join(_PARAMETERS)}, got {camera.model_name}")
+        raise DatasetError(f"expected a model of {', '.join(_PARAMETERS)}, got {camera.model_name}")
     values = dict(zip(names, map(float, camera.params), strict=True))
     focal = values.pop("f", 1.0)
     values = {"fx": focal, "fy": focal} | values
     if not np.isfinite(list(values.values())).all() or values["fx"] <= 0 or values["fy"] <= 0:
-        raise DatasetError(f"{where}: expected finite parameters and focal lengths > 0, got {values}")
+        raise DatasetError(f"expected finite parameters and focal lengths > 0, got {values}")
     return Lens(int(camera.width), int(camera.height), **values)

@@ -25,12 +25,12 @@ class Inspection:
         self._faults[fault] = None
 
     @contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Note a DatasetError of the block as a fault, and go on after it."""
+    def collecting(self, where: str = "") -> Iterator[None]:
+        """Note a DatasetError of the block as a fault, with ``where`` before it, and go on after it."""
         try:
             yield
         except DatasetError as error:
-            self._faults.update(dict.fromkeys(error.faults or (str(error),)))
+            self.add(f"{where}{error}")
 
     def photo_size(self, path: Path) -> Size | None:
         """A photo's width and height from its header; None, and a fault, if that cannot be read."""
@@ -40,6 +40,14 @@ class Inspection:
         except DatasetError as error:
             self.photo_fault(path, str(error))
             return None
+
+    def expect_size(self, path: Path, expected: Size, reason: str) -> bool:
+        """Whether a photo has the size that it should have; a fault if not."""
+        size = self.photo_size(path)
+        if size is not None and size != expected:
+            fault = f"{path}: expected {expected[0]}x{expected[1]} as {reason}, got {size[0]}x{size[1]}"
+            self.photo_fault(path, fault)
+        return size == expected
 
     def photo_fault(self, path: Path, fault: str) -> None:
         """Note a fault of a photo."""

@@ -79,9 +79,11 @@ def read_nerfstudio(file: Path, split: str | None, size: Size | None, inspection
         pose: NDArray[np.float64] | None = None
         with inspection.collecting():
             pose = pose_matrix(f"{where}.transform_matrix", frame.get("transform_matrix"))
+        lens: Lens | None = None
         with inspection.collecting():
             lens = _lens(where, {**document, **frame}, file, image, size, inspection)
-            if lens is not None and pose is not None:
+        if lens is not None and pose is not None:
+            with inspection.collecting(f"{file}: "):  # without the frame: once where all have the same lens
                 camera = pinhole_camera(lens, pose)
                 views.append(View(camera, image, view_name(name), lens if lens.distorts else None))
     return views
@@ -108,22 +110,21 @@ def _lens(
     model = "OPENCV_FISHEYE" if fields.get("is_fisheye") else fields.get("camera_model", "OPENCV")
     if model not in _MODELS:
         raise DatasetError(f"{where}: camera_model: expected one of {', '.join(_MODELS)}, got {model!r:.40}")
-    width, height = said_size(file, fields, given) if image is None or ("w" in fields and "h" in fields) else (0, 0)
+    size = said_size(file, fields, given) if image is None or ("w" in fields and "h" in fields) else None
     if image is not None:
-        size = inspection.photo_size(image)
         if size is None:
-            return None
-        if width and size != (width, height):
-            fault = f"{image}: expected {width}x{height} as {file.name} says, got {size[0]}x{size[1]}"
-            inspection.photo_fault(image, fault)
-            return None
-        width, height = size
+            size = inspection.photo_size(image)
+        elif not inspection.expect_size(image, size, f"{file.name} says"):
+            size = None
+    if size is None:
+        return None
+    width, height = size
     for key in ("fl_x", "fl_y", "cx", "cy", "camera_angle_x", "camera_angle_y", *COEFFICIENTS):
         if key in fields and not is_number(fields[key]):
             raise DatasetError(f"{where}: {key}: expected a number, got {fields[key]!r:.40}")
     fx, fy = _focal(fields, "fl_x", "camera_angle_x", width), _focal(fields, "fl_y", "camera_angle_y", height)
-    fx, fy = fx or fy, fy or fx
-    if not fx or not fy or fx <= 0 or fy <= 0:
+    fx, fy = fy if fx is None else fx, fx if fy is None else fy
+    if fx is None or fy is None or fx <= 0 or fy <= 0:
         raise DatasetError(f"{where}: expected fl_x > 0 or camera_angle_x between 0 and pi, got fl_x {fx}, fl_y {fy}")
     principal = (float(fields.get("cx", 0.5 * width)), float(fields.get("cy", 0.5 * height)))
     coefficients = {key: float(fields.get(key, 0.0)) for key in COEFFICIENTS}
