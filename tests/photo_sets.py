@@ -55,7 +55,7 @@ def spot_places(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.stack([(light * x[..., None]).sum((0, 1)) / light.sum((0, 1)) for x in (columns, rows)], axis=1)
 
 
-def ellipsoid_photo(camera: Camera, centre: Sequence[float], radii: Sequence[float]) -> NDArray[np.uint8]:
+def ellipsoid_photo(camera: Camera, centre: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.uint8]:
     """A red ellipsoid on nothing, RGBA."""
     columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     x, y = (columns - camera.cx) / camera.fx, (rows - camera.cy) / camera.fy
