@@ -74,3 +74,101 @@ def make_renderer(
     threads: int,
     path: str,
 ) -> Renderer: ...
+
+# Training (kernels/cpu/train_bindings.cpp); kilonerf.trainer is its Python face.
+
+def train_paths() -> list[str]:
+    """Code paths for training that this machine can run, best first."""
+
+def train_layout() -> dict[str, int]:
+    """Where each layer begins in a row of parameters, and the row's length ("row")."""
+
+def train_group(network: NDArray[np.int32], order: NDArray[np.int32], starts: NDArray[np.int64]) -> None: ...
+def train_forward(
+    *,
+    parameters: NDArray[np.float32],
+    points: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    order: NDArray[np.int32] | None,
+    starts: NDArray[np.int64],
+    rectified: bool,
+    rgb: NDArray[np.float32],
+    density: NDArray[np.float32],
+    threads: int,
+    path: str,
+) -> None: ...
+def train_backward(
+    *,
+    parameters: NDArray[np.float32],
+    points: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    order: NDArray[np.int32] | None,
+    starts: NDArray[np.int64],
+    rectified: bool,
+    d_rgb: NDArray[np.float32],
+    d_density: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    threads: int,
+    path: str,
+) -> None: ...
+def train_adam(
+    *,
+    parameters: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    steps: NDArray[np.int64],
+    chosen: NDArray[np.int32] | None,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    decay: NDArray[np.float32] | None,
+    threads: int,
+    path: str,
+) -> None: ...
+def train_composite(
+    *,
+    offsets: NDArray[np.int64],
+    density: NDArray[np.float32],
+    rgb: NDArray[np.float32],
+    distance: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    ert_threshold: float,
+    out_colour: NDArray[np.float32],
+    out_opacity: NDArray[np.float32],
+    out_depth: NDArray[np.float32],
+    out_weights: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def train_composite_backward(
+    *,
+    offsets: NDArray[np.int64],
+    density: NDArray[np.float32],
+    rgb: NDArray[np.float32],
+    distance: NDArray[np.float32],
+    depth: NDArray[np.float32],
+    ert_threshold: float,
+    d_colour: NDArray[np.float32],
+    d_opacity: NDArray[np.float32],
+    d_depth: NDArray[np.float32],
+    d_weights: NDArray[np.float32],
+    d_density: NDArray[np.float32],
+    d_rgb: NDArray[np.float32],
+    threads: int,
+) -> None: ...
+def train_sample_rays(
+    *,
+    origins: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    resolution: Sequence[int],
+    factor: Sequence[int],
+    constants: Sequence[Sequence[float]],
+    occupancy: NDArray[np.bool_],
+    network_index: NDArray[np.int32],
+    near: float,
+    step: float,
+    last: int,
+    seed: int | None,
+    threads: int,
+) -> tuple[NDArray, ...]: ...

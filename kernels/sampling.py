@@ -6,6 +6,7 @@ in none, and pictures differ only by the rounding of the networks.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,9 +40,16 @@ class SceneGrid:
     @classmethod
     def of(cls, scene: Scene) -> "SceneGrid":
         """The constants of one scene."""
-        low, high = scene.aabb_min.astype(np.float32), scene.aabb_max.astype(np.float32)
-        voxels = np.asarray(scene.occupancy.shape, np.int32)
-        cell_size = ((high - low) / np.asarray(scene.resolution, np.float32)).astype(np.float32)
+        return cls.of_box(scene.aabb_min, scene.aabb_max, scene.resolution, scene.occupancy.shape)
+
+    @classmethod
+    def of_box(
+        cls, aabb_min: Floats, aabb_max: Floats, resolution: Sequence[int], occupancy: Sequence[int]
+    ) -> "SceneGrid":
+        """The constants of a box cut into ``resolution`` cells and ``occupancy`` voxels."""
+        low, high = aabb_min.astype(np.float32), aabb_max.astype(np.float32)
+        voxels = np.asarray(occupancy, np.int32)
+        cell_size = ((high - low) / np.asarray(resolution, np.float32)).astype(np.float32)
         return cls(
             box_min=low,
             inside_min=low + INSIDE_MARGIN,
@@ -50,7 +58,7 @@ class SceneGrid:
             cell_size=cell_size,
             local_scale=np.float32(2.0) / cell_size,
             voxels=voxels,
-            factor=np.asarray(scene.occupancy_factor, np.int32),
+            factor=voxels // np.asarray(resolution, np.int32),
         )
 
     def locate(self, points: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:

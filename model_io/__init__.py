@@ -17,6 +17,7 @@ from .errors import (
     KiloNeRFError,
     OutputError,
     SceneError,
+    TrainingError,
     UsageError,
 )
 from .knf import load_scene, save_scene
@@ -41,6 +42,7 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "TrainingError",
     "UsageError",
     "View",
     "import_checkpoint",

@@ -42,6 +42,10 @@ class BackendError(KiloNeRFError):
     """A render backend that is unknown, or cannot run on this machine."""
 
 
+class TrainingError(KiloNeRFError):
+    """Something that training cannot do, or cannot do with what it was given."""
+
+
 class DisplayError(KiloNeRFError):
     """No display, no OpenGL, or too old an OpenGL to open a window."""
 

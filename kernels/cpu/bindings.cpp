@@ -15,6 +15,8 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 
+void bind_training(nb::module_& module);  // train_bindings.cpp
+
 namespace {
 
 template <typename T, typename... Shape>
@@ -127,4 +129,5 @@ NB_MODULE(_cpu, module) {
     module.def("make_renderer", &make_renderer, nb::kw_only(), "resolution"_a, "factor"_a, "box_min"_a, "box_max"_a,
                "inside_min"_a, "inside_max"_a, "inverse_voxel"_a, "cell_size"_a, "local_scale"_a, "occupancy"_a,
                "network_index"_a, "layers"_a, "threads"_a, "path"_a);
+    bind_training(module);
 }

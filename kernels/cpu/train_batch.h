@@ -1,0 +1,95 @@
+// A batch of samples of many networks, shared out to threads; rays sampled and composited.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train.h"
+
+namespace knf::train {
+
+// "auto": the best that this machine has. Throws std::invalid_argument for a path that it cannot run.
+const Path& find_path(const std::string& name);
+
+// Stable counting sort. order: [count], starts: [networks + 1]. Throws std::invalid_argument for a network that is
+// not one.
+void group(const int32_t* network, int64_t count, int64_t networks, int32_t* order, int64_t* starts);
+
+// All networks: rows of parameters; the samples of network n are starts[n] <= i < starts[n + 1].
+struct Networks {
+    int64_t count;
+    const float* parameters;  // [count][ROW]
+    const int64_t* starts;
+};
+
+// Results do not depend on the number of threads, bit for bit.
+void forward(const Path& path, int threads, const Networks& networks, const Samples& samples, const Outputs& outputs);
+// Sets `gradient`, [count][ROW]: zero where a network has no samples.
+void backward(const Path& path, int threads, const Networks& networks, const Samples& samples,
+              const OutputGradients& gradients, float* gradient);
+
+struct AdamSettings {
+    double learning_rate, beta1, beta2, epsilon;
+    const float* decay;  // [ROW] or null
+};
+
+// One step for the rows in `chosen` (null: all `count` rows); each counts its own steps.
+void adam(const Path& path, int threads, const AdamSettings& settings, const int32_t* chosen, int64_t count,
+          const float* gradient, float* parameters, float* first, float* second, int64_t* steps);
+
+// Samples of ray r are offsets[r] <= i < offsets[r + 1], front to back (KiloNeRF Eq. 1).
+struct Rays {
+    int64_t count;
+    const int64_t* offsets;
+    const float* density;   // [S]
+    const float* rgb;       // [S][3]
+    const float* distance;  // [S], world units from one sample to the next
+    const float* depth;     // [S]
+    float ert_threshold;    // a ray ends after the sample that brings its transmittance below
+};
+
+struct Composited {
+    float* colour;   // [R][3], premultiplied
+    float* opacity;  // [R]
+    float* depth;    // [R], sum of weight * depth
+    float* weights;  // [S]
+};
+
+struct CompositedGradients {  // likewise
+    const float* colour;
+    const float* opacity;
+    const float* depth;
+    const float* weights;
+};
+
+void composite(int threads, const Rays& rays, const Composited& out);
+// d_density: [S], d_rgb: [S][3].
+void composite_backward(int threads, const Rays& rays, const CompositedGradients& gradients, float* d_density,
+                        float* d_rgb);
+
+// Where samples are taken; the constants of kernels/sampling.py.
+struct SampleGrid {
+    int resolution[3], factor[3];
+    float box_min[3], inside_min[3], inside_max[3], inverse_voxel[3], cell_size[3], local_scale[3];
+    const bool* occupancy;         // [resolution * factor]
+    const int32_t* network_index;  // [resolution]
+    float near, step;
+    int64_t last;  // index of the last sample
+};
+
+struct RaySamples {
+    std::vector<int64_t> offsets;   // [R + 1]
+    std::vector<float> points;      // [S][3], within the cell
+    std::vector<float> directions;  // [S][3], unit
+    std::vector<int32_t> network;   // [S]
+    std::vector<float> distance;    // [S]
+    std::vector<float> depth;       // [S], z-depth
+};
+
+// Samples of rays in occupied voxels. With jitter each is moved by up to half a step, by a number that depends on
+// (seed, ray, index) only.
+RaySamples sample_rays(int threads, const SampleGrid& grid, int64_t rays, const float* origins,
+                       const float* directions, bool jitter, uint64_t seed);
+
+}  // namespace knf::train

@@ -1,0 +1,199 @@
+"""Which samples a ray takes in training: those in occupied voxels (empty-space skipping), stratified or as rendered.
+
+Without a seed they are the very samples that the renderers take (``kernels/sampling.py``).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kilonerf.kernels.sampling import SceneGrid, positions
+from kilonerf.model_io import Scene, TrainingError
+
+from .native import current_settings, native_for
+
+_POSITIONS_AT_ONCE = 1 << 20  # bounds the memory of the plain twin
+_UINT64 = 2**64
+
+
+@dataclass(frozen=True)
+class RaySamples:
+    """Samples of R rays, ray by ray and front to back: what the networks and ``composite`` take.
+
+    Attributes:
+        offsets: int64 [R + 1]; the samples of ray r are ``offsets[r] : offsets[r + 1]``.
+        points: float32 [S, 3], coordinates within the network's cell, -1 to 1.
+        directions: float32 [S, 3], unit vectors.
+        network_index: int32 [S].
+        distance: float32 [S], world units from one sample to the next, step * |direction|.
+        depth: float32 [S], z-depth.
+    """
+
+    offsets: torch.Tensor
+    points: torch.Tensor
+    directions: torch.Tensor
+    network_index: torch.Tensor
+    distance: torch.Tensor
+    depth: torch.Tensor
+
+
+class RaySampler:
+    """Takes samples t_k = near + k * step of rays, k = 0 .. num_samples - 1, where a voxel is occupied.
+
+    Args:
+        aabb_min: float32 [3], the box's lower corner.
+        aabb_max: float32 [3].
+        occupancy: bool [ox, oy, oz], a whole multiple of the network grid on each axis.
+        network_index: int32 [rx, ry, rz], -1 for a cell without a network.
+        near: z-depth of the first sample.
+        far: z-depth of the last one.
+        num_samples: K, at least 2.
+
+    Raises:
+        TrainingError: the grids do not fit, or fewer than two samples.
+    """
+
+    def __init__(
+        self,
+        aabb_min: NDArray[np.float32],
+        aabb_max: NDArray[np.float32],
+        occupancy: NDArray[np.bool_],
+        network_index: NDArray[np.int32],
+        *,
+        near: float,
+        far: float,
+        num_samples: int,
+    ) -> None:
+        if any(o % r or not o for o, r in zip(occupancy.shape, network_index.shape, strict=True)):
+            expected = f"a multiple of {network_index.shape}"
+            raise TrainingError(f"occupancy: expected {expected} voxels, got {occupancy.shape}")
+        if num_samples < 2 or not near < far:
+            raise TrainingError(f"samples: expected near < far and 2 or more, got {near} to {far}, {num_samples}")
+        self.occupancy = np.ascontiguousarray(occupancy, np.bool_)
+        self.network_index = np.ascontiguousarray(network_index, np.int32)
+        self.near = np.float32(near)
+        self.step = np.float32((far - near) / (num_samples - 1))
+        self.last = num_samples - 1
+        self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
+
+    @classmethod
+    def of(cls, scene: Scene) -> "RaySampler":
+        """Samples as ``scene`` was trained with."""
+        return cls(
+            scene.aabb_min,
+            scene.aabb_max,
+            scene.occupancy,
+            scene.network_index,
+            near=scene.near,
+            far=scene.far,
+            num_samples=scene.num_samples,
+        )
+
+    def sample(
+        self,
+        origins: NDArray[np.float32],  # [R, 3]
+        directions: NDArray[np.float32],  # [R, 3]
+        seed: int | None = None,
+    ) -> RaySamples:
+        """Samples of rays.
+
+        Args:
+            origins: in world units.
+            directions: not normalised: the ray parameter is z-depth.
+            seed: None: samples as rendered. Else each lies anywhere in its own step, half a step before t_k to half a
+                step behind it, by a number that depends on (seed, ray, k) only; none before near or behind far.
+
+        Raises:
+            TrainingError: shapes do not fit.
+        """
+        origins = np.ascontiguousarray(origins, np.float32)
+        directions = np.ascontiguousarray(directions, np.float32)
+        if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
+            raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
+        seed = None if seed is None else seed % _UINT64
+        if (native := native_for()) is None:
+            return self._sample_plainly(origins, directions, seed)
+        grid = self._grid
+        constants = (
+            grid.box_min,
+            grid.inside_min,
+            grid.inside_max,
+            grid.inverse_voxel,
+            grid.cell_size,
+            grid.local_scale,
+        )
+        arrays = native.train_sample_rays(
+            origins=origins,
+            directions=directions,
+            resolution=self.network_index.shape,
+            factor=grid.factor.tolist(),
+            constants=[constant.tolist() for constant in constants],
+            occupancy=self.occupancy,
+            network_index=self.network_index,
+            near=float(self.near),
+            step=float(self.step),
+            last=self.last,
+            seed=seed,
+            threads=current_settings().thread_count(),
+        )
+        return RaySamples(*map(torch.from_numpy, arrays))
+
+    def _sample_plainly(
+        self, origins: NDArray[np.float32], directions: NDArray[np.float32], seed: int | None
+    ) -> RaySamples:
+        """The plain twin: tests every sample of every ray."""
+        chunk = max(1, _POSITIONS_AT_ONCE // (self.last + 1))
+        parts = [
+            self._rays_plainly(np.arange(begin, min(begin + chunk, len(origins))), origins, directions, seed)
+            for begin in range(0, max(1, len(origins)), chunk)
+        ]
+        counts, *arrays = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+        return RaySamples(*map(torch.from_numpy, (offsets, *arrays)))
+
+    def _rays_plainly(
+        self,
+        rays: NDArray[np.int64],
+        origins: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        seed: int | None,
+    ) -> tuple[NDArray, ...]:
+        """Samples per ray, and the arrays of RaySamples but for the offsets."""
+        k = np.arange(self.last + 1)
+        index = np.broadcast_to(k.astype(np.float32), (len(rays), len(k)))
+        if seed is not None:
+            index = index + (_random_numbers(seed, rays, k) - np.float32(0.5))
+        t = self.near + np.clip(index, np.float32(0), np.float32(self.last)) * self.step
+        o, d = origins[rays], directions[rays]
+        points = positions(o[:, None], d[:, None], t)
+        inside, voxel = self._grid.locate(points)
+        inside &= self.occupancy[tuple(np.moveaxis(voxel, -1, 0))]
+        cells = voxel // self._grid.factor
+        network = self.network_index[tuple(np.moveaxis(cells, -1, 0))]
+        ray, column = np.nonzero(inside & (network >= 0))
+        length = np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
+        return (
+            np.bincount(ray, minlength=len(rays)),
+            self._grid.local(points[ray, column], cells[ray, column]).astype(np.float32),
+            (d / length[:, None])[ray],
+            network[ray, column],
+            (length * self.step)[ray],
+            t[ray, column],
+        )
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014); sums and products modulo 2^64."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _random_numbers(seed: int, rays: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Numbers in [0, 1) for each ray and k, float32 [R, K]."""
+    keys = _mixed(np.uint64(seed) ^ _mixed(rays.astype(np.uint64)))
+    top = _mixed(keys[:, None] + k.astype(np.uint64)) >> np.uint64(40)
+    return top.astype(np.float32) * np.float32(2.0**-24)
