@@ -36,7 +36,7 @@ class EvalCommand:
 
     # The scene, a .knf file.
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
-    # The data set: the folder of a Blender (NeRF-Synthetic) or NSVF data set, or a transforms_*.json.
+    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio or COLMAP one, or a transforms_*.json.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
     # Split of the data set's folder: train, val or test.
     split: str = "test"

@@ -65,7 +65,6 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> tuple[list[
                 records.append((image.name, image.camera_id, _pose(f"{path}: image {image.name}", image)))
     if not records:
         raise DatasetError(f"{path}: expected views with a pose, got none")
-    records.sort(key=lambda record: record[0])
     upright = _upright(np.stack([pose for _, _, pose in records]))
     chosen = [records[index] for index in held_out([name for name, _, _ in records], known_split(split))]
     photos = folder / "images"
