@@ -6,13 +6,14 @@ Backends: `reference` (NumPy, the truth that others are compared with), `cpu` (C
 
 from .frame import Frame, FrameStatistics
 from .options import RenderOptions
-from .renderer import BACKENDS, CancelToken, RenderCancelled, Renderer, create_renderer, query
+from .renderer import BACKENDS, CancelToken, PerRayRenderer, RenderCancelled, Renderer, create_renderer, query
 
 __all__ = [
     "BACKENDS",
     "CancelToken",
     "Frame",
     "FrameStatistics",
+    "PerRayRenderer",
     "RenderCancelled",
     "RenderOptions",
     "Renderer",

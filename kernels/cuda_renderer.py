@@ -124,19 +124,18 @@ class CudaRenderer:
             self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
             self._resident(self._precision)
 
-    def render(
-        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None, *, per_ray: bool = False
-    ) -> Frame:
-        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched.
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched."""
+        return self._render(camera, options, cancel, PICTURE)
 
-        Args:
-            camera: from where.
-            options: how.
-            cancel: looked at before the launch.
-            per_ray: also return each ray's number of samples and first network (``Frame.samples``, ``.network``).
-        """
+    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
+        return self._render(camera, options, cancel, {**PICTURE, **PER_RAY})
+
+    def _render(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None, outputs: Mapping[str, Any]
+    ) -> Frame:
         _check_token(cancel)
-        outputs = {**PICTURE, **PER_RAY} if per_ray else PICTURE
         with self._device.active():
             launched = self.launch(camera, options, outputs)
             *arrays, counters = self._device.download([*launched.arrays.values(), self._counters])

@@ -55,8 +55,8 @@ class Frame:
         depth: float32 [H, W], z-depth as the mean of the samples' t weighted by their contribution; +inf where
             ``alpha`` is 0.
         statistics: the work it took.
-        samples: int32 [H, W], samples that each ray took; None unless asked for (CUDA).
-        network: int32 [H, W], the network of each ray's first sample, -1 for none; None unless asked for (CUDA).
+        samples: int32 [H, W], samples that each ray took; None unless asked for (``render_per_ray``).
+        network: int32 [H, W], the network of each ray's first sample, -1 for none; None unless asked for.
     """
 
     rgb: NDArray[np.float32]

@@ -1,6 +1,7 @@
 """The reference renderer: plain NumPy, the truth that every other backend is compared with."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,34 +52,39 @@ class ReferenceRenderer:
 
     def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
         """See :meth:`kilonerf.kernels.Renderer.render`."""
+        return replace(self.render_per_ray(camera, options, cancel), samples=None, network=None)
+
+    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
         started = time.perf_counter()
         steps = SampleSteps.of(self.scene, options)
         width, height = camera.width, camera.height
         rgb = np.empty((height, width, 3), np.float32)
         alpha = np.empty((height, width), np.float32)
         depth = np.empty((height, width), np.float32)
-        samples = evaluations = hit = 0
+        samples = np.empty((height, width), np.int32)
+        network = np.empty((height, width), np.int32)
+        evaluations = 0
         for y in range(height if width else 0):
             if cancel is not None and cancel.cancelled:
                 raise RenderCancelled
             directions = ray_directions(camera, slice(y, y + 1))[0]
-            colour, opacity, distance, taken, found = self._trace(ray_origin(camera), directions, steps, options)
+            traced = self._trace(ray_origin(camera), directions, steps, options)
+            colour, opacity, distance, samples[y], network[y], found = traced
             background = np.asarray(options.background, self.dtype)
             rgb[y] = colour + (1 - opacity)[:, None] * background
             alpha[y], depth[y] = opacity, distance
-            samples += int(taken.sum())
-            hit += int((taken > 0).sum())
             evaluations += found
         total_ms = (time.perf_counter() - started) * 1e3
         statistics = FrameStatistics(
-            samples=samples,
+            samples=int(samples.sum()),
             evaluations=evaluations,
             rays=width * height,
-            rays_hit=hit,
+            rays_hit=int((samples > 0).sum()),
             total_ms=total_ms,
             stages_ms={"all": total_ms},
         )
-        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
+        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics, samples=samples, network=network)
 
     def _evaluate(
         self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats
@@ -92,8 +98,8 @@ class ReferenceRenderer:
         directions: Floats,  # [R, 3]
         steps: SampleSteps,
         options: RenderOptions,
-    ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer], int]:
-        """Colour [R, 3], opacity [R], depth [R], samples taken [R], and the number of samples evaluated."""
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer], NDArray[np.int32], int]:
+        """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
         rays = len(directions)
         first, last = _index_range(origin, directions, steps, self.scene)
         length = int(np.maximum(last - first + 1, 0).max(initial=0))
@@ -118,7 +124,10 @@ class ReferenceRenderer:
         unit = directions / norms[:, None]
         rgb, density = self._evaluate(network, cells, points, unit[ray])
         sample_alpha = 1 - np.exp(-density * (norms[ray] * steps.step))
-        return (*_composite(rays, ray, sample_alpha, rgb, t, options), len(ray))
+        first_network = np.full(rays, -1, np.int32)
+        hit, first_sample = np.unique(ray, return_index=True)
+        first_network[hit] = network[first_sample]
+        return *_composite(rays, ray, sample_alpha, rgb, t, options), first_network, len(ray)
 
 
 def _index_range(

@@ -1,7 +1,7 @@
 """The interface that every backend offers, and the choice of one."""
 
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,15 @@ class Renderer(Protocol):
         directions: NDArray[np.float32],  # [P, 3] unit, world
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Colour [P, 3] after the sigmoid and density [P] after the ReLU; 0 outside occupied space."""
+        ...
+
+
+@runtime_checkable
+class PerRayRenderer(Protocol):
+    """A renderer that can also say what each ray cost: CUDA and the reference."""
+
+    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """Like :meth:`Renderer.render`, with each ray's ``Frame.samples`` and ``Frame.network``."""
         ...
 
 

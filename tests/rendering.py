@@ -4,6 +4,8 @@ import numpy as np
 from scenes import random_scene
 
 from kilonerf.kernels import Frame, RenderOptions
+from kilonerf.kernels.sampling import SampleSteps, SceneGrid, positions, ray_directions, ray_origin
+from kilonerf.model_io import Camera, Scene
 
 SCENES = {
     "toy": random_scene(),
@@ -38,3 +40,18 @@ def psnr(image: np.ndarray, expected: np.ndarray) -> float:
     """Of float images, dB; infinite where they are equal or empty."""
     error = np.mean((image - expected) ** 2, dtype=np.float64) if image.size else 0.0
     return float("inf") if error == 0 else float(-10 * np.log10(error))
+
+
+def rays_by_definition(scene: Scene, camera: Camera, options: RenderOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Samples of each ray without ERT, and the network of its first, straight from the sampling rule."""
+    steps, grid = SampleSteps.of(scene, options), SceneGrid.of(scene)
+    t = steps.t(np.arange(steps.last + 1))
+    points = positions(ray_origin(camera), ray_directions(camera)[:, :, None, :], t)
+    inside, voxel = grid.locate(points)
+    if options.ess:
+        inside &= scene.occupancy[tuple(np.moveaxis(voxel, -1, 0))]
+    cells = np.moveaxis(voxel // grid.factor, -1, 0)
+    network = np.where(inside, scene.network_index[tuple(cells)], -1)
+    counts = network >= 0
+    first = np.take_along_axis(network, counts.argmax(-1)[..., None], -1)[..., 0]
+    return counts.sum(-1), np.where(counts.any(-1), first, -1)

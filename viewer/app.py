@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from imgui_bundle import imgui
 
 from kilonerf.kernels import create_renderer
+from kilonerf.kernels.cuda_renderer import DeviceFrame
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
-from . import theme
+from . import heat_maps, theme
 from .interop import TRANSFERS, Interop
 from .live_statistics import LiveStatistics
 from .navigator import Navigator, scaled_camera
@@ -302,20 +304,24 @@ class ViewerApp:
         result = self.view.show(result)
         self.scheduler.frame_done(request.view, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
-            self.notices.add(f"Rendering failed: {result.error}{self._leave_gpu(result)}", "error", now)
+            self.notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
             if request == self._screenshot:
                 self._screenshot = None
             return
         self.statistics.add(result, now)
-        self.statistics.transfer = TRANSFERS[self._interop.way] if result.backend == "cuda" else ""
+        way = self._interop.way if isinstance(result.frame, DeviceFrame) else "host"
+        self.statistics.transfer = TRANSFERS[way] if result.backend == "cuda" else ""
         problem = self._interop.take_problem()
         if problem is not None:
             self._say(problem)
         if request == self._screenshot:
             self._save_screenshot()
 
-    def _leave_gpu(self, failed: RenderResult) -> str:
-        """Go on with the CPU if it was a GPU that failed (memory, driver); returns what to say about it."""
+    def _give_way(self, failed: RenderResult) -> str:
+        """Go on without a heat map, or with the CPU if a GPU failed (memory, driver); returns what to say about it."""
+        if failed.request.view.heat_map != "off":
+            self.settings.heat_map = "off"
+            return "; going on with the picture itself"
         if failed.backend != "cuda" or self.settings.backend != failed.request.view.backend:
             return ""
         self.settings.backend = "cpu"
@@ -340,7 +346,10 @@ class ViewerApp:
             self.worker.request(RenderRequest(view, scale, scaled_camera(camera, scale)))
 
     def _view_of(self, scene: Scene, camera: Camera) -> View:
-        return View(scene, self.settings.backend, camera, self.settings.render_options(scene))
+        options, heat_map = self.settings.render_options(scene), self.settings.heat_map
+        if heat_map != "off":
+            options = replace(options, background=heat_maps.NOTHING)
+        return View(scene, self.settings.backend, camera, options, heat_map)
 
     def _draw_interface(self, now: float) -> Rectangle:
         """Panels, dialogs and messages; returns what is left for the picture."""

@@ -7,10 +7,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from kilonerf.kernels import CancelToken, Frame, RenderCancelled, Renderer, RenderOptions, create_renderer
+from kilonerf.kernels import (
+    CancelToken,
+    Frame,
+    PerRayRenderer,
+    RenderCancelled,
+    Renderer,
+    RenderOptions,
+    create_renderer,
+)
 from kilonerf.kernels.cuda_renderer import DeviceFrame
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
+from .heat_maps import false_colors
 from .priority import PICTURE_NICENESS, stand_back
 from .resolution import View
 
@@ -193,6 +202,11 @@ class RenderWorker:
 
     def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame | DeviceFrame:
         arguments = (request.camera, request.view.options, token)
+        heat_map = request.view.heat_map
+        if heat_map != "off":
+            if not isinstance(renderer, PerRayRenderer):
+                raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
+            return false_colors(renderer.render_per_ray(*arguments), heat_map)
         if self.keep_on_device and isinstance(renderer, DeviceRenderer):
             return renderer.render_on_device(*arguments)
         return renderer.render(*arguments)

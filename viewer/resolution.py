@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, Scene
 
+from .heat_maps import HeatMap
+
 SMALLEST_SCALE = 1.0 / 16.0
 REST_SECONDS = 0.05
 """A view that has not changed for this long is refined to full size: the window is redrawn twice in it. A refinement
@@ -80,6 +82,7 @@ class View:
     backend: str
     camera: Camera
     options: RenderOptions
+    heat_map: HeatMap = "off"
 
 
 class FrameScheduler:

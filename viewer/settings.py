@@ -7,6 +7,7 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
+from .heat_maps import HeatMap
 from .overlays import OverlayOptions
 
 Sampling = Literal["flying", "as trained"]
@@ -52,6 +53,7 @@ class ViewerSettings:
         ert: early ray termination.
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
+        heat_map: false colours in place of the scene's.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
@@ -72,6 +74,7 @@ class ViewerSettings:
     ert: bool = True
     ert_threshold: float = 0.01
     background: RGB | None = None
+    heat_map: HeatMap = "off"
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5

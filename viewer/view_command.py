@@ -30,6 +30,8 @@ class ViewOptions:
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
     precision: Literal["auto", "float16", "float32"] = "auto"
+    # False colours: how many samples each ray takes, or which network it meets first (cuda and reference).
+    heat_map: Literal["off", "samples", "networks"] = "off"
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
@@ -98,6 +100,7 @@ def view(options: ViewOptions) -> None:
         device=options.device,
         cpu_path=options.cpu_path,
         precision=options.precision,
+        heat_map=options.heat_map,
         target_fps=options.target_fps,
         reprojection=options.reprojection,
         interop=options.interop,

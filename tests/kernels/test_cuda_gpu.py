@@ -97,7 +97,7 @@ def test_small_frames_one_after_another_are_the_same(device, precision: str, toy
     options = options_of(toy_scene, precision)
     first = renderer.render(camera, options)
     renderer.render(camera.resized(40, 30), options)  # other buffers in between
-    again = renderer.render(camera, options, per_ray=True)
+    again = renderer.render_per_ray(camera, options)
     assert np.array_equal(first.rgb, again.rgb)
     assert first.statistics.samples == again.statistics.samples
     assert again.samples is not None

@@ -71,7 +71,7 @@ def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
     renderer.render(cameras["inside"], RenderOptions(ess=False))
     assert device.uploads == ["order of cells"] * 2
     assert device.allocations == ["rgb", "alpha", "depth"]  # of another size
-    renderer.render(cameras["inside"], RenderOptions(ess=False), per_ray=True)
+    renderer.render_per_ray(cameras["inside"], RenderOptions(ess=False))
     assert device.allocations[3:] == ["samples", "network"]
 
 

@@ -105,6 +105,21 @@ def test_precision_is_chosen_where_there_is_a_choice(panel, frames, toy_scene):
         assert ("##Precision" in panel.places.places) == (backend != "reference")
 
 
+def test_heat_maps_are_chosen_where_a_backend_may_count(panel, frames):
+    chosen = set()
+    for backend in ("reference", "cpu"):
+        panel.settings.backend = backend
+        for below in range(20, 120, 12):
+            panel.click("##Show", x=0.5)
+            left, top = panel.places.at("##Show", 0.3, 0.5)
+            frames.click(panel.draw, left, top + below)
+            frames.click(panel.draw, 2, 2)
+            chosen.add(panel.settings.heat_map)
+        assert chosen == ({"off", "samples", "networks"} if backend == "reference" else {"off"})
+        panel.settings.heat_map = "off"
+        chosen.clear()
+
+
 def test_the_way_of_pictures_from_a_gpu_is_shown(panel, frames, monkeypatch, toy_scene):
     shown = []
     monkeypatch.setattr(statistics_panel.widgets, "figures", lambda rows: shown.extend(rows))

@@ -1,4 +1,6 @@
-"""How pictures are made: backend, precision, sampling, ESS, early termination, resolution, background."""
+"""How pictures are made: backend, precision, sampling, ESS, early termination, resolution, background, heat maps."""
+
+import itertools
 
 from imgui_bundle import imgui
 
@@ -6,6 +8,8 @@ from kilonerf.kernels import BACKENDS
 from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
+from .. import theme
+from ..heat_maps import MOST_SAMPLES, SCALE, TICKS, HeatMap, scale_position
 from ..settings import ViewerSettings
 from . import widgets
 
@@ -16,6 +20,7 @@ BACKEND_NAMES = {
     "reference": "Reference (NumPy, slow)",
 }
 PRECISION_NAMES: dict[PrecisionChoice, str] = {"auto": "Automatic", "float32": "float32", "float16": "16 bits"}
+HEAT_MAP_NAMES: dict[HeatMap, str] = {"off": "Picture", "samples": "Samples per ray", "networks": "First network"}
 SAMPLING_NAMES = {"flying": "Flying", "as trained": "As trained"}
 
 
@@ -33,6 +38,7 @@ class RenderPanel:
         self._switches()
         self._resolution()
         self._background(scene)
+        self._heat_map()
 
     def _backend(self) -> None:
         settings = self._settings
@@ -66,6 +72,21 @@ class RenderPanel:
             "faster and hard to tell from float32. Automatic: 16 bits where the machine has them.",
         )
         settings.precision = next(choice for choice, shown in PRECISION_NAMES.items() if shown == name)
+
+    def _heat_map(self) -> None:
+        settings = self._settings
+        imgui.begin_disabled(settings.backend == "cpu")
+        name = widgets.choice(
+            "Show",
+            HEAT_MAP_NAMES[settings.heat_map],
+            list(HEAT_MAP_NAMES.values()),
+            "The scene's colours, or how many samples each ray takes, or which network it meets first. "
+            "Only the CUDA and the reference backends count them by ray.",
+        )
+        imgui.end_disabled()
+        settings.heat_map = next(choice for choice, shown in HEAT_MAP_NAMES.items() if shown == name)
+        if settings.heat_map == "samples":
+            _scale()
 
     def _switches(self) -> None:
         settings = self._settings
@@ -132,3 +153,24 @@ class RenderPanel:
             settings.background = None
         imgui.end_disabled()
         widgets.tip("Back to the scene's own background.")
+
+
+def _scale() -> None:
+    """The colours of counts of samples, and some of the counts."""
+    width, height = imgui.get_content_region_avail().x, 0.6 * imgui.get_font_size()
+    corner = imgui.get_cursor_screen_pos()
+    draw_list = imgui.get_window_draw_list()
+    part = width / (len(SCALE) - 1)
+    for index, (left, right) in enumerate(itertools.pairwise(widgets.color((*rgb, 1.0)) for rgb in SCALE)):
+        draw_list.add_rect_filled_multi_color(
+            imgui.ImVec2(corner.x + index * part, corner.y),
+            imgui.ImVec2(corner.x + (index + 1) * part, corner.y + height),
+            *(left, right, right, left),
+        )
+    for count in TICKS:
+        text = f"{count}" if count < MOST_SAMPLES else f"{count}+"
+        place = float(scale_position(count))
+        left = corner.x + place * (width - imgui.calc_text_size(text).x)
+        draw_list.add_text(imgui.ImVec2(left, corner.y + height), widgets.color(theme.DIM), text)
+    imgui.dummy(imgui.ImVec2(width, height + imgui.get_text_line_height()))
+    widgets.tip("Samples of a ray, on a logarithmic scale that is the same for every picture; dark: none.")
