@@ -99,13 +99,28 @@ def test_transparent_colours_do_not_bleed(tmp_path):
     np.testing.assert_allclose(image.sum(axis=-1), 1, atol=0.02)
 
 
-@pytest.mark.parametrize(
-    "coefficients", [{"k1": -1.5}, {"k1": 30.0, "k2": -200.0}, {"p1": 3.0}, {"k1": float("1e300")}]
-)
+FOLDS = [
+    {"k1": -1.5},
+    {"p1": 3.0},
+    {"k1": 1e300},
+    {"k1": 2.7, "k2": 0.9, "k3": -14.9},  # there is a ray for every point of the border, but beyond the fold
+    {"k1": 3.2, "k2": -8.9, "k3": 6.2},  # Newton's method finds none
+]
+
+
+@pytest.mark.parametrize("coefficients", FOLDS)
 def test_a_distortion_that_folds_is_refused(coefficients):
     with pytest.raises(DatasetError, match="distortion: expected") as caught:
-        straightened(Lens(200, 150, fx=160, fy=150, cx=100, cy=75, **coefficients))
+        straightened(Lens(200, 150, fx=160, fy=160, cx=100, cy=75, **coefficients))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("coefficients", FOLDS[-2:])
+def test_a_ray_beyond_the_fold_is_no_ray(coefficients):
+    lens = Lens(200, 150, fx=160, fy=160, cx=100, cy=75, **coefficients)
+    left_border = np.stack(np.broadcast_arrays(-0.625, (np.linspace(0, 150, 257) - 75) / 160), axis=-1)
+    with pytest.raises(DatasetError, match="does not fold the picture"):
+        lens.undistort(left_border)
 
 
 def test_without_opencv_the_cameras_are_there_and_the_photo_says_what_is_missing(tmp_path, monkeypatch):

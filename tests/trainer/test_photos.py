@@ -63,6 +63,8 @@ def test_backgrounds(background, tmp_path):
         assert len(np.unique(batch.background)) > 1400
         other = photos.batch(0, 1, 500, background)
         assert not np.array_equal(other.background, batch.background)
+        # Backgrounds are no copy of the numbers that chose the pixels.
+        assert abs(np.corrcoef(batch.background.ravel()[:500], batch.pixels)[0, 1]) < 0.25
     else:
         np.testing.assert_array_equal(batch.background, np.tile(np.float32(background), (500, 1)))
         np.testing.assert_allclose(
@@ -127,6 +129,9 @@ def test_photos_with_and_without_transparency_mix(memory, tmp_path):
     assert (photos.image(0)[..., 3] == 255).all()
     np.testing.assert_array_equal(photos.image(1)[..., :3], Photos(views[1:2]).image(0))
     np.testing.assert_array_equal(photos.image(2), Photos(views[2:]).image(0))
+    turned = Photos(views[::-1], memory=memory)
+    for view in range(3):
+        np.testing.assert_array_equal(turned.image(2 - view), photos.image(view))
 
 
 def test_downscaling_is_an_area_mean_of_premultiplied_colours(tmp_path):
