@@ -14,6 +14,7 @@ from simt.simt_device import SimtDevice
 from kilonerf.kernels import Frame, create_renderer
 from kilonerf.kernels.cuda_renderer import CudaRenderer, DeviceFrame
 from kilonerf.model_io import save_scene
+from kilonerf.viewer.heat_maps import false_colors
 from kilonerf.viewer.interop import CudaRuntime, Interop
 from kilonerf.viewer.render_worker import RenderResult
 from kilonerf.viewer.settings import ViewerSettings
@@ -208,4 +209,16 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
         assert np.abs(picture_of(driver) - np.asarray(big).astype(int)).mean() < 1.0
         # Pictures follow each other in the memory of few: shown, waiting, being made.
         assert device.allocations.count("rgba") <= 4
+
+        driver.settings.heat_map = "samples"
+        driver.settle()
+        mapped, counted = shown_by(driver), CudaRenderer(toy_scene, SimtDevice(80))
+        assert isinstance(mapped.frame, Frame)
+        frame = counted.render_per_ray(mapped.request.camera, mapped.request.view.options)
+        np.testing.assert_array_equal(mapped.frame.rgb, false_colors(frame, "samples").rgb)
+        assert driver.app.statistics.transfer == "by the host"
+        driver.settings.heat_map = "off"
+        driver.settle()
+        assert isinstance(shown_by(driver).frame, DeviceFrame)
+        assert driver.app.statistics.transfer == "shared texture"
     assert gpu.cudart.registered == []
