@@ -55,7 +55,8 @@ class FakeCudart:
     Attributes:
         failing: status by function: from now on that function does nothing else than to return it.
         failing_from: status by function and number of its calls: it fails from that call on.
-        devices: those that OpenGL runs on; None: not on any of CUDA's.
+        devices: those that OpenGL runs on; None: that cannot be told.
+        mapped_share: how much of a mapped buffer CUDA says it may use.
         registered: what is registered now.
         calls: all calls, with their arguments.
     """
@@ -70,10 +71,15 @@ class FakeCudart:
         self.failing: dict[str, cudaError_t] = {}
         self.failing_from: dict[tuple[str, int], cudaError_t] = {}
         self.devices: list[int] | None = [0]
+        self.mapped_share = 1.0
         self.registered: list[Resource] = []
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.counts: Counter[str] = Counter()
         self._mapped_buffer: ctypes.Array[ctypes.c_char] | None = None
+
+    def is_buffer(self, glo: int) -> bool:
+        """Whether OpenGL has such a buffer."""
+        return bool(self._gl.glIsBuffer(glo))
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith("cuda"):
@@ -161,7 +167,7 @@ class FakeCudart:
         self._gl.glGetBufferParameteriv(GL_PIXEL_BUFFER, BUFFER_SIZE, ctypes.byref(size))
         self._gl.glBindBuffer(GL_PIXEL_BUFFER, 0)
         self._mapped_buffer = ctypes.create_string_buffer(size.value)
-        return (ctypes.addressof(self._mapped_buffer), size.value)
+        return (ctypes.addressof(self._mapped_buffer), int(self.mapped_share * size.value))
 
     def _cudaMemcpyAsync(self, to: int, source: int, size: int, kind: int, stream: int) -> Any:  # noqa: N802
         assert kind == 3

@@ -228,16 +228,20 @@ class Interop:
         """Why sharing failed, and what helps."""
         if self._runtime is None:
             return failure
+        if "cudaErrorMemoryAllocation" in failure:
+            return f"{failure}: the GPU's memory is full, close other programs"
         try:
             count, devices = self._runtime.call("cudaGLGetDevices", MOST_DEVICES, self._runtime.all_devices)
         except InteropError:
+            count, devices = 0, []
+        of_opengl = [int(index) for index in devices[:count]]
+        if not of_opengl:
             return (
                 f"OpenGL runs on {ctx.info['GL_RENDERER']}, which CUDA does not share with ({failure}): "
                 f"if it should be the NVIDIA GPU, start with {OFFLOAD}"
             )
-        others = [int(index) for index in list(devices or [])[:count]]
-        if others and device not in others:
-            other = others[0]
+        if device not in of_opengl:
+            other = of_opengl[0]
             return f"OpenGL runs on CUDA device {other}, pictures are made on {device}: start with --device {other}"
         return f"{failure}: a newer NVIDIA driver may help"
 

@@ -118,6 +118,7 @@ def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
         width = shown.request.view.camera.width
         assert shown.request.scale == 1.0
         np.testing.assert_allclose(shown.frame.rgb[0, 0], np.array(NOTHING))
+        assert shown.request.view.options.background == NOTHING  # what comes into view while the camera turns
         difference = np.abs(driver.pixels()[:, :width].astype(int) - shown.frame.to_rgb8()).max(axis=2)
         assert (difference[2:, 2:] <= 1).mean() > 0.999
         driver.press("F12")

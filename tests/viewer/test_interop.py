@@ -152,7 +152,10 @@ def test_what_worked_may_fail_later(bench):
     assert bench.interop.way == "buffer"
     said = bench.interop.take_problem()
     assert said is not None
-    assert "cudaGraphicsGLRegisterImage: cudaErrorMemoryAllocation" in said
+    assert said == (
+        "Pictures reach the window through a pixel buffer: cudaGraphicsGLRegisterImage: cudaErrorMemoryAllocation: "
+        "the GPU's memory is full, close other programs"
+    )
     bench.cudart.failing["cudaMemcpyAsync"] = UNKNOWN
     bench.show(random_frame(40, 20, seed=3))
     assert bench.interop.way == "host"
@@ -161,8 +164,28 @@ def test_what_worked_may_fail_later(bench):
     assert "by way of the host, which takes longer: cudaMemcpyAsync" in said
 
 
-def test_opengl_on_another_kind_of_device_is_told_with_the_cure(bench, ctx):
-    bench.cudart.devices = None
+@pytest.mark.parametrize("step", BUFFER_STEPS)
+def test_a_pixel_buffer_that_is_given_up_is_freed(bench, ctx, step):
+    for failing in ("cudaGraphicsGLRegisterImage", step):
+        bench.cudart.failing[failing] = UNKNOWN
+    bench.show(random_frame(20, 10))
+    assert bench.interop.way == "host"
+    tried = {arguments[0] for name, arguments in bench.cudart.calls if name == "cudaGraphicsGLRegisterBuffer"}
+    assert tried
+    assert not any(bench.cudart.is_buffer(glo) for glo in tried)
+
+
+def test_a_mapped_buffer_that_is_too_small_is_not_written_to(bench):
+    bench.cudart.failing["cudaGraphicsGLRegisterImage"] = UNKNOWN
+    bench.cudart.mapped_share = 0.5
+    bench.show(random_frame(20, 10))
+    assert bench.interop.way == "host"
+    assert bench.count("cudaMemcpyAsync") == 0
+
+
+@pytest.mark.parametrize("devices", [None, []])
+def test_opengl_on_another_kind_of_device_is_told_with_the_cure(bench, ctx, devices):
+    bench.cudart.devices = devices
     for register in ("cudaGraphicsGLRegisterImage", "cudaGraphicsGLRegisterBuffer"):
         bench.cudart.failing[register] = cudaError_t.cudaErrorOperatingSystem
     bench.show(random_frame(20, 10))
