@@ -129,8 +129,8 @@ def test_a_data_set_without_photos_is_refused_before_rendering(call, scene_file,
     assert fake_renderers == []
 
 
-def test_the_chair_has_its_psnr_and_its_sample_count(call, chair_path, shared_data):
-    code, printed, _ = call(chair_path, shared_data / "chair", "--views", "r_0", "--json")
+def test_the_chair_has_its_psnr_and_its_sample_count(call, chair_path, chair_photos):
+    code, printed, _ = call(chair_path, chair_photos, "--views", "r_0", "--json")
     assert code == 0
     view = json.loads(printed)["views"][0]
     assert view["psnr"] == pytest.approx(36.67, abs=0.02)  # METRICS.md, 800x800, exact ERT

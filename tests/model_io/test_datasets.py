@@ -218,8 +218,8 @@ def test_the_toy_cameras_equal_the_original_codes(shared_data):
     assert (dataset.near, dataset.far) == (2.0, 6.0)
 
 
-def test_both_layouts_of_the_chair_give_the_same_cameras(shared_data):
-    blender = {view.name: view.camera for view in load_blender(shared_data / "chair")}
+def test_both_layouts_of_the_chair_give_the_same_cameras(shared_data, chair_photos):
+    blender = {view.name: view.camera for view in load_blender(chair_photos)}
     nsvf = {view.name: view.camera for view in load_nsvf(shared_data / "chair_kilonerf")}
     for number in (0, 40, 80, 120, 160):
         first, second = blender[f"r_{number}"], nsvf[f"2_test_{number:04d}"]
