@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scenes import random_scene, views
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_pictures import small_views
@@ -115,6 +116,21 @@ def test_simt_too_little_memory_names_need_and_free(toy_scene: Scene, honest: bo
     else:
         expected = "networks needs 1 MiB, SIMT host has 1048576 MiB free but refuses it: "
     assert str(caught.value) == f"backend 'cuda': {expected}close other programs, or use --backend cpu"
+
+
+def test_simt_scenes_of_4096_networks_in_both_precisions() -> None:
+    scene = random_scene((16, 16, 16), (2, 2, 2), dropped=0.0, seed=8)
+    assert scene.num_networks == 4096
+    camera = views(scene)["outside"].resized(9, 7)
+    expected = ReferenceRenderer(scene).render(camera, RenderOptions(step=0.1))
+    assert expected.statistics.rays_hit > 20
+    for precision, architecture, mebibytes, worst in (("float16", 80, 48, 0.02), ("float32", 70, 84, 2e-5)):
+        with pytest.raises(BackendError, match=f"a scene of 4096 networks in {precision} needs "):
+            CudaRenderer(scene, SimtDevice(architecture, memory=(mebibytes - 8) << 20))
+        device = SimtDevice(architecture, memory=mebibytes << 20)
+        frame = CudaRenderer(scene, device).render(camera, RenderOptions(step=0.1, precision=precision))
+        assert np.abs(frame.rgb - expected.rgb).max() < worst
+        assert frame.statistics.rays_hit == expected.statistics.rays_hit
 
 
 def test_simt_a_picture_too_large_leaves_the_renderer_usable(toy_scene: Scene) -> None:
