@@ -157,10 +157,14 @@ def train_composite_backward(
     d_rgb: NDArray[np.float32],
     threads: int,
 ) -> None: ...
-def train_sample_rays(
+
+class RaySampler:
+    def sample(
+        self, origins: NDArray[np.float32], directions: NDArray[np.float32], seed: int | None, threads: int
+    ) -> tuple[NDArray, ...]: ...
+
+def make_ray_sampler(
     *,
-    origins: NDArray[np.float32],
-    directions: NDArray[np.float32],
     resolution: Sequence[int],
     factor: Sequence[int],
     constants: Sequence[Sequence[float]],
@@ -169,6 +173,4 @@ def train_sample_rays(
     near: float,
     step: float,
     last: int,
-    seed: int | None,
-    threads: int,
-) -> tuple[NDArray, ...]: ...
+) -> RaySampler: ...

@@ -63,7 +63,7 @@ class Adam:
         """One step along ``networks.rows.grad``.
 
         Args:
-            chosen: int32 [K], different networks that are stepped; None: all.
+            chosen: integers [K], different networks that are stepped; None: all.
 
         Raises:
             TrainingError: there is no gradient, or ``chosen`` are no networks.
@@ -71,30 +71,38 @@ class Adam:
         rows, gradient = self.networks.rows, self.networks.rows.grad
         if gradient is None:
             raise TrainingError("Adam: expected a gradient of the networks' rows, got none: call backward first")
+        if chosen is not None:
+            self._check(chosen)
         native = native_for(rows, gradient)
         if native is None:
             self._step_in_torch(slice(None) if chosen is None else chosen.long(), gradient)
             return
         settings = current_settings()
-        try:
-            native.train_adam(
-                parameters=rows.detach().numpy(),
-                gradient=gradient.contiguous().numpy(),
-                first=self.first.numpy(),
-                second=self.second.numpy(),
-                steps=self.steps.numpy(),
-                chosen=None if chosen is None else chosen.numpy(),
-                learning_rate=self.learning_rate,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                epsilon=self.epsilon,
-                decay=None if self._decay is None else self._decay.numpy(),
-                threads=settings.thread_count(),
-                path=settings.path,
-            )
-        except ValueError as error:
-            raise TrainingError(f"Adam: {error}") from error
+        native.train_adam(
+            parameters=rows.detach().numpy(),
+            gradient=gradient.contiguous().numpy(),
+            first=self.first.numpy(),
+            second=self.second.numpy(),
+            steps=self.steps.numpy(),
+            chosen=None if chosen is None else chosen.to(torch.int32).numpy(),
+            learning_rate=self.learning_rate,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            epsilon=self.epsilon,
+            decay=None if self._decay is None else self._decay.numpy(),
+            threads=settings.thread_count(),
+            path=settings.path,
+        )
         torch.autograd.graph.increment_version(rows)
+
+    def _check(self, chosen: torch.Tensor) -> None:
+        """Threads step different rows: none may come twice."""
+        last = self.networks.num_networks - 1
+        got = [n for n in chosen.tolist() if not 0 <= n <= last]
+        if got or len(chosen.unique()) < len(chosen):
+            values, counts = chosen.unique(return_counts=True)
+            found = got[0] if got else f"{int(values[counts.argmax()])} twice"
+            raise TrainingError(f"Adam: chosen: expected different networks from 0 to {last}, got {found}")
 
     def _step_in_torch(self, at: slice | torch.Tensor, gradient: torch.Tensor) -> None:
         parameters, (beta1, beta2) = self.networks.rows[at], self.betas

@@ -4,6 +4,7 @@ Without a seed they are the very samples that the renderers take (``kernels/samp
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from kilonerf.kernels.sampling import SceneGrid, positions
 from kilonerf.model_io import Scene, TrainingError
 
-from .native import current_settings, native_for
+from .native import current_settings, extension, native_for
 
 _POSITIONS_AT_ONCE = 1 << 20  # bounds the memory of the plain twin
 _UINT64 = 2**64
@@ -77,6 +78,7 @@ class RaySampler:
         self.step = np.float32((far - near) / (num_samples - 1))
         self.last = num_samples - 1
         self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
+        self._native = self._prepared()
 
     @classmethod
     def of(cls, scene: Scene) -> "RaySampler":
@@ -113,8 +115,15 @@ class RaySampler:
         if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
             raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
         seed = None if seed is None else seed % _UINT64
-        if (native := native_for()) is None:
+        if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed)
+        arrays = self._native.sample(origins, directions, seed, current_settings().thread_count())
+        return RaySamples(*map(torch.from_numpy, arrays))
+
+    def _prepared(self) -> Any:
+        """The native sampler, or None without the extension."""
+        if extension is None:
+            return None
         grid = self._grid
         constants = (
             grid.box_min,
@@ -124,9 +133,7 @@ class RaySampler:
             grid.cell_size,
             grid.local_scale,
         )
-        arrays = native.train_sample_rays(
-            origins=origins,
-            directions=directions,
+        return extension.make_ray_sampler(
             resolution=self.network_index.shape,
             factor=grid.factor.tolist(),
             constants=[constant.tolist() for constant in constants],
@@ -135,10 +142,7 @@ class RaySampler:
             near=float(self.near),
             step=float(self.step),
             last=self.last,
-            seed=seed,
-            threads=current_settings().thread_count(),
         )
-        return RaySamples(*map(torch.from_numpy, arrays))
 
     def _sample_plainly(
         self, origins: NDArray[np.float32], directions: NDArray[np.float32], seed: int | None

@@ -68,6 +68,8 @@ void composite(int threads, const Rays& rays, const Composited& out);
 void composite_backward(int threads, const Rays& rays, const CompositedGradients& gradients, float* d_density,
                         float* d_rgb);
 
+constexpr int BRICK = 4;  // voxels on each axis: 64, the bits of a word
+
 // Where samples are taken; the constants of kernels/sampling.py.
 struct SampleGrid {
     int resolution[3], factor[3];
@@ -87,9 +89,36 @@ struct RaySamples {
     std::vector<float> depth;       // [S], z-depth
 };
 
-// Samples of rays in occupied voxels. With jitter each is moved by up to half a step, by a number that depends on
-// (seed, ray, index) only.
-RaySamples sample_rays(int threads, const SampleGrid& grid, int64_t rays, const float* origins,
-                       const float* directions, bool jitter, uint64_t seed);
+// Takes samples of rays in occupied voxels. Empty space is skipped by bricks of voxels, each of which knows how far the
+// nearest one with an occupied voxel is.
+class RaySampler {
+public:
+    explicit RaySampler(const SampleGrid& grid);  // keeps copies of its arrays
+
+    // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only.
+    RaySamples sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
+                      uint64_t seed) const;
+
+    const SampleGrid& grid() const { return grid_; }
+    int64_t brick_of(const int (&voxel)[3]) const {
+        return (static_cast<int64_t>(voxel[0] / BRICK) * bricks_[1] + voxel[1] / BRICK) * bricks_[2] + voxel[2] / BRICK;
+    }
+    static int bit_of(const int (&voxel)[3]) {
+        return (voxel[0] % BRICK * BRICK + voxel[1] % BRICK) * BRICK + voxel[2] % BRICK;
+    }
+    // The brick's voxels that are occupied and have a network, one bit each.
+    uint64_t voxels(int64_t brick) const { return voxels_[brick]; }
+    // All bricks that are less than this from the brick are empty, along every axis; 0: it is not itself.
+    int empty_bricks(int64_t brick) const { return empty_[brick]; }
+
+private:
+    static constexpr int FARTHEST = 64;
+
+    SampleGrid grid_;
+    std::vector<int32_t> network_index_;
+    int bricks_[3];
+    std::vector<uint64_t> voxels_;  // [bricks]
+    std::vector<uint8_t> empty_;    // [bricks]
+};
 
 }  // namespace knf::train

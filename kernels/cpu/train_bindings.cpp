@@ -5,10 +5,12 @@
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
@@ -151,11 +153,11 @@ nb::object to_array(std::vector<T>& values) {
     return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), COLUMNS == 1 ? 1 : 2, shape, owner));
 }
 
-nb::tuple run_sample_rays(ConstVectors origins, ConstVectors directions, std::array<int, 3> resolution,
-                          std::array<int, 3> factor, std::array<std::array<float, 3>, 6> constants,
-                          Array<const bool, nb::ndim<3>> occupancy, Array<const int32_t, nb::ndim<3>> network_index,
-                          float near, float step, int64_t last, std::optional<uint64_t> seed, int threads) {
-    expect(origins.shape(0), directions.shape(0), "directions");
+std::unique_ptr<RaySampler> make_ray_sampler(std::array<int, 3> resolution, std::array<int, 3> factor,
+                                             std::array<std::array<float, 3>, 6> constants,
+                                             Array<const bool, nb::ndim<3>> occupancy,
+                                             Array<const int32_t, nb::ndim<3>> network_index, float near, float step,
+                                             int64_t last) {
     SampleGrid grid{};
     for (int axis = 0; axis < 3; axis++) {
         expect(static_cast<size_t>(resolution[axis]), network_index.shape(axis), "network_index");
@@ -172,11 +174,18 @@ nb::tuple run_sample_rays(ConstVectors origins, ConstVectors directions, std::ar
     grid.occupancy = occupancy.data();
     grid.network_index = network_index.data();
     grid.near = near, grid.step = step, grid.last = last;
+    nb::gil_scoped_release release;
+    return std::make_unique<RaySampler>(grid);
+}
+
+nb::tuple run_sample_rays(const RaySampler& sampler, ConstVectors origins, ConstVectors directions,
+                          std::optional<uint64_t> seed, int threads) {
+    expect(origins.shape(0), directions.shape(0), "directions");
     RaySamples samples;
     {
         nb::gil_scoped_release release;
-        samples = sample_rays(threads, grid, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
-                              seed.value_or(0));
+        samples = sampler.sample(threads, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
+                                 seed.value_or(0));
     }
     return nb::make_tuple(to_array<int64_t, 1>(samples.offsets), to_array<float, 3>(samples.points),
                           to_array<float, 3>(samples.directions), to_array<int32_t, 1>(samples.network),
@@ -223,7 +232,8 @@ void bind_training(nb::module_& module) {
     module.def("train_composite_backward", &run_composite_backward, nb::kw_only(), "offsets"_a, "density"_a, "rgb"_a,
                "distance"_a, "depth"_a, "ert_threshold"_a, "d_colour"_a, "d_opacity"_a, "d_depth"_a, "d_weights"_a,
                "d_density"_a, "d_rgb"_a, "threads"_a);
-    module.def("train_sample_rays", &run_sample_rays, nb::kw_only(), "origins"_a, "directions"_a, "resolution"_a,
-               "factor"_a, "constants"_a, "occupancy"_a, "network_index"_a, "near"_a, "step"_a, "last"_a,
-               "seed"_a.none(), "threads"_a);
+    nb::class_<RaySampler>(module, "RaySampler")
+        .def("sample", &run_sample_rays, "origins"_a, "directions"_a, "seed"_a.none(), "threads"_a);
+    module.def("make_ray_sampler", &make_ray_sampler, nb::kw_only(), "resolution"_a, "factor"_a, "constants"_a,
+               "occupancy"_a, "network_index"_a, "near"_a, "step"_a, "last"_a);
 }

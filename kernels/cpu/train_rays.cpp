@@ -79,12 +79,21 @@ float random_number(uint64_t ray_key, int64_t index) {
     return static_cast<float>(mixed(ray_key + static_cast<uint64_t>(index)) >> 40) * 0x1p-24f;
 }
 
+int64_t network_cell(const SampleGrid& grid, const int (&cell)[3]) {
+    return (static_cast<int64_t>(cell[0]) * grid.resolution[1] + cell[1]) * grid.resolution[2] + cell[2];
+}
+
 // One ray's way through the grid.
 class Walk {
 public:
-    Walk(const SampleGrid& grid, const float* origin, const float* direction)
-        : grid_(grid), origin_(origin), direction_(direction) {
+    Walk(const RaySampler& sampler, const float* origin, const float* direction)
+        : sampler_(sampler), grid_(sampler.grid()), origin_(origin), direction_(direction) {
         length_ = std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
+        for (int axis = 0; axis < 3; axis++) {
+            // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
+            per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * grid_.step);
+            at_face_0_[axis] = ((static_cast<double>(grid_.box_min[axis]) - origin[axis]) / direction[axis] - grid_.near) / grid_.step;
+        }
     }
 
     // Samples in occupied voxels, appended to `out`; returns how many.
@@ -98,11 +107,11 @@ public:
             const float t = sample_depth(index, grid_.near, grid_.step);
             if (!locate(t)) {
                 k++;
-            } else if (network_ < 0) {
-                k = std::max(k + 1, first_index_after_cell());
-            } else {
-                if (occupied_) append(t, out), taken++;
+            } else if (const int64_t brick = sampler_.brick_of(voxel_); const uint64_t occupied = sampler_.voxels(brick)) {
+                if (occupied >> sampler_.bit_of(voxel_) & 1) take(t, out), taken++;
                 k++;
+            } else {
+                k = std::max(k + 1, first_index_behind(sampler_.empty_bricks(brick)));
             }
         }
         return taken;
@@ -129,54 +138,66 @@ private:
         return std::min(std::max((t - grid_.near) / grid_.step, -1.0), static_cast<double>(grid_.last) + 1.0);
     }
 
-    // The point at depth t: whether it is in the box; its network, and whether its voxel is occupied.
+    // The point at depth t and its voxel; false outside of the box.
     bool locate(float t) {
-        int voxel[3];
         for (int axis = 0; axis < 3; axis++) {
             const float p = position_[axis] = sample_position(origin_[axis], t, direction_[axis]);
             if (!(p > grid_.inside_min[axis] && p < grid_.inside_max[axis])) return false;
-            voxel[axis] = static_cast<int>(voxel_coordinate(p, grid_.box_min[axis], grid_.inverse_voxel[axis]));
-            cell_[axis] = voxel[axis] / grid_.factor[axis];
-            if (cell_[axis] >= grid_.resolution[axis]) return false;
+            voxel_[axis] = static_cast<int>(voxel_coordinate(p, grid_.box_min[axis], grid_.inverse_voxel[axis]));
+            if (voxel_[axis] >= grid_.resolution[axis] * grid_.factor[axis]) return false;
         }
-        const int *r = grid_.resolution, *f = grid_.factor;
-        network_ = grid_.network_index[(static_cast<int64_t>(cell_[0]) * r[1] + cell_[1]) * r[2] + cell_[2]];
-        occupied_ = grid_.occupancy[(static_cast<int64_t>(voxel[0]) * (r[1] * f[1]) + voxel[1]) * (r[2] * f[2]) + voxel[2]];
         return true;
     }
 
-    // First index whose sample may lie behind the cell at hand, whatever its jitter.
-    int64_t first_index_after_cell() const {
+    // First index whose sample may lie outside of the bricks less than `empty` from the one at hand, whatever its jitter.
+    int64_t first_index_behind(int empty) const {
         double leave = static_cast<double>(grid_.last) + 1;
         for (int axis = 0; axis < 3; axis++) {
-            const double d = direction_[axis];
-            if (d == 0) continue;
-            const double face = grid_.box_min[axis] + static_cast<double>(grid_.cell_size[axis]) * (cell_[axis] + (d > 0));
-            leave = std::min(leave, index_at((face - origin_[axis]) / d));
+            if (direction_[axis] == 0) continue;
+            const int brick = voxel_[axis] / BRICK;
+            const int face = (direction_[axis] > 0 ? brick + empty : brick - empty + 1) * BRICK;
+            leave = std::min(leave, face * per_voxel_[axis] + at_face_0_[axis]);
         }
         return static_cast<int64_t>(std::ceil(leave - REACH));
     }
 
-    void append(float t, RaySamples& out) const {
+    // Append the sample at hand.
+    void take(float t, RaySamples& out) const {
+        int cell[3];
+        for (int axis = 0; axis < 3; axis++) cell[axis] = voxel_[axis] / grid_.factor[axis];
         for (int axis = 0; axis < 3; axis++) {
-            const float cell_min = grid_.box_min[axis] + static_cast<float>(cell_[axis]) * grid_.cell_size[axis];
+            const float cell_min = grid_.box_min[axis] + static_cast<float>(cell[axis]) * grid_.cell_size[axis];
             out.points.push_back(local_coordinate(position_[axis], cell_min, grid_.local_scale[axis]));
             out.directions.push_back(direction_[axis] / length_);
         }
-        out.network.push_back(network_);
+        out.network.push_back(grid_.network_index[network_cell(grid_, cell)]);
         out.distance.push_back(length_ * grid_.step);
         out.depth.push_back(t);
     }
 
     static constexpr double REACH = 0.55;  // half a step of jitter, and more than the rounding of any place
+    const RaySampler& sampler_;
     const SampleGrid& grid_;
     const float *origin_, *direction_;
+    double per_voxel_[3], at_face_0_[3];
     float length_;
     float position_[3];
-    int cell_[3];
-    int32_t network_;
-    bool occupied_;
+    int voxel_[3];
 };
+
+// Of a line of bricks, the least over all bricks of max(that brick's distance, how far it is).
+void sweep(uint8_t* first, int64_t stride, int count) {
+    std::vector<uint8_t> before(count);
+    for (int i = 0; i < count; i++) before[i] = first[i * stride];
+    for (int i = 0; i < count; i++) {
+        int nearest = before[i];
+        for (int away = 1; away < nearest && away < count; away++) {
+            if (i >= away) nearest = std::min(nearest, std::max<int>(away, before[i - away]));
+            if (i + away < count) nearest = std::min(nearest, std::max<int>(away, before[i + away]));
+        }
+        first[i * stride] = static_cast<uint8_t>(nearest);
+    }
+}
 
 template <class T>
 void join(int threads, const std::vector<RaySamples>& parts, std::vector<T> RaySamples::* member, RaySamples& out) {
@@ -206,14 +227,44 @@ void composite_backward(int threads, const Rays& rays, const CompositedGradients
     });
 }
 
-RaySamples sample_rays(int threads, const SampleGrid& grid, int64_t rays, const float* origins,
-                       const float* directions, bool jitter, uint64_t seed) {
+RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
+    int voxels[3];
+    for (int axis = 0; axis < 3; axis++) {
+        voxels[axis] = grid.resolution[axis] * grid.factor[axis];
+        bricks_[axis] = (voxels[axis] + BRICK - 1) / BRICK;
+    }
+    network_index_.assign(grid.network_index, grid.network_index + static_cast<int64_t>(grid.resolution[0]) *
+                                                                       grid.resolution[1] * grid.resolution[2]);
+    grid_.network_index = network_index_.data();
+    grid_.occupancy = nullptr;  // not ours; what counts of it is in voxels_
+    voxels_.assign(static_cast<int64_t>(bricks_[0]) * bricks_[1] * bricks_[2], 0);
+    empty_.assign(voxels_.size(), FARTHEST);
+    const bool* occupied = grid.occupancy;
+    for (int x = 0; x < voxels[0]; x++)
+        for (int y = 0; y < voxels[1]; y++)
+            for (int z = 0; z < voxels[2]; z++, occupied++) {
+                if (!*occupied) continue;
+                const int voxel[3] = {x, y, z};
+                if (network_index_[network_cell(grid, {x / grid.factor[0], y / grid.factor[1], z / grid.factor[2]})] < 0)
+                    continue;
+                voxels_[brick_of(voxel)] |= uint64_t{1} << bit_of(voxel);
+                empty_[brick_of(voxel)] = 0;
+            }
+    // Distances grow by the larger of the three axes' differences: the axes can be swept one after the other.
+    const int64_t stride[3] = {static_cast<int64_t>(bricks_[1]) * bricks_[2], bricks_[2], 1};
+    for (int axis = 0; axis < 3; axis++)
+        for (int64_t start = 0; start < static_cast<int64_t>(empty_.size()); start++)
+            if (start / stride[axis] % bricks_[axis] == 0) sweep(empty_.data() + start, stride[axis], bricks_[axis]);
+}
+
+RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
+                              uint64_t seed) const {
     RaySamples all;
     all.offsets.assign(rays + 1, 0);
     std::vector<RaySamples> parts(threads);
     run_threads(threads, [&](int thread) {
         for (int64_t ray = rays * thread / threads; ray < rays * (thread + 1) / threads; ray++)
-            all.offsets[ray + 1] = Walk(grid, origins + 3 * ray, directions + 3 * ray)
+            all.offsets[ray + 1] = Walk(*this, origins + 3 * ray, directions + 3 * ray)
                                        .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), parts[thread]);
     });
     for (int64_t ray = 0; ray < rays; ray++) all.offsets[ray + 1] += all.offsets[ray];

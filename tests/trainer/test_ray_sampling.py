@@ -1,0 +1,138 @@
+"""Samples of training rays: the renderer's own without jitter, and stratified ones that depend on nothing else."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+import torch
+from scenes import random_scene, views
+
+from kilonerf.kernels import RenderOptions
+from kilonerf.kernels.reference import ReferenceRenderer
+from kilonerf.kernels.sampling import ray_directions, ray_origin
+from kilonerf.model_io import Scene, TrainingError
+from kilonerf.trainer.compositing import composite
+from kilonerf.trainer.native import extension, native_settings
+from kilonerf.trainer.networks import TinyNetworks, tiny_networks
+from kilonerf.trainer.ray_sampling import RaySampler, RaySamples
+
+FIELDS = tuple(RaySamples.__dataclass_fields__)
+needs_extension = pytest.mark.skipif(extension is None, reason="needs the native extension")
+SCENES = {
+    "dense": random_scene(seed=3),
+    "sparse": random_scene((4, 3, 5), (7, 3, 10), seed=4, occupied=0.01),
+    "very sparse": random_scene((3, 3, 3), (16, 16, 16), seed=5, occupied=2e-4),
+    "full": random_scene((2, 2, 2), (3, 5, 2), seed=6, occupied=1.0, dropped=0.3),
+    "empty": random_scene(seed=7, occupied=0.0),
+}
+
+
+def rays_of(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Rays from all sides and from inside, some along an axis, some beside the box."""
+    rng = np.random.default_rng(1)
+    origins = rng.normal(size=(300, 3))
+    origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
+    origins[::5] *= 0.05
+    directions = -origins / 4 + rng.normal(size=(300, 3)) * 0.2
+    directions[::7] = np.eye(3)[rng.integers(0, 3, len(directions[::7]))] * rng.choice([-1, 1])
+    return origins.astype(np.float32), directions.astype(np.float32)
+
+
+def assert_equal(samples: RaySamples, expected: RaySamples) -> None:
+    for field in FIELDS:
+        a, b = getattr(samples, field), getattr(expected, field)
+        assert a.dtype == b.dtype, field
+        assert torch.equal(a, b), field
+
+
+@needs_extension
+@pytest.mark.parametrize("seed", [None, 0, 2**63 + 12345])
+@pytest.mark.parametrize("name", SCENES)
+def test_the_native_sampler_takes_the_samples_of_the_twin(name: str, seed: int | None) -> None:
+    """The twin tests every sample of every ray; the native code skips empty bricks. Equal bit for bit."""
+    sampler = RaySampler.of(SCENES[name])
+    rays = rays_of(SCENES[name])
+    samples = sampler.sample(*rays, seed)
+    with native_settings(path="torch"):
+        assert_equal(samples, sampler.sample(*rays, seed))
+    assert (len(samples.points) > 50) == (name in ("dense", "sparse", "full"))
+
+
+@pytest.mark.parametrize("path", ["torch", "auto"])
+def test_samples_and_pictures_are_the_renderers(path: str) -> None:
+    scene = SCENES["dense"]
+    networks = TinyNetworks.from_layers(scene.layers)
+    for name in ("outside", "inside", "along an axis"):
+        camera = views(scene)[name].resized(20, 14)
+        frame = ReferenceRenderer(scene).render(camera, RenderOptions.as_trained(scene, ert=False))
+        directions = ray_directions(camera).reshape(-1, 3)
+        origins = np.broadcast_to(ray_origin(camera), directions.shape)
+        with native_settings(path=path), torch.no_grad():
+            samples = RaySampler.of(scene).sample(origins, directions)
+            rgb, density = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
+            out = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
+        assert len(samples.points) == frame.statistics.samples
+        picture = out.colour + (1 - out.opacity)[:, None] * torch.tensor(scene.background)
+        np.testing.assert_allclose(picture.reshape(frame.rgb.shape), frame.rgb, atol=1e-5)
+
+
+@pytest.mark.parametrize("path", ["torch", "auto"])
+def test_jitter_fills_each_step_evenly(path: str) -> None:
+    scene = SCENES["full"]
+    sampler = RaySampler.of(scene)
+    rays = rays_of(scene)
+    with native_settings(path=path):
+        index = ((sampler.sample(*rays, seed=5).depth - scene.near) / scene.step).double()
+        again = sampler.sample(*rays, seed=6)
+    inner = index[(index > 1) & (index < scene.num_samples - 2)]
+    places = (inner + 0.5).frac()
+    assert places.histc(10, 0, 1).min() > 0.07 * len(places)
+    assert index.min() >= 0
+    assert index.max() <= scene.num_samples - 1
+    assert len(again.depth) != len(index) or not torch.equal(again.depth.double(), index)
+    assert (sampler.sample(*rays).depth - scene.near).div(scene.step).frac().sub(0.5).abs().min() > 0.49
+
+
+@pytest.mark.parametrize("path", ["torch", "auto"])
+def test_a_ray_depends_on_its_seed_and_number_only(path: str) -> None:
+    sampler = RaySampler.of(SCENES["dense"])
+    origins, directions = rays_of(SCENES["dense"])
+    with native_settings(path=path):
+        whole = sampler.sample(origins, directions, seed=9)
+        part = sampler.sample(origins[:111], directions[:111], seed=9)
+    end = int(whole.offsets[111])
+    assert torch.equal(whole.offsets[:112], part.offsets)
+    assert torch.equal(whole.points[:end], part.points)
+
+
+@needs_extension
+def test_threads_change_nothing() -> None:
+    sampler = RaySampler.of(SCENES["dense"])
+    found = []
+    for threads in (1, 2, 5):
+        with native_settings(threads=threads):
+            found.append(sampler.sample(*rays_of(SCENES["dense"]), seed=3))
+    assert_equal(found[1], found[0])
+    assert_equal(found[2], found[0])
+
+
+@pytest.mark.parametrize("path", ["torch", "auto"])
+def test_no_rays_have_no_samples(path: str) -> None:
+    nothing = np.zeros((0, 3), np.float32)
+    with native_settings(path=path):
+        samples = RaySampler.of(SCENES["dense"]).sample(nothing, nothing, seed=1)
+    assert samples.offsets.tolist() == [0]
+    assert samples.points.shape == samples.directions.shape == (0, 3)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    scene = SCENES["dense"]
+    sampler = RaySampler.of(scene)
+    with pytest.raises(TrainingError, match=r"rays: expected \[R, 3\] twice, got \(2, 3\) and \(3, 3\)"):
+        sampler.sample(np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32))
+    box = (scene.aabb_min, scene.aabb_max)
+    with pytest.raises(TrainingError, match=r"occupancy: expected a multiple of \(2, 3, 4\) voxels, got \(7, 12, 16\)"):
+        RaySampler(*box, scene.occupancy[1:], scene.network_index, near=2, far=6, num_samples=9)
+    with pytest.raises(TrainingError, match="expected near < far and 2 or more, got 2 to 6, 1"):
+        RaySampler(*box, scene.occupancy, scene.network_index, near=2, far=6, num_samples=1)
