@@ -152,17 +152,11 @@ KNF_INLINE void transpose(const float* from, float* to, int rows, int columns) {
 
 // Sums of the lanes of four vectors.
 KNF_INLINE void store_sums(const floats (&v)[4], float* to) {
-#if defined(__AVX2__)
-    __m256 part[4];
-    for (int i = 0; i < 4; i++) {
 #if defined(__AVX512F__)
-        const __m512 whole = (__m512)v[i];
-        part[i] = _mm256_add_ps(_mm512_castps512_ps256(whole), _mm512_extractf32x8_ps(whole, 1));
-#else
-        part[i] = (__m256)v[i];
-#endif
-    }
-    const __m256 sums = _mm256_hadd_ps(_mm256_hadd_ps(part[0], part[1]), _mm256_hadd_ps(part[2], part[3]));
+    for (int i = 0; i < 4; i++) to[i] = _mm512_reduce_add_ps((__m512)v[i]);
+#elif defined(__AVX2__)
+    const __m256 sums = _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[0], (__m256)v[1]),
+                                       _mm256_hadd_ps((__m256)v[2], (__m256)v[3]));
     _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)));
 #else
     for (int i = 0; i < 4; i++) {

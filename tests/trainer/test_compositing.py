@@ -40,8 +40,8 @@ def gradients_of(function, rays: tuple[torch.Tensor, ...], **options) -> tuple[t
     density, rgb = density.clone().requires_grad_(), rgb.clone().requires_grad_()
     out = function(offsets, density, rgb, *fixed, **options)
     generator = torch.Generator().manual_seed(5)
-    total = sum((part * torch.randn(part.shape, generator=generator).to(part)).sum() for part in out)
-    return tuple(part.detach() for part in out), list(torch.autograd.grad(total, (density, rgb)))
+    total = torch.stack([(part * torch.randn(part.shape, generator=generator).to(part)).sum() for part in out])
+    return tuple(part.detach() for part in out), list(torch.autograd.grad(total.sum(), (density, rgb)))
 
 
 @pytest.mark.parametrize("path", ["torch", "auto"])

@@ -46,6 +46,15 @@ static inline __mmask16 _mm512_movepi32_mask(__m512i v) {
     return static_cast<__mmask16>(mask);
 }
 
+static inline float _mm512_reduce_add_ps(__m512 v) {
+    const emulation::Elements<float> from(v);
+    float sums[16];
+    for (int i = 0; i < 16; i++) sums[i] = from.of[i];
+    for (int half = 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+    return sums[0];
+}
+
 static inline __m512 _mm512_maskz_compress_ps(__mmask16 mask, __m512 v) {
     const emulation::Elements<float> from(v);
     emulation::Elements<float> to{};
