@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -81,12 +82,13 @@ struct SampleGrid {
 };
 
 struct RaySamples {
-    std::vector<int64_t> offsets;   // [R + 1]
-    std::vector<float> points;      // [S][3], within the cell
-    std::vector<float> directions;  // [S][3], unit
-    std::vector<int32_t> network;   // [S]
-    std::vector<float> distance;    // [S]
-    std::vector<float> depth;       // [S], z-depth
+    int64_t rays, samples;
+    std::unique_ptr<int64_t[]> offsets;   // [R + 1]
+    std::unique_ptr<float[]> points;      // [S][3], within the cell
+    std::unique_ptr<float[]> directions;  // [S][3], unit
+    std::unique_ptr<int32_t[]> network;   // [S]
+    std::unique_ptr<float[]> distance;    // [S]
+    std::unique_ptr<float[]> depth;       // [S], z-depth
 };
 
 // Takes samples of rays in occupied voxels. Empty space is skipped by bricks of voxels, each of which knows how far the

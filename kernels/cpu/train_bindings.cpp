@@ -144,13 +144,13 @@ void run_composite_backward(Offsets offsets, ConstScalars density, ConstVectors 
                        d_density.data(), d_rgb.data());
 }
 
-// An array that owns what was in the vector.
-template <typename T, size_t COLUMNS>
-nb::object to_array(std::vector<T>& values) {
-    auto* kept = new std::vector<T>(std::move(values));
-    nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
-    const size_t shape[2] = {kept->size() / COLUMNS, COLUMNS};
-    return nb::cast(nb::ndarray<nb::numpy, T>(kept->data(), COLUMNS == 1 ? 1 : 2, shape, owner));
+// A NumPy array, [rows] or [rows, columns], that owns the memory.
+template <typename T>
+nb::object to_array(std::unique_ptr<T[]> values, int64_t rows, size_t columns = 1) {
+    T* data = values.release();
+    nb::capsule owner(data, [](void* p) noexcept { delete[] static_cast<T*>(p); });
+    const size_t shape[2] = {static_cast<size_t>(rows), columns};
+    return nb::cast(nb::ndarray<nb::numpy, T>(data, columns == 1 ? 1 : 2, shape, owner));
 }
 
 std::unique_ptr<RaySampler> make_ray_sampler(std::array<int, 3> resolution, std::array<int, 3> factor,
@@ -181,15 +181,17 @@ std::unique_ptr<RaySampler> make_ray_sampler(std::array<int, 3> resolution, std:
 nb::tuple run_sample_rays(const RaySampler& sampler, ConstVectors origins, ConstVectors directions,
                           std::optional<uint64_t> seed, int threads) {
     expect(origins.shape(0), directions.shape(0), "directions");
-    RaySamples samples;
+    RaySamples samples{};
     {
         nb::gil_scoped_release release;
         samples = sampler.sample(threads, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
                                  seed.value_or(0));
     }
-    return nb::make_tuple(to_array<int64_t, 1>(samples.offsets), to_array<float, 3>(samples.points),
-                          to_array<float, 3>(samples.directions), to_array<int32_t, 1>(samples.network),
-                          to_array<float, 1>(samples.distance), to_array<float, 1>(samples.depth));
+    const int64_t count = samples.samples;
+    return nb::make_tuple(to_array(std::move(samples.offsets), samples.rays + 1),
+                          to_array(std::move(samples.points), count, 3),
+                          to_array(std::move(samples.directions), count, 3), to_array(std::move(samples.network), count),
+                          to_array(std::move(samples.distance), count), to_array(std::move(samples.depth), count));
 }
 
 std::vector<std::string> paths() {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "train_batch.h"
@@ -83,12 +82,18 @@ int64_t network_cell(const SampleGrid& grid, const int (&cell)[3]) {
     return (static_cast<int64_t>(cell[0]) * grid.resolution[1] + cell[1]) * grid.resolution[2] + cell[2];
 }
 
+// What differs from sample to sample of one ray.
+struct Sample {
+    float point[3];  // within the cell
+    int32_t network;
+    float depth;
+};
+
 // One ray's way through the grid.
 class Walk {
 public:
     Walk(const RaySampler& sampler, const float* origin, const float* direction)
         : sampler_(sampler), grid_(sampler.grid()), origin_(origin), direction_(direction) {
-        length_ = std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
         for (int axis = 0; axis < 3; axis++) {
             // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
             per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * grid_.step);
@@ -96,9 +101,8 @@ public:
         }
     }
 
-    // Samples in occupied voxels, appended to `out`; returns how many.
-    int64_t run(bool jitter, uint64_t key, RaySamples& out) {
-        int64_t taken = 0;
+    // Appends the samples in occupied voxels.
+    void run(bool jitter, uint64_t key, std::vector<Sample>& out) {
         const auto [first, last] = index_range();
         for (int64_t k = first; k <= last;) {
             float index = static_cast<float>(k);
@@ -108,13 +112,12 @@ public:
             if (!locate(t)) {
                 k++;
             } else if (const int64_t brick = sampler_.brick_of(voxel_); const uint64_t occupied = sampler_.voxels(brick)) {
-                if (occupied >> sampler_.bit_of(voxel_) & 1) take(t, out), taken++;
+                if (occupied >> sampler_.bit_of(voxel_) & 1) out.push_back(sample_at(t));
                 k++;
             } else {
                 k = std::max(k + 1, first_index_behind(sampler_.empty_bricks(brick)));
             }
         }
-        return taken;
     }
 
 private:
@@ -161,18 +164,18 @@ private:
         return static_cast<int64_t>(std::ceil(leave - REACH));
     }
 
-    // Append the sample at hand.
-    void take(float t, RaySamples& out) const {
+    // The sample in the voxel at hand.
+    Sample sample_at(float t) const {
+        Sample sample;
         int cell[3];
-        for (int axis = 0; axis < 3; axis++) cell[axis] = voxel_[axis] / grid_.factor[axis];
         for (int axis = 0; axis < 3; axis++) {
+            cell[axis] = voxel_[axis] / grid_.factor[axis];
             const float cell_min = grid_.box_min[axis] + static_cast<float>(cell[axis]) * grid_.cell_size[axis];
-            out.points.push_back(local_coordinate(position_[axis], cell_min, grid_.local_scale[axis]));
-            out.directions.push_back(direction_[axis] / length_);
+            sample.point[axis] = local_coordinate(position_[axis], cell_min, grid_.local_scale[axis]);
         }
-        out.network.push_back(grid_.network_index[network_cell(grid_, cell)]);
-        out.distance.push_back(length_ * grid_.step);
-        out.depth.push_back(t);
+        sample.network = grid_.network_index[network_cell(grid_, cell)];
+        sample.depth = t;
+        return sample;
     }
 
     static constexpr double REACH = 0.55;  // half a step of jitter, and more than the rounding of any place
@@ -180,7 +183,6 @@ private:
     const SampleGrid& grid_;
     const float *origin_, *direction_;
     double per_voxel_[3], at_face_0_[3];
-    float length_;
     float position_[3];
     int voxel_[3];
 };
@@ -199,15 +201,21 @@ void sweep(uint8_t* first, int64_t stride, int count) {
     }
 }
 
-template <class T>
-void join(int threads, const std::vector<RaySamples>& parts, std::vector<T> RaySamples::* member, RaySamples& out) {
-    std::vector<size_t> begin(parts.size() + 1, 0);
-    for (size_t i = 0; i < parts.size(); i++) begin[i + 1] = begin[i] + (parts[i].*member).size();
-    (out.*member).resize(begin.back());
-    run_threads(threads, [&](int thread) {
-        const std::vector<T>& part = parts[thread].*member;
-        if (!part.empty()) std::memcpy((out.*member).data() + begin[thread], part.data(), part.size() * sizeof(T));
-    });
+// The samples of one ray in their places, with what they have in common.
+void write_ray(const SampleGrid& grid, const float* direction, const Sample* samples, int64_t begin, int64_t end,
+               RaySamples& out) {
+    const float length =
+        std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
+    const float unit[3] = {direction[0] / length, direction[1] / length, direction[2] / length};
+    for (int64_t i = begin; i < end; i++, samples++) {
+        for (int axis = 0; axis < 3; axis++) {
+            out.points[3 * i + axis] = samples->point[axis];
+            out.directions[3 * i + axis] = unit[axis];
+        }
+        out.network[i] = samples->network;
+        out.distance[i] = length * grid.step;
+        out.depth[i] = samples->depth;
+    }
 }
 
 }  // namespace
@@ -259,20 +267,34 @@ RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
 
 RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
                               uint64_t seed) const {
-    RaySamples all;
-    all.offsets.assign(rays + 1, 0);
-    std::vector<RaySamples> parts(threads);
+    RaySamples all{};
+    all.rays = rays;
+    all.offsets.reset(new int64_t[rays + 1]);
+    all.offsets[0] = 0;
+    std::vector<std::vector<Sample>> parts(threads);
+    const auto first_ray = [&](int thread) { return rays * thread / threads; };
     run_threads(threads, [&](int thread) {
-        for (int64_t ray = rays * thread / threads; ray < rays * (thread + 1) / threads; ray++)
-            all.offsets[ray + 1] = Walk(*this, origins + 3 * ray, directions + 3 * ray)
-                                       .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), parts[thread]);
+        for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++) {
+            Walk(*this, origins + 3 * ray, directions + 3 * ray)
+                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), parts[thread]);
+            all.offsets[ray + 1] = static_cast<int64_t>(parts[thread].size());  // for now, of the thread's own
+        }
     });
-    for (int64_t ray = 0; ray < rays; ray++) all.offsets[ray + 1] += all.offsets[ray];
-    join(threads, parts, &RaySamples::points, all);
-    join(threads, parts, &RaySamples::directions, all);
-    join(threads, parts, &RaySamples::network, all);
-    join(threads, parts, &RaySamples::distance, all);
-    join(threads, parts, &RaySamples::depth, all);
+    for (int thread = 0; thread < threads; thread++) {
+        for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++) all.offsets[ray + 1] += all.samples;
+        all.samples += static_cast<int64_t>(parts[thread].size());
+    }
+    all.points.reset(new float[3 * all.samples]);
+    all.directions.reset(new float[3 * all.samples]);
+    all.network.reset(new int32_t[all.samples]);
+    all.distance.reset(new float[all.samples]);
+    all.depth.reset(new float[all.samples]);
+    run_threads(threads, [&](int thread) {
+        const int64_t before = all.offsets[first_ray(thread)];
+        for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++)
+            write_ray(grid_, directions + 3 * ray, parts[thread].data() + (all.offsets[ray] - before),
+                      all.offsets[ray], all.offsets[ray + 1], all);
+    });
     return all;
 }
 
