@@ -149,7 +149,9 @@ def test_a_scene_that_cannot_be_read_is_one_line(call, out, tmp_path, name):
 
 @pytest.mark.parametrize(("stop", "name"), [(signal.SIGINT, "a.mp4"), (signal.SIGTERM, "f_%05d.png")])
 def test_an_interruption_ends_at_once_with_nothing_half_written(scene_file, out, stop, name):
-    program = "import sys; from kilonerf.viewer.render_command import main; sys.argv[0] = 'kilonerf-render'; main()"
+    # Where the tests run in the background, interrupts may be ignored, and children inherit that.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from kilonerf.viewer.render_command import main; sys.argv[0] = 'kilonerf-render'; main()"
     arguments = [scene_file, "--turntable", "100", "--size", "256x256", "-o", out / name]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
