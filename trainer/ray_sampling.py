@@ -3,7 +3,9 @@
 Without a seed they are the very samples that the renderers take (``kernels/sampling.py``).
 """
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -79,6 +81,7 @@ class RaySampler:
         self.last = num_samples - 1
         self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
         self._native = self._prepared()
+        self._densities: NDArray[np.float32] | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> "RaySampler":
@@ -98,6 +101,7 @@ class RaySampler:
         origins: NDArray[np.float32],  # [R, 3]
         directions: NDArray[np.float32],  # [R, 3]
         seed: int | None = None,
+        min_transmittance: float = 0.0,
     ) -> RaySamples:
         """Samples of rays.
 
@@ -106,6 +110,8 @@ class RaySampler:
             directions: not normalised: the ray parameter is z-depth.
             seed: None: samples as rendered. Else each lies anywhere in its own step, half a step before t_k to half a
                 step behind it, by a number that depends on (seed, ray, k) only; none before near or behind far.
+            min_transmittance: a ray ends with the sample at which its transmittance by :meth:`set_densities` falls
+                below this. 0: rays do not end.
 
         Raises:
             TrainingError: shapes do not fit.
@@ -115,10 +121,34 @@ class RaySampler:
         if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
             raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
         seed = None if seed is None else seed % _UINT64
+        thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
         if native_for() is None or self._native is None:
-            return self._sample_plainly(origins, directions, seed)
-        arrays = self._native.sample(origins, directions, seed, current_settings().thread_count())
+            return self._sample_plainly(origins, directions, seed, thickness)
+        arrays = self._native.sample(origins, directions, seed, thickness, current_settings().thread_count())
         return RaySamples(*map(torch.from_numpy, arrays))
+
+    @cached_property
+    def voxels(self) -> NDArray[np.int64]:
+        """The V voxels that count, occupied ones of cells with a network, [V, 3] in C order."""
+        voxels = np.argwhere(self.occupancy)
+        cells = voxels // self._grid.factor
+        return voxels[self.network_index[tuple(cells.T)] >= 0]
+
+    def set_densities(self, densities: NDArray[np.float32]) -> None:
+        """Say about how dense the voxels are, so that rays can end where they see no farther.
+
+        Args:
+            densities: float32 [V], per world unit, of ``voxels``; zero before the first call.
+
+        Raises:
+            TrainingError: they are of other voxels.
+        """
+        if densities.shape != (len(self.voxels),):
+            raise TrainingError(f"densities: expected [{len(self.voxels)}], got {list(densities.shape)}")
+        densities = np.ascontiguousarray(densities, np.float32)
+        self._densities = densities
+        if self._native is not None:
+            self._native.set_densities(densities)
 
     def _prepared(self) -> Any:
         """The native sampler, or None without the extension."""
@@ -145,12 +175,21 @@ class RaySampler:
         )
 
     def _sample_plainly(
-        self, origins: NDArray[np.float32], directions: NDArray[np.float32], seed: int | None
+        self,
+        origins: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        seed: int | None,
+        most_thickness: float,
     ) -> RaySamples:
         """The plain twin: tests every sample of every ray."""
         chunk = max(1, _POSITIONS_AT_ONCE // (self.last + 1))
+        densities = np.zeros(self.occupancy.shape, np.float32)
+        if self._densities is not None:
+            densities[tuple(self.voxels.T)] = self._densities
         parts = [
-            self._rays_plainly(np.arange(begin, min(begin + chunk, len(origins))), origins, directions, seed)
+            self._rays_plainly(
+                np.arange(begin, min(begin + chunk, len(origins))), origins, directions, seed, densities, most_thickness
+            )
             for begin in range(0, max(1, len(origins)), chunk)
         ]
         counts, *arrays = (np.concatenate(columns) for columns in zip(*parts, strict=True))
@@ -163,6 +202,8 @@ class RaySampler:
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
         seed: int | None,
+        densities: NDArray[np.float32],
+        most_thickness: float,
     ) -> tuple[NDArray, ...]:
         """Samples per ray, and the arrays of RaySamples but for the offsets."""
         k = np.arange(self.last + 1)
@@ -176,8 +217,12 @@ class RaySampler:
         inside &= self.occupancy[tuple(np.moveaxis(voxel, -1, 0))]
         cells = voxel // self._grid.factor
         network = self.network_index[tuple(np.moveaxis(cells, -1, 0))]
-        ray, column = np.nonzero(inside & (network >= 0))
+        counted = inside & (network >= 0)
         length = np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
+        density = np.where(counted, densities[tuple(np.moveaxis(voxel, -1, 0))], 0.0).astype(np.float64)
+        thickness = density * (length * self.step)[:, None]
+        before = np.pad(np.cumsum(thickness, axis=1), ((0, 0), (1, 0)))[:, :-1]
+        ray, column = np.nonzero(counted & (before <= most_thickness))
         return (
             np.bincount(ray, minlength=len(rays)),
             self._grid.local(points[ray, column], cells[ray, column]).astype(np.float32),

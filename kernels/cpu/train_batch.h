@@ -98,8 +98,13 @@ public:
     explicit RaySampler(const SampleGrid& grid);  // keeps copies of its arrays
 
     // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only.
+    // A ray ends with the sample at which the sum of density estimate * distance exceeds most_thickness.
     RaySamples sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                      uint64_t seed) const;
+                      uint64_t seed, double most_thickness) const;
+
+    // Estimated densities of the voxels that count (occupied, with a network), in C order; zero before the first call.
+    void set_densities(const float* densities);
+    int64_t counted() const { return static_cast<int64_t>(places_.size()); }
 
     const SampleGrid& grid() const { return grid_; }
     int64_t brick_of(const int (&voxel)[3]) const {
@@ -110,6 +115,7 @@ public:
     }
     // The brick's voxels that are occupied and have a network, one bit each.
     uint64_t voxels(int64_t brick) const { return voxels_[brick]; }
+    float density(int64_t brick, int bit) const { return densities_[static_cast<int64_t>(slots_[brick]) * 64 + bit]; }
     // All bricks that are less than this from the brick are empty, along every axis; 0: it is not itself.
     int empty_bricks(int64_t brick) const { return empty_[brick]; }
 
@@ -121,6 +127,9 @@ private:
     int bricks_[3];
     std::vector<uint64_t> voxels_;  // [bricks]
     std::vector<uint8_t> empty_;    // [bricks]
+    std::vector<int32_t> slots_;    // [bricks], among those that are not empty
+    std::vector<int64_t> places_;   // of each voxel that counts, in densities_
+    std::vector<float> densities_;  // [slots][64]
 };
 
 }  // namespace knf::train

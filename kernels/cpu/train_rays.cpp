@@ -82,6 +82,10 @@ int64_t network_cell(const SampleGrid& grid, const int (&cell)[3]) {
     return (static_cast<int64_t>(cell[0]) * grid.resolution[1] + cell[1]) * grid.resolution[2] + cell[2];
 }
 
+float world_length(const float* direction) {
+    return std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
+}
+
 // What differs from sample to sample of one ray.
 struct Sample {
     float point[3];  // within the cell
@@ -93,7 +97,8 @@ struct Sample {
 class Walk {
 public:
     Walk(const RaySampler& sampler, const float* origin, const float* direction)
-        : sampler_(sampler), grid_(sampler.grid()), origin_(origin), direction_(direction) {
+        : sampler_(sampler), grid_(sampler.grid()), origin_(origin), direction_(direction),
+          distance_(world_length(direction) * grid_.step) {
         for (int axis = 0; axis < 3; axis++) {
             // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
             per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * grid_.step);
@@ -101,9 +106,10 @@ public:
         }
     }
 
-    // Appends the samples in occupied voxels.
-    void run(bool jitter, uint64_t key, std::vector<Sample>& out) {
+    // Appends the samples in occupied voxels, as far as the ray sees.
+    void run(bool jitter, uint64_t key, double most_thickness, std::vector<Sample>& out) {
         const auto [first, last] = index_range();
+        double thickness = 0;
         for (int64_t k = first; k <= last;) {
             float index = static_cast<float>(k);
             if (jitter) index += random_number(key, k) - 0.5f;
@@ -112,7 +118,11 @@ public:
             if (!locate(t)) {
                 k++;
             } else if (const int64_t brick = sampler_.brick_of(voxel_); const uint64_t occupied = sampler_.voxels(brick)) {
-                if (occupied >> sampler_.bit_of(voxel_) & 1) out.push_back(sample_at(t));
+                if (const int bit = sampler_.bit_of(voxel_); occupied >> bit & 1) {
+                    out.push_back(sample_at(t));
+                    thickness += static_cast<double>(sampler_.density(brick, bit)) * distance_;
+                    if (thickness > most_thickness) return;
+                }
                 k++;
             } else {
                 k = std::max(k + 1, first_index_behind(sampler_.empty_bricks(brick)));
@@ -182,6 +192,7 @@ private:
     const RaySampler& sampler_;
     const SampleGrid& grid_;
     const float *origin_, *direction_;
+    const float distance_;  // world units from one sample to the next
     double per_voxel_[3], at_face_0_[3];
     float position_[3];
     int voxel_[3];
@@ -204,8 +215,7 @@ void sweep(uint8_t* first, int64_t stride, int count) {
 // The samples of one ray in their places, with what they have in common.
 void write_ray(const SampleGrid& grid, const float* direction, const Sample* samples, int64_t begin, int64_t end,
                RaySamples& out) {
-    const float length =
-        std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
+    const float length = world_length(direction);
     const float unit[3] = {direction[0] / length, direction[1] / length, direction[2] / length};
     for (int64_t i = begin; i < end; i++, samples++) {
         for (int axis = 0; axis < 3; axis++) {
@@ -247,6 +257,8 @@ RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
     grid_.occupancy = nullptr;  // not ours; what counts of it is in voxels_
     voxels_.assign(static_cast<int64_t>(bricks_[0]) * bricks_[1] * bricks_[2], 0);
     empty_.assign(voxels_.size(), FARTHEST);
+    slots_.assign(voxels_.size(), -1);
+    int32_t slots = 0;
     const bool* occupied = grid.occupancy;
     for (int x = 0; x < voxels[0]; x++)
         for (int y = 0; y < voxels[1]; y++)
@@ -255,9 +267,13 @@ RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
                 const int voxel[3] = {x, y, z};
                 if (network_index_[network_cell(grid, {x / grid.factor[0], y / grid.factor[1], z / grid.factor[2]})] < 0)
                     continue;
-                voxels_[brick_of(voxel)] |= uint64_t{1} << bit_of(voxel);
-                empty_[brick_of(voxel)] = 0;
+                const int64_t brick = brick_of(voxel);
+                voxels_[brick] |= uint64_t{1} << bit_of(voxel);
+                empty_[brick] = 0;
+                if (slots_[brick] < 0) slots_[brick] = slots++;
+                places_.push_back(static_cast<int64_t>(slots_[brick]) * 64 + bit_of(voxel));
             }
+    densities_.assign(static_cast<int64_t>(slots) * 64, 0.0f);
     // Distances grow by the larger of the three axes' differences: the axes can be swept one after the other.
     const int64_t stride[3] = {static_cast<int64_t>(bricks_[1]) * bricks_[2], bricks_[2], 1};
     for (int axis = 0; axis < 3; axis++)
@@ -265,8 +281,12 @@ RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
             if (start / stride[axis] % bricks_[axis] == 0) sweep(empty_.data() + start, stride[axis], bricks_[axis]);
 }
 
+void RaySampler::set_densities(const float* densities) {
+    for (size_t i = 0; i < places_.size(); i++) densities_[places_[i]] = densities[i];
+}
+
 RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                              uint64_t seed) const {
+                              uint64_t seed, double most_thickness) const {
     RaySamples all{};
     all.rays = rays;
     all.offsets.reset(new int64_t[rays + 1]);
@@ -276,7 +296,7 @@ RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, c
     run_threads(threads, [&](int thread) {
         for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++) {
             Walk(*this, origins + 3 * ray, directions + 3 * ray)
-                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), parts[thread]);
+                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), most_thickness, parts[thread]);
             all.offsets[ray + 1] = static_cast<int64_t>(parts[thread].size());  // for now, of the thread's own
         }
     });

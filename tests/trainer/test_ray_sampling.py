@@ -136,3 +136,28 @@ def test_what_does_not_fit_is_refused() -> None:
         RaySampler(*box, scene.occupancy[1:], scene.network_index, near=2, far=6, num_samples=9)
     with pytest.raises(TrainingError, match="expected near < far and 2 or more, got 2 to 6, 1"):
         RaySampler(*box, scene.occupancy, scene.network_index, near=2, far=6, num_samples=1)
+
+
+@pytest.mark.parametrize("name", ["dense", "full"])
+def test_rays_end_where_they_see_no_farther(name: str) -> None:
+    sampler = RaySampler.of(SCENES[name])
+    rays = rays_of(SCENES[name])
+    densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
+    sampler.set_densities(densities)
+    all_samples, some = sampler.sample(*rays, 5), sampler.sample(*rays, 5, min_transmittance=0.1)
+    voxel_density = np.zeros(sampler.occupancy.shape)
+    voxel_density[tuple(sampler.voxels.T)] = densities
+    kept = []
+    for ray, (o, d) in enumerate(zip(*rays, strict=True)):
+        own = slice(int(all_samples.offsets[ray]), int(all_samples.offsets[ray + 1]))
+        positions = o + all_samples.depth.numpy()[own, None] * d
+        _, voxels = sampler._grid.locate(positions.astype(np.float32))
+        through = np.exp(-np.cumsum(voxel_density[tuple(voxels.T)] * all_samples.distance.numpy()[own]))
+        kept += (np.concatenate([[1.0], through])[:-1] >= 0.1).tolist()
+    assert 0.1 < np.mean(kept) < 0.9
+    for field in ("points", "directions", "network_index", "distance", "depth"):
+        assert torch.equal(getattr(some, field), getattr(all_samples, field)[torch.tensor(kept)]), field
+    with native_settings(path="torch"):
+        assert_equal(some, sampler.sample(*rays, 5, min_transmittance=0.1))
+    with pytest.raises(TrainingError, match=r"densities: expected \[\d+\], got \[3\]"):
+        sampler.set_densities(densities[:3])
