@@ -112,7 +112,14 @@ class Photos:
         rgb, _ = _over(self.image(view), np.asarray(background, dtype=np.float32))
         return rgb
 
-    def batch(self, seed: int, step: int, size: int, background: Background = (1.0, 1.0, 1.0)) -> RayBatch:
+    def batch(
+        self,
+        seed: int,
+        step: int,
+        size: int,
+        background: Background = (1.0, 1.0, 1.0),
+        among: NDArray[np.integer] | None = None,
+    ) -> RayBatch:
         """Draw rays, uniformly from all pixels of all views, with replacement.
 
         Args:
@@ -120,9 +127,12 @@ class Photos:
             step: of the training, from 0.
             size: number of rays N.
             background: RGB in [0, 1] behind transparent pixels, or "random": another for each ray.
+            among: integers [C], draw from these pixels only, given by their places in the array of all.
         """
-        count = int(self.offsets[-1])
+        count = int(self.offsets[-1]) if among is None else len(among)
         pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
+        if among is not None:
+            pixels = among[pixels].astype(np.int64)
         behind: NDArray[np.float32]
         if background == "random":
             behind = _random(seed, step, _BACKGROUNDS, 3 * size).reshape(size, 3).astype(np.float32)

@@ -101,6 +101,8 @@ class RaySampler:
         origins: NDArray[np.float32],  # [R, 3]
         directions: NDArray[np.float32],  # [R, 3]
         seed: int | None = None,
+        *,
+        first_ray: int = 0,
         min_transmittance: float = 0.0,
     ) -> RaySamples:
         """Samples of rays.
@@ -110,6 +112,7 @@ class RaySampler:
             directions: not normalised: the ray parameter is z-depth.
             seed: None: samples as rendered. Else each lies anywhere in its own step, half a step before t_k to half a
                 step behind it, by a number that depends on (seed, ray, k) only; none before near or behind far.
+            first_ray: the number of the first ray: parts of a batch take the samples that the whole would.
             min_transmittance: a ray ends with the sample at which its transmittance by :meth:`set_densities` falls
                 below this. 0: rays do not end.
 
@@ -123,8 +126,8 @@ class RaySampler:
         seed = None if seed is None else seed % _UINT64
         thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
         if native_for() is None or self._native is None:
-            return self._sample_plainly(origins, directions, seed, thickness)
-        arrays = self._native.sample(origins, directions, seed, thickness, current_settings().thread_count())
+            return self._sample_plainly(origins, directions, seed, first_ray, thickness)
+        arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())
         return RaySamples(*map(torch.from_numpy, arrays))
 
     @cached_property
@@ -179,6 +182,7 @@ class RaySampler:
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
         seed: int | None,
+        first_ray: int,
         most_thickness: float,
     ) -> RaySamples:
         """The plain twin: tests every sample of every ray."""
@@ -188,7 +192,13 @@ class RaySampler:
             densities[tuple(self.voxels.T)] = self._densities
         parts = [
             self._rays_plainly(
-                np.arange(begin, min(begin + chunk, len(origins))), origins, directions, seed, densities, most_thickness
+                np.arange(begin, min(begin + chunk, len(origins))),
+                origins,
+                directions,
+                seed,
+                first_ray,
+                densities,
+                most_thickness,
             )
             for begin in range(0, max(1, len(origins)), chunk)
         ]
@@ -202,6 +212,7 @@ class RaySampler:
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
         seed: int | None,
+        first_ray: int,
         densities: NDArray[np.float32],
         most_thickness: float,
     ) -> tuple[NDArray, ...]:
@@ -209,7 +220,7 @@ class RaySampler:
         k = np.arange(self.last + 1)
         index = np.broadcast_to(k.astype(np.float32), (len(rays), len(k)))
         if seed is not None:
-            index = index + (_random_numbers(seed, rays, k) - np.float32(0.5))
+            index = index + (_random_numbers(seed, first_ray + rays, k) - np.float32(0.5))
         t = self.near + np.clip(index, np.float32(0), np.float32(self.last)) * self.step
         o, d = origins[rays], directions[rays]
         points = positions(o[:, None], d[:, None], t)

@@ -97,10 +97,10 @@ class RaySampler {
 public:
     explicit RaySampler(const SampleGrid& grid);  // keeps copies of its arrays
 
-    // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only.
-    // A ray ends with the sample at which the sum of density estimate * distance exceeds most_thickness.
+    // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only; the
+    // first of the rays has number first_ray. A ray ends with the sample at which the sum of density estimate * distance exceeds most_thickness.
     RaySamples sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                      uint64_t seed, double most_thickness) const;
+                      uint64_t seed, int64_t first_ray, double most_thickness) const;
 
     // Estimated densities of the voxels that count (occupied, with a network), in C order; zero before the first call.
     void set_densities(const float* densities);

@@ -179,13 +179,13 @@ std::unique_ptr<RaySampler> make_ray_sampler(std::array<int, 3> resolution, std:
 }
 
 nb::tuple run_sample_rays(const RaySampler& sampler, ConstVectors origins, ConstVectors directions,
-                          std::optional<uint64_t> seed, double most_thickness, int threads) {
+                          std::optional<uint64_t> seed, int64_t first_ray, double most_thickness, int threads) {
     expect(origins.shape(0), directions.shape(0), "directions");
     RaySamples samples{};
     {
         nb::gil_scoped_release release;
         samples = sampler.sample(threads, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
-                                 seed.value_or(0), most_thickness);
+                                 seed.value_or(0), first_ray, most_thickness);
     }
     const int64_t count = samples.samples;
     return nb::make_tuple(to_array(std::move(samples.offsets), samples.rays + 1),
@@ -240,8 +240,8 @@ void bind_training(nb::module_& module) {
                "distance"_a, "depth"_a, "ert_threshold"_a, "d_colour"_a, "d_opacity"_a, "d_depth"_a, "d_weights"_a,
                "d_density"_a, "d_rgb"_a, "threads"_a);
     nb::class_<RaySampler>(module, "RaySampler")
-        .def("sample", &run_sample_rays, "origins"_a, "directions"_a, "seed"_a.none(), "most_thickness"_a,
-             "threads"_a)
+        .def("sample", &run_sample_rays, "origins"_a, "directions"_a, "seed"_a.none(), "first_ray"_a,
+             "most_thickness"_a, "threads"_a)
         .def("set_densities", &set_densities, "densities"_a);
     module.def("make_ray_sampler", &make_ray_sampler, nb::kw_only(), "resolution"_a, "factor"_a, "constants"_a,
                "occupancy"_a, "network_index"_a, "near"_a, "step"_a, "last"_a);

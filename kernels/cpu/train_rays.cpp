@@ -286,7 +286,7 @@ void RaySampler::set_densities(const float* densities) {
 }
 
 RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                              uint64_t seed, double most_thickness) const {
+                              uint64_t seed, int64_t first_number, double most_thickness) const {
     RaySamples all{};
     all.rays = rays;
     all.offsets.reset(new int64_t[rays + 1]);
@@ -296,7 +296,7 @@ RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, c
     run_threads(threads, [&](int thread) {
         for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++) {
             Walk(*this, origins + 3 * ray, directions + 3 * ray)
-                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(ray))), most_thickness, parts[thread]);
+                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(first_number + ray))), most_thickness, parts[thread]);
             all.offsets[ray + 1] = static_cast<int64_t>(parts[thread].size());  // for now, of the thread's own
         }
     });

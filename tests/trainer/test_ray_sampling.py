@@ -161,3 +161,14 @@ def test_rays_end_where_they_see_no_farther(name: str) -> None:
         assert_equal(some, sampler.sample(*rays, 5, min_transmittance=0.1))
     with pytest.raises(TrainingError, match=r"densities: expected \[\d+\], got \[3\]"):
         sampler.set_densities(densities[:3])
+
+
+@pytest.mark.parametrize("path", ["auto", "torch"])
+def test_parts_of_a_batch_take_the_samples_of_the_whole(path: str) -> None:
+    sampler = RaySampler.of(SCENES["dense"])
+    origins, directions = rays_of(SCENES["dense"])
+    with native_settings(path=path):
+        whole = sampler.sample(origins, directions, 9)
+        part = sampler.sample(origins[100:], directions[100:], 9, first_ray=100)
+    assert torch.equal(part.points, whole.points[int(whole.offsets[100]) :])
+    assert torch.equal(part.depth, whole.depth[int(whole.offsets[100]) :])
