@@ -1,0 +1,45 @@
+"""What the stages have in common: random numbers by step, learning rates, batches made ahead."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
+
+
+def step_generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
+    """Random numbers that depend on seed, step and stream only, so that a resumed run draws the same ones."""
+    return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0]))
+
+
+def learning_rate(step: int, steps: int, first: float, last: float, warm_up: int = 0) -> float:
+    """From ``first`` to ``last``, falling by the same factor each step; rising evenly in the first ``warm_up``."""
+    return first * (last / first) ** (step / max(1, steps)) * min(1.0, (step + 1) / max(1, warm_up))
+
+
+class Ahead(Generic[T]):
+    """Makes what the next step needs while this one runs; only the step decides what it is.
+
+    Args:
+        make: gives it for a step.
+    """
+
+    def __init__(self, make: Callable[[int], T]) -> None:
+        self._make = make
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._next: tuple[int, Future[T]] | None = None
+
+    def get(self, step: int) -> T:
+        """What ``step`` needs; the next one's is begun."""
+        if self._next is not None and self._next[0] == step:
+            value = self._next[1].result()
+        else:
+            value = self._make(step)
+        self._next = step + 1, self._executor.submit(self._make, step + 1)
+        return value
+
+    def close(self) -> None:
+        """Stop; what is being made is finished first."""
+        self._executor.shutdown(cancel_futures=True)

@@ -1,0 +1,40 @@
+"""A finished scene as the teacher: to distil it again, on another grid or with other settings."""
+
+import torch
+
+from kilonerf.kernels.sampling import SceneGrid
+from kilonerf.model_io import Scene
+from kilonerf.trainer.networks import TinyNetworks, tiny_networks
+
+
+class SceneTeacher:
+    """The networks of a scene; where it has none, or no occupied voxel, nothing is.
+
+    Args:
+        scene: of any grid.
+        device: where points come from.
+    """
+
+    name = "scene"
+
+    def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
+        self._scene, self._grid = scene, SceneGrid.of(scene)
+        self._networks = TinyNetworks.from_layers(scene.layers).to(device)
+
+    def density(self, points: torch.Tensor) -> torch.Tensor:
+        """Densities, per world unit, [S]; points in world units, [S, 3]."""
+        return self.radiance(points, torch.zeros_like(points))[1]
+
+    @torch.no_grad()
+    def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]; grey where nothing is."""
+        positions = points.cpu().numpy()
+        inside, voxel = self._grid.locate(positions)
+        inside &= self._scene.occupancy[tuple(voxel.T)]
+        cell = (voxel // self._grid.factor)[inside]
+        local = torch.from_numpy(self._grid.local(positions[inside], cell).astype("float32")).to(points.device)
+        network = torch.from_numpy(self._scene.network_index[tuple(cell.T)]).to(points.device)
+        here = torch.from_numpy(inside).to(points.device)
+        rgb, density = torch.full_like(points, 0.5), torch.zeros_like(points[:, 0])
+        rgb[here], density[here] = tiny_networks(local, directions[here], network, self._networks)
+        return rgb, density
