@@ -15,13 +15,17 @@ from .errors import DatasetError, KiloNeRFError, UsageError
 Options = TypeVar("Options")
 
 
-def run_command(program: str, options_class: type[Options], run: Callable[[Options], None]) -> None:
+def run_command(
+    program: str, options_class: type[Options], run: Callable[[Options], None], default: Options | None = None
+) -> None:
     """Parse ``sys.argv`` into ``options_class`` (a dataclass whose comments are the help) and call ``run`` with it.
+
+    What is not said is as in ``default``, if there is one, else as the class says.
 
     Exit codes: 0 good; 2 wrong use or bad input, with one line on standard error; 130 interrupted by the user.
     """
     try:
-        run(parse(program, options_class))
+        run(parse(program, options_class, default))
     except KiloNeRFError as error:
         sys.exit(report(program, error))
     except KeyboardInterrupt:
@@ -32,7 +36,7 @@ def run_command(program: str, options_class: type[Options], run: Callable[[Optio
         sys.exit(0)
 
 
-def parse(program: str, options_class: type[Options]) -> Options:
+def parse(program: str, options_class: type[Options], default: Options | None = None) -> Options:
     """Parse ``sys.argv``.
 
     Raises:
@@ -42,7 +46,8 @@ def parse(program: str, options_class: type[Options]) -> Options:
     box = io.StringIO()
     try:
         with contextlib.redirect_stderr(box):
-            return tyro.cli(options_class, prog=program, description=inspect.getdoc(options_class))
+            description = inspect.getdoc(options_class)
+            return tyro.cli(options_class, prog=program, description=description, default=default)
     except SystemExit as end:
         if not end.code:
             raise

@@ -23,7 +23,7 @@ class World:
         if "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -34,6 +34,14 @@ class World:
     def share(self, count: int) -> slice:
         """This process's part of ``count`` things."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def any(self, flag: bool) -> bool:
+        """Whether ``flag`` is set in any process."""
+        if self.size == 1:
+            return flag
+        count = torch.tensor(float(flag))
+        dist.all_reduce(count)
+        return bool(count > 0)
 
     def add_up(self, tensor: torch.Tensor) -> None:
         """Each process gets the sum of all processes' tensors, in place."""

@@ -119,7 +119,7 @@ class FineTuning:
             samples.distance.to(to),
             samples.depth.to(to),
         )
-        background, target = (torch.from_numpy(array[own]).to(to) for array in (batch.background, batch.rgb))
+        background, target = (torch.tensor(array[own], device=to) for array in (batch.background, batch.rgb))
         error = (seen.colour + (1.0 - seen.opacity)[:, None] * background - target) ** 2
         self._adam.zero_grad()
         (error.sum() / (3 * settings.rays)).backward()

@@ -20,6 +20,7 @@ from kilonerf.model_io.architecture import DIRECTION_FREQUENCIES, POSITION_FREQU
 
 from .native import NativeSettings, current_settings, extension, native_for
 
+_HALVED_FROM = 5  # number of the first frequency that begins with less weight
 _ALIGNMENT = 16  # floats: every part of a row begins at a multiple
 
 
@@ -61,7 +62,8 @@ class TinyNetworks(torch.nn.Module):
         """Networks to begin with: one initialisation, the same for all of them.
 
         Weights are uniform with the variance that keeps activations' size (He et al. 2015), with the gain of the
-        layer's activation; biases uniform within 1 / sqrt(inputs).
+        layer's activation; biases uniform within 1 / sqrt(inputs). Weights of a position's high frequencies are halved
+        from one frequency to the next: networks begin smooth, which distils sooner (docs/decisions.md).
 
         Args:
             num_networks: N.
@@ -76,8 +78,10 @@ class TinyNetworks(torch.nn.Module):
                 ("weight", (inputs, outputs), gain * math.sqrt(3.0 / inputs)),
                 ("bias", (outputs,), 1.0 / math.sqrt(inputs)),
             ):
-                values = torch.rand(shape, generator=generator, dtype=torch.float64) * 2.0 - 1.0
-                layers[f"{name}.{part}"] = (values * bound)[None]
+                values = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2.0 - 1.0) * bound
+                if (name, part) == ("pts_linears.0", "weight"):
+                    values *= _smoothness()[:, None]
+                layers[f"{name}.{part}"] = values[None]
         return cls(_to_rows(layers, dtype).repeat(num_networks, 1))
 
     @classmethod
@@ -241,6 +245,13 @@ def encode(values: torch.Tensor, frequencies: int) -> torch.Tensor:
     """Frequency encoding of [..., C] to [..., C * (1 + 2 * frequencies)], see ``kernels/networks.py``."""
     scaled = values[..., None] * 2.0 ** torch.arange(frequencies, dtype=values.dtype, device=values.device)
     return torch.cat([values[..., None], scaled.cos(), scaled.sin()], -1).flatten(-2)
+
+
+def _smoothness() -> torch.Tensor:
+    """What each channel of an encoded position counts in the beginning, float64 [63]."""
+    frequency = torch.arange(POSITION_FREQUENCIES, dtype=torch.float64)
+    scale = 0.5 ** (frequency - _HALVED_FROM + 1).clamp(min=0)
+    return torch.cat([torch.ones(1, dtype=torch.float64), scale, scale]).repeat(3)
 
 
 def layers_of(rows: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -33,10 +33,8 @@ class Ahead(Generic[T]):
 
     def get(self, step: int) -> T:
         """What ``step`` needs; the next one's is begun."""
-        if self._next is not None and self._next[0] == step:
-            value = self._next[1].result()
-        else:
-            value = self._make(step)
+        ahead, self._next = self._next, None
+        value = ahead[1].result() if ahead is not None and ahead[0] == step else self._make(step)
         self._next = step + 1, self._executor.submit(self._make, step + 1)
         return value
 

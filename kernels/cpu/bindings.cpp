@@ -16,6 +16,7 @@ namespace nb = nanobind;
 using namespace nb::literals;
 
 void bind_training(nb::module_& module);  // train_bindings.cpp
+void bind_grid(nb::module_& module);      // train_grid_bindings.cpp
 
 namespace {
 
@@ -130,4 +131,5 @@ NB_MODULE(_cpu, module) {
                "inside_min"_a, "inside_max"_a, "inverse_voxel"_a, "cell_size"_a, "local_scale"_a, "occupancy"_a,
                "network_index"_a, "layers"_a, "threads"_a, "path"_a);
     bind_training(module);
+    bind_grid(module);
 }

@@ -205,6 +205,11 @@ def test_all_networks_begin_alike() -> None:
         assert layer.shape == (4, inputs, outputs)
         gain = 1.0 if name in ("feature_linear", "rgb_linear") else 2.0
         deviation = layer[0].std().item() * (inputs / gain) ** 0.5
+        if name == "pts_linears.0":  # high frequencies begin with less weight
+            by_channel = layer[0].unflatten(0, (3, 21))
+            halves = [by_channel[:, [1 + f, 11 + f]].std().item() * (inputs / gain) ** 0.5 for f in range(4, 10)]
+            assert halves == pytest.approx([1.0, 0.5, 0.25, 0.125, 0.0625, 0.03125], rel=0.15)
+            deviation = by_channel[:, [*range(6), *range(11, 16)]].std().item() * (inputs / gain) ** 0.5
         assert deviation == pytest.approx(1.0, abs=0.35 if outputs == 1 else 0.1)
         assert layer.abs().max() <= (3.0 * gain / inputs) ** 0.5
 

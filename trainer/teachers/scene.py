@@ -1,6 +1,8 @@
 """A finished scene as the teacher: to distil it again, on another grid or with other settings."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kilonerf.kernels.sampling import SceneGrid
 from kilonerf.model_io import Scene
@@ -20,6 +22,10 @@ class SceneTeacher:
     def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
         self._scene, self._grid = scene, SceneGrid.of(scene)
         self._networks = TinyNetworks.from_layers(scene.layers).to(device)
+
+    def extent(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The scene's box."""
+        return self._scene.aabb_min, self._scene.aabb_max
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """Densities, per world unit, [S]; points in world units, [S, 3]."""

@@ -1,0 +1,380 @@
+"""A whole training: teacher, occupancy, distillation, fine-tuning; what each leaves, and how to go on after a stop.
+
+In the run's folder each finished stage leaves ``<stage>.safetensors``, and the one that runs, now and then,
+``progress.safetensors``. Every step depends on its number and on what is in these files only, so that a run that was
+killed at any moment goes on to the same result.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from kilonerf.model_io import CheckpointError, Scene, TrainingError, UsageError, load_scene
+from kilonerf.model_io.checkpoint import three_quarter_view
+from kilonerf.model_io.datasets import Dataset
+
+from .bounds import Bounds, depth_range
+from .checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from .distillation import Distillation
+from .distributed import World
+from .fine_tuning import FineTuning
+from .networks import TinyNetworks
+from .observers import Observer
+from .occupancy import network_grid, network_index_of, occupancy_from_density
+from .photos import Photos
+from .settings import STAGES, TrainingSettings
+from .student import Student
+from .teachers.grid import GridTeacher, GridTraining
+from .teachers.nerf import NerfTeacher
+from .teachers.nerf_training import NerfTraining
+from .teachers.scene import SceneTeacher
+from .teachers.teacher import Teacher
+
+_SAVE_EVERY = 60.0  # seconds, or so many times as long as saving takes
+_SAVE_SHARE = 50.0
+_PROGRESS = "progress"
+
+
+class Stage(Protocol):
+    """What :meth:`Training.run` makes step by step."""
+
+    name: str
+    steps: int
+    samples: int
+
+    def step(self, step: int) -> dict[str, float]: ...  # noqa: D102
+    def finish(self) -> None: ...  # noqa: D102
+    def state(self) -> dict[str, torch.Tensor]: ...  # noqa: D102
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained on.
+
+    Attributes:
+        dataset: views for training.
+        photos: their pixels.
+        bounds: the box around the scene.
+        source: a name for the data, for the scene's provenance.
+    """
+
+    dataset: Dataset
+    photos: Photos
+    bounds: Bounds
+    source: str
+
+
+class Training:
+    """Runs the stages, or what is left of them.
+
+    Args:
+        subject: what is trained on.
+        settings: how.
+        folder: where the stages leave what they made; it exists.
+        world: processes that train together; the first one writes.
+        observer: is told how it goes.
+        device: of parameters and batches.
+        interrupted: asked after each step; True: progress is saved and KeyboardInterrupt raised.
+
+    Attributes:
+        seconds: how long each stage took, also what was done before a stop.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        settings: TrainingSettings,
+        folder: Path,
+        *,
+        world: World,
+        observer: Observer,
+        device: torch.device | str = "cpu",
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.subject, self.settings, self.folder = subject, settings, folder
+        self.seconds: dict[str, float] = {}
+        self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
+        self._near, self._far = depth_range(subject.dataset, subject.bounds)
+        self._background = subject.dataset.background or (1.0, 1.0, 1.0)
+
+    def run(self, last: str = STAGES[-1]) -> Student | None:
+        """Run all stages up to ``last``; those that are done are read, not run again.
+
+        Returns:
+            the student after the last stage, None after the teacher's.
+
+        Raises:
+            TrainingError: the folder is of a training with other settings or other photos.
+            CheckpointError: a file in it is damaged.
+            OutputError: a file cannot be written.
+            KeyboardInterrupt: it was interrupted; the same call goes on.
+        """
+        wanted = STAGES[: STAGES.index(last) + 1]
+        teacher = self._teacher()
+        if last == "teacher":
+            return None
+        student = self._student(teacher)
+        if "distillation" in wanted and self.settings.distillation.steps:
+            cameras = np.array([view.camera.position for view in self.subject.dataset.views])
+            self._run_networks(
+                "distillation",
+                student,
+                lambda: Distillation(
+                    student,
+                    teacher,
+                    cameras,
+                    self.settings.distillation,
+                    seed=self.settings.seed,
+                    world=self._world,
+                ),
+            )
+        if "fine-tuning" in wanted and self.settings.fine_tuning.steps:
+            self._run_networks(
+                "fine-tuning",
+                student,
+                lambda: FineTuning(
+                    student,
+                    self.subject.photos,
+                    self.settings.fine_tuning,
+                    random_background=self.settings.random_background,
+                    seed=self.settings.seed,
+                    world=self._world,
+                ),
+            )
+        return student
+
+    def finished_scene(self, student: Student, dtype: type[np.floating] = np.float16) -> Scene:
+        """What is saved in the end.
+
+        Raises:
+            SceneError: a parameter is not finite, or too large for ``dtype``.
+        """
+        poses = np.stack([view.camera.matrix for view in self.subject.dataset.views]).astype(np.float32)
+        return student.to_scene(
+            dtype,
+            training_poses=poses,
+            start_camera=three_quarter_view(np.stack([student.lower, student.upper])),
+            provenance={
+                "made_by": "kilonerf-train",
+                "source": self.subject.source,
+                "views": len(poses),
+                "teacher": self.settings.teacher,
+                "distillation_steps": self.settings.distillation.steps,
+                "fine_tuning_steps": self.settings.fine_tuning.steps,
+                "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
+                "seed": self.settings.seed,
+            },
+        )
+
+    def _teacher(self) -> Teacher:
+        kind = self.settings.teacher
+        if kind.endswith(".knf"):
+            return SceneTeacher(load_scene(kind), self._device)
+        if kind.endswith(".pth"):
+            return NerfTeacher.from_checkpoint(Path(kind)).to(self._device)
+        if kind not in ("grid", "nerf"):
+            raise UsageError(f"teacher: expected grid, nerf, a checkpoint (.pth) or a scene (.knf), got {kind!r}")
+        lower, upper = (
+            np.asarray(corner, np.float32) for corner in (self.subject.bounds.lower, self.subject.bounds.upper)
+        )
+        done = self._product("teacher")
+        if done is not None and kind == "grid":
+            return GridTeacher.from_state(done.tensors, lower, upper, self._device)
+        if done is not None:
+            return NerfTeacher.from_state(done.tensors).to(self._device)
+        photos, seed = self.subject.photos, self.settings.seed
+        if kind == "grid":
+            stage = GridTraining(
+                photos,
+                lower,
+                upper,
+                self._near,
+                self._far,
+                self.settings.grid,
+                background=self._background,
+                random_background=self.settings.random_background,
+                seed=seed,
+                device=self._device,
+            )
+        else:
+            stage = NerfTraining(
+                photos,
+                lower,
+                upper,
+                self._near,
+                self._far,
+                self.settings.nerf,
+                background=self._background,
+                seed=seed,
+                device=self._device,
+            )
+        self._run_stage(stage, "teacher", None)
+        teacher = stage.teacher()
+        self._keep("teacher", teacher.state())
+        return teacher
+
+    def _student(self, teacher: Teacher) -> Student:
+        done = self._product("occupancy")
+        if done is None:
+            began = time.perf_counter()
+            self._observer.begin("occupancy", 0, 1)
+            tensors = self._find_occupancy(teacher)
+            self.seconds["occupancy"] = time.perf_counter() - began
+            self._keep("occupancy", tensors)
+            self._observer.end("occupancy", 1)
+        else:
+            tensors = done.tensors
+        lower, upper, occupancy, network_index = (
+            tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
+        )
+        networks = TinyNetworks.initial(int(network_index.max()) + 1, seed=self.settings.seed).to(self._device)
+        occupied = self.settings.occupancy
+        voxel = float(((upper - lower) / occupancy.shape).min())
+        num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
+        student = Student(
+            lower,
+            upper,
+            occupancy,
+            network_index,
+            networks,
+            self._near,
+            self._far,
+            max(2, num_samples),
+            self._background,
+        )
+        self._observer.message(
+            f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
+            f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
+            f"{student.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
+        )
+        return student
+
+    def _find_occupancy(self, teacher: Teacher) -> dict[str, torch.Tensor]:
+        settings = self.settings.occupancy
+        bounds = teacher.extent() or (self.subject.bounds.lower, self.subject.bounds.upper)
+        resolution, lower, upper = network_grid(*bounds, settings.cells)
+        voxels = tuple(cells * settings.factor for cells in resolution)
+        occupancy = occupancy_from_density(
+            teacher.density, lower, upper, voxels, samples=settings.samples, threshold=settings.threshold
+        )
+        if not occupancy.any():
+            raise TrainingError(
+                f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
+            )
+        return {
+            "lower": torch.from_numpy(np.asarray(lower, np.float32)),
+            "upper": torch.from_numpy(np.asarray(upper, np.float32)),
+            "occupancy": torch.from_numpy(occupancy),
+            "network_index": torch.from_numpy(network_index_of(occupancy, resolution)),
+        }
+
+    def _run_networks(self, name: str, student: Student, make: Callable[[], Distillation | FineTuning]) -> None:
+        """A stage that trains the student's networks."""
+        done = self._product(name)
+        if done is None:
+            self._run_stage(make(), name, student)
+            self._keep(name, {"rows": student.networks.rows})
+        else:
+            with torch.no_grad():
+                student.networks.rows.copy_(done.tensors["rows"])
+
+    def _run_stage(self, stage: Stage, name: str, student: Student | None) -> None:
+        first, before = self._resume(stage, name)
+        self._observer.begin(name, first, stage.steps)
+        began = saved = time.perf_counter()
+        saving = 0.0
+        for step in range(first, stage.steps):
+            metrics = stage.step(step)
+            now = time.perf_counter()
+            self.seconds[name] = before + now - began
+            self._observer.step(name, step, metrics, getattr(stage, "rays", 0), stage.samples)
+            if self._world.size > 1 and step % 25:
+                continue
+            stop = self._world.any(self._interrupted())
+            if stop or self._world.any(now - saved > max(_SAVE_EVERY, _SAVE_SHARE * saving)):
+                self._save_progress(stage, name, step + 1)
+                saved = time.perf_counter()
+                saving = saved - now
+            if stop:
+                raise KeyboardInterrupt
+            if student is not None and self._world.any(self._observer.wants_snapshot(self._total_seconds())):
+                self._observer.snapshot(name, step, student.to_scene())
+        stage.finish()
+        self._observer.end(name, stage.steps)
+
+    def _resume(self, stage: Stage, name: str) -> tuple[int, float]:
+        """The step to begin with, and the seconds that the stage has taken."""
+        path = self.folder / f"{_PROGRESS}.safetensors"
+        if not path.is_file():
+            return 0, 0.0
+        progress = load_checkpoint(path)
+        if progress.document.get("stage") != name:
+            return 0, 0.0
+        self._check(path, progress, name)
+        try:
+            stage.load_state(progress.tensors)
+            return int(progress.document["step"]), float(progress.document["seconds"])
+        except (KeyError, TypeError, ValueError, RuntimeError, TrainingError) as error:
+            raise CheckpointError(f"{path}: expected what {name} left, got a file without it: {error}") from error
+
+    def _save_progress(self, stage: Stage, name: str, step: int) -> None:
+        state = stage.state()  # in all processes: they gather it
+        if self._world.is_first:
+            document = {"step": step, **self._document(name)}
+            save_checkpoint(self.folder / f"{_PROGRESS}.safetensors", state, document)
+
+    def _keep(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write what a finished stage made."""
+        if self._world.is_first:
+            save_checkpoint(self.folder / f"{name}.safetensors", tensors, self._document(name))
+            (self.folder / f"{_PROGRESS}.safetensors").unlink(missing_ok=True)
+
+    def _product(self, name: str) -> Checkpoint | None:
+        """What a finished stage made; None if it is not finished."""
+        path = self.folder / f"{name}.safetensors"
+        if not path.is_file():
+            return None
+        product = load_checkpoint(path)
+        self._check(path, product, name)
+        self.seconds[name] = float(product.document.get("seconds", 0.0))
+        return product
+
+    def _document(self, name: str) -> dict[str, Any]:
+        photos = self.subject.photos
+        return {
+            "stage": name,
+            "seconds": self.seconds.get(name, 0.0),
+            "settings": self.settings.document(name),
+            "photos": {"views": len(photos), "pixels": int(photos.offsets[-1]), "source": self.subject.source},
+            "box": [*self.subject.bounds.lower, *self.subject.bounds.upper],
+        }
+
+    def _check(self, path: Path, checkpoint: Checkpoint, name: str) -> None:
+        """A file of another training is not gone on from."""
+        wanted = self._document(name)
+        for key in ("settings", "photos", "box"):
+            fault = _difference(wanted[key], checkpoint.document.get(key), key)
+            if fault:
+                raise TrainingError(f"{path}: {fault}: it is of another training (--restart begins anew)")
+
+    def _total_seconds(self) -> float:
+        return sum(self.seconds.values())
+
+
+def _difference(wanted: Any, got: Any, where: str) -> str | None:
+    """The first place where two JSON documents differ."""
+    if isinstance(wanted, dict) and isinstance(got, dict):
+        for key in sorted(wanted.keys() | got.keys()):
+            fault = _difference(wanted.get(key), got.get(key), f"{where}.{key}")
+            if fault:
+                return fault
+        return None
+    if isinstance(wanted, (list, tuple)) and isinstance(got, (list, tuple)):
+        wanted, got = list(wanted), list(got)
+    return None if wanted == got else f"{where}: expected {wanted}, got {got}"

@@ -1,0 +1,101 @@
+"""Everything that decides what training gives, and the presets."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .distillation import DistillationSettings
+from .fine_tuning import FineTuningSettings
+from .teachers.grid import GridSettings
+from .teachers.nerf_training import NerfSettings
+
+Preset = Literal["fast", "quality", "paper", "tiny"]
+STAGES = ("teacher", "occupancy", "distillation", "fine-tuning")
+
+
+@dataclass(frozen=True)
+class OccupancySettings:
+    """The grids of the student (KiloNeRF section 3.4)."""
+
+    # Networks along the longest side of the box; cells are cubes.
+    cells: int = 16
+    # Occupancy voxels of a cell, along each side.
+    factor: int = 16
+    # A voxel is occupied where the teacher's density exceeds this, per world unit, at any of its samples.
+    threshold: float = 10.0
+    # Samples of a voxel along each side, faces included.
+    samples: int = 3
+    # Length of a step along a ray in voxels; for rays of photos as in the finished scene.
+    step: float = 1.25
+    # Samples of a ray between near and far; chosen by the step if left out.
+    num_samples: int | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a run; two runs with the same ones give the same scene."""
+
+    # Of all random numbers.
+    seed: int = 0
+    # Photos are made smaller so many times before training.
+    downscale: int = 1
+    # Behind transparent photos while training: random colours too, or only the scene's own background.
+    random_background: bool = True
+    # What networks are distilled from: a fast grid, the paper's NeRF, a teacher's checkpoint (.pth) or a scene (.knf);
+    # none: networks learn the photos from the beginning.
+    teacher: str = "grid"
+    grid: GridSettings = field(default_factory=GridSettings)
+    nerf: NerfSettings = field(default_factory=NerfSettings)
+    occupancy: OccupancySettings = field(default_factory=OccupancySettings)
+    distillation: DistillationSettings = field(default_factory=DistillationSettings)
+    fine_tuning: FineTuningSettings = field(default_factory=FineTuningSettings)
+
+    @classmethod
+    def preset(cls, name: Preset) -> "TrainingSettings":
+        """The settings of a preset."""
+        return PRESETS[name]
+
+    def document(self, stage: str) -> dict[str, Any]:
+        """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
+        whole = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=True).replace("Infinity", '"inf"'))
+        later = {"occupancy": 1, "distillation": 2, "fine_tuning": 3}
+        unused = {"grid", "nerf"} - {self.teacher}
+        last = STAGES.index(stage)
+        return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}
+
+
+PRESETS: dict[str, TrainingSettings] = {
+    "fast": TrainingSettings(),
+    "tiny": TrainingSettings(
+        grid=GridSettings(steps=(300, 400, 300, 300)),
+        distillation=DistillationSettings(steps=800),
+        fine_tuning=FineTuningSettings(steps=3_000),
+    ),
+    "quality": TrainingSettings(
+        distillation=DistillationSettings(steps=8_000),
+        fine_tuning=FineTuningSettings(steps=150_000),
+    ),
+    "paper": TrainingSettings(
+        teacher="nerf",
+        random_background=False,
+        occupancy=OccupancySettings(num_samples=384),
+        distillation=DistillationSettings(
+            steps=150_000,
+            where="cell",
+            directions="sphere",
+            learning_rate=5e-4,
+            last_learning_rate=5e-4,
+            colour_floor=float("inf"),
+        ),
+        fine_tuning=FineTuningSettings(
+            steps=1_000_000,
+            rays=8_192,
+            learning_rate=5e-4,
+            last_learning_rate=5e-5,
+            view_dependent_l2=1e-6,
+            min_transmittance=0.0,
+            covered_only=False,
+        ),
+    ),
+}

@@ -1,0 +1,251 @@
+"""The fast teacher: a sparse voxel field of density and spherical-harmonic colour, trained in minutes.
+
+After Plenoxels (Fridovich-Keil et al., CVPR 2022): begun coarse, then refined where something is seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kilonerf.trainer.compositing import composite
+from kilonerf.trainer.footprints import covered_pixels
+from kilonerf.trainer.photos import Background, Photos, RayBatch
+from kilonerf.trainer.ray_sampling import RaySampler
+from kilonerf.trainer.schedule import Ahead, learning_rate
+from kilonerf.trainer.sparse_grid import GridAdam, SparseGrid, add_total_variation, sparse_grid
+
+_PHASES = 4
+_SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
+_PRUNING_RAYS = 1 << 18
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """How the grid teacher learns the photos."""
+
+    # Voxels along the longest side of the box, in the end.
+    resolution: int = 256
+    # Steps on a grid of a quarter of that, of half of it, of all of it, and again when what nothing shows is removed.
+    steps: tuple[int, int, int, int] = (250, 400, 500, 700)
+    # Rays of a step.
+    rays: int = 8192
+    # Learning rates of colour, at the beginning of each part of the steps; each falls to a tenth over its part.
+    colour_rates: tuple[float, float, float, float] = (0.1, 0.1, 0.08, 0.05)
+    # Learning rates of raw density, likewise.
+    density_rates: tuple[float, float, float, float] = (0.3, 0.3, 0.2, 0.1)
+    # Total variation of colours.
+    colour_smoothness: float = 3e-8
+    # Total variation of raw density.
+    density_smoothness: float = 3e-9
+    # Voxels whose part in every ray is smaller than this are removed between the parts.
+    least_weights: tuple[float, float, float, float] = (0.02, 0.02, 0.005, 0.005)
+    # Rays end where their transmittance falls below this.
+    min_transmittance: float = 1e-3
+
+
+class GridTeacher:
+    """A trained grid.
+
+    Args:
+        grid: its field.
+        lower: the box's lower corner, world units, [3].
+        upper: its upper corner.
+    """
+
+    name = "grid"
+
+    def __init__(self, grid: SparseGrid, lower: NDArray[np.floating], upper: NDArray[np.floating]) -> None:
+        self.grid = grid
+        self._lower = torch.as_tensor(np.asarray(lower, np.float32), device=grid.rows.device)
+        self._scale = 2.0 / torch.as_tensor(np.asarray(upper - lower, np.float32), device=grid.rows.device)
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, torch.Tensor],
+        lower: NDArray[np.floating],
+        upper: NDArray[np.floating],
+        device: torch.device | str = "cpu",
+    ) -> "GridTeacher":
+        """From what :meth:`state` gave."""
+        return cls(SparseGrid.from_state(state).to(device), lower, upper)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The grid's tensors."""
+        return self.grid.state()
+
+    def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower and upper corner of the box around the voxels that there are, world units."""
+        voxels = np.argwhere(self.grid.active)
+        lower = self._lower.cpu().double().numpy()
+        voxel = 2.0 / self._scale.cpu().double().numpy() / self.grid.active.shape
+        return lower + voxels.min(0) * voxel, lower + (voxels.max(0) + 1) * voxel
+
+    def density(self, points: torch.Tensor) -> torch.Tensor:
+        """Densities, per world unit, [S]; points in world units, [S, 3]."""
+        return self.radiance(points, torch.zeros_like(points))[1]
+
+    @torch.no_grad()
+    def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]."""
+        return sparse_grid((points - self._lower) * self._scale - 1.0, directions, self.grid)
+
+
+class GridTraining:
+    """The stage; a step depends on its number, the grid and its optimiser only.
+
+    Args:
+        photos: to learn.
+        lower: the box's lower corner, world units, [3].
+        upper: its upper corner.
+        near: z-depth of the first sample of a ray.
+        far: z-depth of the last one.
+        settings: how.
+        background: RGB behind the photos.
+        random_background: every other step lays photos that have transparency over random colours.
+        seed: of batches and samples.
+        device: where the grid is.
+
+    Attributes:
+        steps: how many there are.
+        samples: samples evaluated in the last step.
+    """
+
+    name = "teacher"
+
+    def __init__(
+        self,
+        photos: Photos,
+        lower: NDArray[np.floating],
+        upper: NDArray[np.floating],
+        near: float,
+        far: float,
+        settings: GridSettings,
+        *,
+        background: tuple[float, float, float],
+        random_background: bool,
+        seed: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.settings, self.steps, self.samples = settings, sum(settings.steps), 0
+        self._photos, self._seed, self._device = photos, seed, device
+        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self._near, self._far = near, far
+        self._background, self._random_background = background, random_background and photos.has_alpha
+        self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
+        voxel = float((self._upper - self._lower).max()) / settings.resolution * _SCALES[0]
+        resolution = np.maximum(1, np.rint((self._upper - self._lower) / voxel)).astype(int)
+        self.grid = SparseGrid.initial(np.ones(resolution, np.bool_), raw_density=-5.0).to(device)
+        self._adam = GridAdam(self.grid)
+        self._look_at_voxels()
+
+    def step(self, step: int) -> dict[str, float]:
+        """One batch of rays; returns the mean squared error before it."""
+        phase = self._phase(step)
+        if step == self._first_steps[phase] and phase > 0:
+            self._prune(phase - 1, refine=_SCALES[phase] < _SCALES[phase - 1])
+        if (step - self._first_steps[phase]) % 25 == 0:
+            self._tell_densities()
+        settings, batch = self.settings, self._ahead.get(step)
+        error, _ = self._render(batch, self._seed * 0x9E3779B1 + step)
+        (error.sum() / settings.rays).backward()
+        if step % 4 == 0:
+            add_total_variation(self.grid, settings.colour_smoothness, settings.density_smoothness)
+        at, steps = step - int(self._first_steps[phase]), settings.steps[phase]
+        rates = (settings.colour_rates[phase], settings.density_rates[phase])
+        self._adam.step(*(learning_rate(at, steps, rate, rate / 10) for rate in rates))
+        return {"error": float(error.detach().mean())}
+
+    def finish(self) -> None:
+        """Remove what nothing shows; stop making batches."""
+        self._prune(_PHASES - 1, refine=False)
+        self._ahead.close()
+
+    def teacher(self) -> GridTeacher:
+        """What was learned."""
+        return GridTeacher(self.grid, self._lower, self._upper)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed stage goes on from."""
+        return {**self.grid.state(), **self._adam.state(), "densities": torch.from_numpy(self._densities)}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave."""
+        self.grid = SparseGrid.from_state(state).to(self._device)
+        self._adam = GridAdam.from_state(self.grid, state)
+        self._look_at_voxels()
+        self._densities = state["densities"].numpy()
+        self._sampler.set_densities(self._densities)
+
+    def _phase(self, step: int) -> int:
+        return min(int(np.searchsorted(self._first_steps, step, side="right")) - 1, _PHASES - 1)
+
+    def _batch(self, step: int) -> RayBatch:
+        background: Background = self._background
+        if self._random_background and step % 2:
+            background = "random"
+        return self._photos.batch(self._seed, step, self.settings.rays, background, among=self._among)
+
+    def _render(self, batch: RayBatch, seed: int | None) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+        """Squared errors [R, 3]; points and weights of the samples."""
+        to = self._device
+        samples = self._sampler.sample(
+            batch.origins, batch.directions, seed, min_transmittance=self.settings.min_transmittance
+        )
+        points = samples.points.to(to)
+        rgb, density = sparse_grid(points, samples.directions.to(to), self.grid)
+        seen = composite(samples.offsets.to(to), density, rgb, samples.distance.to(to), samples.depth.to(to))
+        background, target = (torch.tensor(array, device=to) for array in (batch.background, batch.rgb))
+        error = (seen.colour + (1.0 - seen.opacity)[:, None] * background - target) ** 2
+        self.samples = len(points)
+        return error, (points, seen.weights)
+
+    def _look_at_voxels(self) -> None:
+        """What follows from which voxels there are."""
+        active = self.grid.active
+        voxel = float(((self._upper - self._lower) / active.shape).min())
+        self._sampler = RaySampler(
+            self._lower,
+            self._upper,
+            active,
+            np.zeros((1, 1, 1), np.int32),
+            near=self._near,
+            far=self._far,
+            num_samples=max(2, round((self._far - self._near) / voxel) + 1),
+        )
+        self._among = covered_pixels(self._photos.cameras, self._lower, self._upper, active)
+        self._densities = np.zeros(len(self._sampler.voxels), np.float32)
+        self._ahead = Ahead(self._batch)  # what was made ahead was of other pixels
+
+    def _tell_densities(self) -> None:
+        density = self.grid.voxel_density("mean")
+        self._densities = 0.5 * density[tuple(self._sampler.voxels.T)]
+        self._sampler.set_densities(self._densities)
+
+    @torch.no_grad()
+    def _prune(self, phase: int, *, refine: bool) -> None:
+        """Keep voxels that show in some ray, and those beside them."""
+        self._ahead.close()
+        resolution = self.grid.active.shape
+        most = torch.zeros(resolution).reshape(-1)
+        size = torch.tensor(resolution)
+        self._tell_densities()
+        for chunk in range(_PRUNING_RAYS // _CHUNK):
+            batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among)
+            _, (points, weights) = self._render(batch, seed=chunk)
+            voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
+            flat = (voxel[:, 0] * resolution[1] + voxel[:, 1]) * resolution[2] + voxel[:, 2]
+            most.scatter_reduce_(0, flat, weights.cpu(), "amax")
+        shown = (most > self.settings.least_weights[phase]).reshape(resolution)
+        wide = torch.nn.functional.max_pool3d(shown[None, None].float(), 3, 1, 1)[0, 0] > 0
+        kept = wide.numpy() & self.grid.active
+        self.grid, rows = self.grid.pruned(kept)
+        self._adam = self._adam.of(self.grid, rows)
+        if refine:
+            self.grid = self.grid.refined()
+            self._adam = GridAdam(self.grid)
+        self._look_at_voxels()
