@@ -56,6 +56,8 @@ class Distillation:
 
     Attributes:
         steps: how many there are.
+        rays: of a step: none.
+        samples: of a step.
     """
 
     name = "distillation"
@@ -71,6 +73,7 @@ class Distillation:
         world: World,
     ) -> None:
         self.student, self.settings, self.steps = student, settings, settings.steps
+        self.rays, self.samples = 0, student.networks.num_networks * settings.points
         self._teacher, self._seed, self._world = teacher, seed, world
         self._cameras = cameras.astype(np.float32)
         self._device = student.networks.rows.device

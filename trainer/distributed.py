@@ -1,9 +1,15 @@
 """Several processes that train one scene (torchrun): networks and rays are shared out among them."""
 
 import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+T = TypeVar("T")
+_PATIENCE = timedelta(days=7)  # the first process may train a teacher for long
 
 
 class World:
@@ -23,7 +29,7 @@ class World:
         if "WORLD_SIZE" not in os.environ:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+            dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @property
@@ -34,6 +40,14 @@ class World:
     def share(self, count: int) -> slice:
         """This process's part of ``count`` things."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives in the first process; it is called there only."""
+        if self.size == 1:
+            return make()
+        made = [make() if self.is_first else None]
+        dist.broadcast_object_list(made, src=0)
+        return made[0]  # pyright: ignore[reportReturnType]
 
     def any(self, flag: bool) -> bool:
         """Whether ``flag`` is set in any process."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kilonerf.model_io import CheckpointError, Scene, TrainingError, UsageError, load_scene
 from kilonerf.model_io.checkpoint import three_quarter_view
@@ -37,6 +38,7 @@ from .teachers.teacher import Teacher
 
 _SAVE_EVERY = 60.0  # seconds, or so many times as long as saving takes
 _SAVE_SHARE = 50.0
+_AGREE_EVERY = 25  # steps, where several processes must agree on saving
 _PROGRESS = "progress"
 
 
@@ -45,6 +47,7 @@ class Stage(Protocol):
 
     name: str
     steps: int
+    rays: int
     samples: int
 
     def step(self, step: int) -> dict[str, float]: ...  # noqa: D102
@@ -183,53 +186,27 @@ class Training:
         lower, upper = (
             np.asarray(corner, np.float32) for corner in (self.subject.bounds.lower, self.subject.bounds.upper)
         )
-        done = self._product("teacher")
-        if done is not None and kind == "grid":
-            return GridTeacher.from_state(done.tensors, lower, upper, self._device)
-        if done is not None:
-            return NerfTeacher.from_state(done.tensors).to(self._device)
-        photos, seed = self.subject.photos, self.settings.seed
+        state = self._product("teacher") or self._world.from_first(lambda: self._train_teacher(lower, upper))
         if kind == "grid":
-            stage = GridTraining(
-                photos,
-                lower,
-                upper,
-                self._near,
-                self._far,
-                self.settings.grid,
-                background=self._background,
-                random_background=self.settings.random_background,
-                seed=seed,
-                device=self._device,
-            )
+            return GridTeacher.from_state(state, lower, upper, self._device)
+        return NerfTeacher.from_state(state).to(self._device)
+
+    def _train_teacher(self, lower: NDArray[np.float32], upper: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
+        """The teacher's tensors; only one process trains it."""
+        settings, common = self.settings, {"background": self._background, "seed": self.settings.seed}
+        box = (self.subject.photos, lower, upper, self._near, self._far)
+        if settings.teacher == "grid":
+            more = {"random_background": settings.random_background}
+            stage = GridTraining(*box, settings.grid, device=self._device, **common, **more)
         else:
-            stage = NerfTraining(
-                photos,
-                lower,
-                upper,
-                self._near,
-                self._far,
-                self.settings.nerf,
-                background=self._background,
-                seed=seed,
-                device=self._device,
-            )
-        self._run_stage(stage, "teacher", None)
-        teacher = stage.teacher()
-        self._keep("teacher", teacher.state())
-        return teacher
+            stage = NerfTraining(*box, settings.nerf, device=self._device, **common)
+        self._run_stage(stage, "teacher", None, World())
+        state = stage.teacher().state()
+        self._keep("teacher", state)
+        return state
 
     def _student(self, teacher: Teacher) -> Student:
-        done = self._product("occupancy")
-        if done is None:
-            began = time.perf_counter()
-            self._observer.begin("occupancy", 0, 1)
-            tensors = self._find_occupancy(teacher)
-            self.seconds["occupancy"] = time.perf_counter() - began
-            self._keep("occupancy", tensors)
-            self._observer.end("occupancy", 1)
-        else:
-            tensors = done.tensors
+        tensors = self._product("occupancy") or self._world.from_first(lambda: self._find_occupancy(teacher))
         lower, upper, occupancy, network_index = (
             tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
         )
@@ -256,7 +233,9 @@ class Training:
         return student
 
     def _find_occupancy(self, teacher: Teacher) -> dict[str, torch.Tensor]:
-        settings = self.settings.occupancy
+        """The student's box and grids; only one process looks."""
+        settings, began = self.settings.occupancy, time.perf_counter()
+        self._observer.begin("occupancy", 0, 1)
         bounds = teacher.extent() or (self.subject.bounds.lower, self.subject.bounds.upper)
         resolution, lower, upper = network_grid(*bounds, settings.cells)
         voxels = tuple(cells * settings.factor for cells in resolution)
@@ -267,25 +246,31 @@ class Training:
             raise TrainingError(
                 f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
             )
-        return {
+        tensors = {
             "lower": torch.from_numpy(np.asarray(lower, np.float32)),
             "upper": torch.from_numpy(np.asarray(upper, np.float32)),
             "occupancy": torch.from_numpy(occupancy),
             "network_index": torch.from_numpy(network_index_of(occupancy, resolution)),
         }
+        self.seconds["occupancy"] = time.perf_counter() - began
+        self._keep("occupancy", tensors)
+        self._observer.end("occupancy", 1)
+        return tensors
 
     def _run_networks(self, name: str, student: Student, make: Callable[[], Distillation | FineTuning]) -> None:
         """A stage that trains the student's networks."""
         done = self._product(name)
         if done is None:
-            self._run_stage(make(), name, student)
-            self._keep(name, {"rows": student.networks.rows})
+            self._run_stage(make(), name, student, self._world)
+            occupancy = torch.from_numpy(student.occupancy)
+            self._keep(name, {"rows": student.networks.rows, "occupancy": occupancy})
         else:
             with torch.no_grad():
-                student.networks.rows.copy_(done.tensors["rows"])
+                student.networks.rows.copy_(done["rows"])
+            student.occupancy = done["occupancy"].numpy()
 
-    def _run_stage(self, stage: Stage, name: str, student: Student | None) -> None:
-        first, before = self._resume(stage, name)
+    def _run_stage(self, stage: Stage, name: str, student: Student | None, world: World) -> None:
+        first, before = self._resume(stage, name, world)
         self._observer.begin(name, first, stage.steps)
         began = saved = time.perf_counter()
         saving = 0.0
@@ -293,28 +278,27 @@ class Training:
             metrics = stage.step(step)
             now = time.perf_counter()
             self.seconds[name] = before + now - began
-            self._observer.step(name, step, metrics, getattr(stage, "rays", 0), stage.samples)
-            if self._world.size > 1 and step % 25:
+            self._observer.step(name, step, metrics, stage.rays, stage.samples)
+            if world.size > 1 and step % _AGREE_EVERY:
                 continue
-            stop = self._world.any(self._interrupted())
-            if stop or self._world.any(now - saved > max(_SAVE_EVERY, _SAVE_SHARE * saving)):
+            stop = world.any(self._interrupted())
+            if stop or world.any(now - saved > max(_SAVE_EVERY, _SAVE_SHARE * saving)):
                 self._save_progress(stage, name, step + 1)
                 saved = time.perf_counter()
                 saving = saved - now
             if stop:
                 raise KeyboardInterrupt
-            if student is not None and self._world.any(self._observer.wants_snapshot(self._total_seconds())):
+            if student is not None and world.any(self._observer.wants_snapshot(self._total_seconds())):
+                stage.state()  # all processes' networks
                 self._observer.snapshot(name, step, student.to_scene())
         stage.finish()
         self._observer.end(name, stage.steps)
 
-    def _resume(self, stage: Stage, name: str) -> tuple[int, float]:
+    def _resume(self, stage: Stage, name: str, world: World) -> tuple[int, float]:
         """The step to begin with, and the seconds that the stage has taken."""
         path = self.folder / f"{_PROGRESS}.safetensors"
-        if not path.is_file():
-            return 0, 0.0
-        progress = load_checkpoint(path)
-        if progress.document.get("stage") != name:
+        progress = world.from_first(lambda: load_checkpoint(path) if path.is_file() else None)
+        if progress is None or progress.document.get("stage") != name:
             return 0, 0.0
         self._check(path, progress, name)
         try:
@@ -335,15 +319,15 @@ class Training:
             save_checkpoint(self.folder / f"{name}.safetensors", tensors, self._document(name))
             (self.folder / f"{_PROGRESS}.safetensors").unlink(missing_ok=True)
 
-    def _product(self, name: str) -> Checkpoint | None:
+    def _product(self, name: str) -> Mapping[str, torch.Tensor] | None:
         """What a finished stage made; None if it is not finished."""
         path = self.folder / f"{name}.safetensors"
-        if not path.is_file():
+        product = self._world.from_first(lambda: load_checkpoint(path) if path.is_file() else None)
+        if product is None:
             return None
-        product = load_checkpoint(path)
         self._check(path, product, name)
         self.seconds[name] = float(product.document.get("seconds", 0.0))
-        return product
+        return product.tensors
 
     def _document(self, name: str) -> dict[str, Any]:
         photos = self.subject.photos

@@ -37,8 +37,8 @@ class SparseGrid(torch.nn.Module):
         rows: [V, ROW], one for each vertex of an active voxel.
 
     Attributes:
-        rows: the parameters. Their gradient is not in ``rows.grad``: it grows in ``gradient``, because a step touches few
-            vertices, and an array as large as ``rows`` would have to be made and cleared in each.
+        rows: the parameters. Their gradient is not in ``rows.grad``: it grows in ``gradient``, because a step touches
+            few vertices, and an array as large as ``rows`` would have to be made and cleared in each.
         gradient: [V, ROW]; a row counts only where ``touched``.
         touched: uint8 [V].
         vertex_index: int32 [gx + 1, gy + 1, gz + 1], -1 where no vertex is.
@@ -54,7 +54,7 @@ class SparseGrid(torch.nn.Module):
         self.rows = torch.nn.Parameter(rows.contiguous())
         slots = np.where(self.active, np.cumsum(self.active.reshape(-1)).reshape(active.shape) - 1, -1)
         voxels = np.argwhere(self.active)
-        corners = [self.vertex_index[tuple((voxels + (x, y, 0)).T)] for x in (0, 1) for y in (0, 1)]
+        corners = [self.vertex_index[tuple((voxels + np.array([x, y, 0])).T)] for x in (0, 1) for y in (0, 1)]
         self.register_buffer("slots", torch.from_numpy(slots.astype(np.int32)), persistent=False)
         self.register_buffer("corners", torch.from_numpy(np.stack(corners, -1).astype(np.int32)), persistent=False)
         self.register_buffer("gradient", torch.zeros_like(rows), persistent=False)

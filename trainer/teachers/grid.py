@@ -112,6 +112,7 @@ class GridTraining:
 
     Attributes:
         steps: how many there are.
+        rays: of a step.
         samples: samples evaluated in the last step.
     """
 
@@ -131,7 +132,8 @@ class GridTraining:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.settings, self.steps, self.samples = settings, sum(settings.steps), 0
+        self.settings, self.steps = settings, sum(settings.steps)
+        self.rays, self.samples = settings.rays, 0
         self._photos, self._seed, self._device = photos, seed, device
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self._near, self._far = near, far

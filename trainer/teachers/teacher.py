@@ -1,8 +1,11 @@
 """What the trainer asks of a teacher."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 
 class Teacher(Protocol):
@@ -35,4 +38,8 @@ class Teacher(Protocol):
         Returns:
             Colour in [0, 1], float32 [S, 3], and density as :meth:`density` gives it, float32 [S].
         """
+        ...
+
+    def extent(self) -> tuple[Sequence[float] | NDArray[np.floating], Sequence[float] | NDArray[np.floating]] | None:
+        """Lower and upper corner of a box around all that it holds, world units; None: nobody knows."""
         ...
