@@ -1,7 +1,7 @@
 """Distillation: each network learns the teacher in its own cell (KiloNeRF section 3.2, Eq. 4)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from .networks import SampleGroups, tiny_networks
 from .schedule import Ahead, learning_rate, step_generator
 from .student import Student, rectified_density
 from .teachers.teacher import Teacher
+from .voxels import OccupiedVoxels
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DistillationSettings:
     """How the networks learn the teacher."""
 
     # Steps of all networks.
-    steps: int = 4000
+    steps: int = 2500
     # Points for each network and step.
     points: int = 192
     # Where the points lie: anywhere in the cell (the paper), or in its occupied voxels.
@@ -29,9 +30,9 @@ class DistillationSettings:
     # Directions: over the whole sphere (the paper), or from the cameras to the point.
     directions: Literal["sphere", "cameras"] = "cameras"
     # Learning rate of Adam at the beginning.
-    learning_rate: float = 2e-3
+    learning_rate: float = 8e-3
     # Learning rate at the end.
-    last_learning_rate: float = 2e-4
+    last_learning_rate: float = 8e-4
     # Colour counts as much as the teacher is opaque, plus this; inf: everywhere alike (the paper).
     colour_floor: float = 0.05
 
@@ -80,16 +81,9 @@ class Distillation:
         self._adam = Adam(student.networks, learning_rate=0.0, betas=(0.9, 0.99), epsilon=1e-12)
         self._own = world.share(student.networks.num_networks)
         self._distance = student.step_length
-        voxels = student.sampler().voxels
-        if settings.where == "cell":
-            factor = np.asarray(student.occupancy.shape) // student.network_index.shape
-            cells = np.argwhere(student.network_index >= 0)
-            offsets = np.stack(np.meshgrid(*map(np.arange, factor), indexing="ij"), -1).reshape(-1, 3)
-            voxels = (cells[:, None] * factor + offsets).reshape(-1, 3)
-        network = student.networks_at(voxels)
-        self._voxels = voxels[np.argsort(network, kind="stable")].astype(np.int32)
-        self._counts = np.bincount(network, minlength=student.networks.num_networks)[self._own]
-        self._starts = np.searchsorted(np.sort(network), np.arange(student.networks.num_networks))[self._own]
+        voxels = OccupiedVoxels(student if settings.where == "occupied" else _full(student))
+        self._voxels, self._starts = voxels.voxels, voxels.starts[:-1][self._own]
+        self._counts = np.diff(voxels.starts)[self._own]
         counts = torch.zeros(student.networks.num_networks, dtype=torch.int64)
         counts[self._own] = settings.points
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).to(self._device)
@@ -140,7 +134,7 @@ class Distillation:
 
     def _points(self, step: int) -> _Points:
         """Random points of the own networks, those of one network side by side."""
-        settings, networks = self.settings, len(self._counts)
+        settings = self.settings
         # Numbers for all networks are drawn, so that shares of several processes are parts of the same.
         total = self.student.networks.num_networks
         random = step_generator(self._seed, step)
@@ -155,6 +149,12 @@ class Distillation:
             camera = random.integers(0, len(self._cameras), (total, settings.points))[self._own].reshape(-1)
             toward = world.numpy() - self._cameras[camera]
         toward /= np.linalg.norm(toward, axis=1, keepdims=True)
-        assert len(voxels) == networks * settings.points  # noqa: S101
         to = self._device
         return _Points(world.to(to), local.to(to), torch.from_numpy(toward.astype(np.float32)).to(to))
+
+
+def _full(student: Student) -> Student:
+    """The same student with every voxel of its networks' cells occupied."""
+    factor = np.asarray(student.occupancy.shape) // student.network_index.shape
+    cells = student.network_index >= 0
+    return replace(student, occupancy=cells.repeat(factor[0], 0).repeat(factor[1], 1).repeat(factor[2], 2))

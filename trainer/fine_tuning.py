@@ -12,11 +12,11 @@ from .distributed import World
 from .footprints import covered_pixels
 from .networks import SampleGroups, tiny_networks
 from .photos import Background, Photos, RayBatch
-from .schedule import Ahead, learning_rate, step_generator
-from .student import DENSITY_UNIT, Student, rectified_density
+from .schedule import Ahead, learning_rate
+from .student import Student, rectified_density
+from .voxels import OccupiedVoxels
 
 _LEAK = 0.1  # of the gradient that a dead density would have
-_LOOKS = 12  # points of a voxel that must all be empty
 _LARGEST_DENSITY = 400.0  # of an estimate: so that it can fall again soon
 
 
@@ -29,19 +29,15 @@ class FineTuningSettings:
     # Rays of a step.
     rays: int = 12_288
     # Learning rate of Adam at the beginning.
-    learning_rate: float = 1e-3
+    learning_rate: float = 4e-3
     # Learning rate at the end.
-    last_learning_rate: float = 1e-4
+    last_learning_rate: float = 2e-4
     # L2 regularisation of the last two layers.
     view_dependent_l2: float = 1e-8
     # Rays end where an estimate of their transmittance falls below this; 0: never.
-    min_transmittance: float = 1e-3
+    min_transmittance: float = 1e-2
     # Steps between two looks at how dense each voxel is, for that estimate.
-    refresh_every: int = 25
-    # When voxels that have turned out empty are given up, as shares of the steps.
-    prune_at: tuple[float, ...] = (0.1, 0.4)
-    # A voxel is empty where neither it nor one beside it reaches this density, per world unit.
-    empty_density: float = 0.5
+    refresh_every: int = 50
     # Rays only of pixels that the scene can cover, not of all pixels.
     covered_only: bool = True
 
@@ -87,14 +83,17 @@ class FineTuning:
             epsilon=1e-12,
             view_dependent_l2=settings.view_dependent_l2,
         )
-        self._prune_steps = {round(share * settings.steps) for share in settings.prune_at} - {0}
-        self._look_at_voxels()
+        self._sampler = student.sampler()
+        self._voxels = OccupiedVoxels(student)
+        self._densities = torch.zeros(len(self._voxels.voxels))
+        self._among = None
+        if settings.covered_only:
+            self._among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
+        self._ahead = Ahead(self._batch)
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the mean squared error before it, of the processes' own rays."""
         settings, networks = self.settings, self.student.networks
-        if step in self._prune_steps:
-            self._prune(step)
         if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
             self._refresh(step)
         batch = self._ahead.get(step)
@@ -139,16 +138,13 @@ class FineTuning:
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
         rows = self.student.networks.rows.detach()
-        occupancy = torch.from_numpy(self.student.occupancy)
-        return {"rows": rows, "occupancy": occupancy, "densities": self._densities, **self._adam.state_dict()}
+        return {"rows": rows, "densities": self._densities, **self._adam.state_dict()}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         with torch.no_grad():
             self.student.networks.rows.copy_(state["rows"])
         self._adam.load_state_dict(state)
-        self.student.occupancy = state["occupancy"].numpy()
-        self._look_at_voxels()
         self._densities = state["densities"].clone()
         self._tell_sampler()
 
@@ -158,52 +154,14 @@ class FineTuning:
             background = "random"
         return self._photos.batch(self._seed, step, self.settings.rays, background, among=self._among)
 
-    def _look_at_voxels(self) -> None:
-        """What follows from which voxels are occupied."""
-        student, photos = self.student, self._photos
-        self._sampler = student.sampler()
-        self._among = None
-        if self.settings.covered_only:
-            self._among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
-        voxels = self._sampler.voxels
-        network = student.networks_at(voxels)
-        self._order = np.argsort(network, kind="stable")
-        self._voxels = voxels[self._order].astype(np.int32)
-        counts = np.bincount(network, minlength=student.networks.num_networks)
-        starts = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(self._device)
-        self._voxel_groups = SampleGroups(None, starts)
-        self._densities = torch.zeros(len(voxels))
-        self._ahead = Ahead(self._batch)  # what was made ahead was of other pixels
-
-    def _look(self, step: int, stream: int) -> torch.Tensor:
-        """The density at a random point of each voxel, float32 [V], in the order of ``_voxels``."""
-        places = step_generator(self._seed, step, stream).random(self._voxels.shape, np.float32)
-        local = self.student.points_in(self._voxels, places)[1].to(self._device)
-        with torch.no_grad():
-            density = tiny_networks(local, torch.zeros_like(local), self._voxel_groups, self.student.networks)[1]
-        return density.cpu() * DENSITY_UNIT
-
     def _refresh(self, step: int) -> None:
         """Look how dense the voxels are."""
-        found = self._look(step, stream=1).clamp(max=_LARGEST_DENSITY)
+        found = self._voxels.densities(self._seed, step).clamp(max=_LARGEST_DENSITY)
         known = bool(self._densities.any())
         self._densities = 0.8 * self._densities + 0.2 * found if known else found
         self._tell_sampler()
 
-    def _prune(self, step: int) -> None:
-        """Give up empty voxels."""
-        most = torch.stack([self._look(step, stream) for stream in range(2, 2 + _LOOKS)]).amax(0)
-        dense = np.zeros(self.student.occupancy.shape, np.float32)
-        dense[tuple(self._voxels[most.numpy() >= self.settings.empty_density].T)] = 1
-        near = torch.nn.functional.max_pool3d(torch.from_numpy(dense)[None, None], 3, 1, 1)[0, 0].numpy() > 0
-        if (near & self.student.occupancy).any():  # else nothing has been learned, and there is nothing to go by
-            self._ahead.close()
-            self.student.occupancy = near & self.student.occupancy
-            self._look_at_voxels()
-            self._refresh(step)
-
     def _tell_sampler(self) -> None:
-        # Half of it: a ray that ends too early would never learn what it sees.
         densities = np.empty(len(self._densities), np.float32)
-        densities[self._order] = 0.5 * self._densities.numpy()
+        densities[self._voxels.order] = self._densities.numpy()
         self._sampler.set_densities(densities)

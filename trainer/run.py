@@ -262,12 +262,10 @@ class Training:
         done = self._product(name)
         if done is None:
             self._run_stage(make(), name, student, self._world)
-            occupancy = torch.from_numpy(student.occupancy)
-            self._keep(name, {"rows": student.networks.rows, "occupancy": occupancy})
+            self._keep(name, {"rows": student.networks.rows})
         else:
             with torch.no_grad():
                 student.networks.rows.copy_(done["rows"])
-            student.occupancy = done["occupancy"].numpy()
 
     def _run_stage(self, stage: Stage, name: str, student: Student | None, world: World) -> None:
         first, before = self._resume(stage, name, world)

@@ -68,9 +68,9 @@ class TrainingSettings:
 PRESETS: dict[str, TrainingSettings] = {
     "fast": TrainingSettings(),
     "tiny": TrainingSettings(
-        grid=GridSettings(steps=(300, 400, 300, 300)),
-        distillation=DistillationSettings(steps=800),
-        fine_tuning=FineTuningSettings(steps=3_000),
+        grid=GridSettings(steps=(200, 200, 200, 200)),
+        distillation=DistillationSettings(steps=600),
+        fine_tuning=FineTuningSettings(steps=2_500),
     ),
     "quality": TrainingSettings(
         distillation=DistillationSettings(steps=8_000),

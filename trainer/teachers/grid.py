@@ -44,7 +44,7 @@ class GridSettings:
     # Voxels whose part in every ray is smaller than this are removed between the parts.
     least_weights: tuple[float, float, float, float] = (0.02, 0.02, 0.005, 0.005)
     # Rays end where their transmittance falls below this.
-    min_transmittance: float = 1e-3
+    min_transmittance: float = 1e-2
 
 
 class GridTeacher:
@@ -225,7 +225,7 @@ class GridTraining:
 
     def _tell_densities(self) -> None:
         density = self.grid.voxel_density("mean")
-        self._densities = 0.5 * density[tuple(self._sampler.voxels.T)]
+        self._densities = density[tuple(self._sampler.voxels.T)]
         self._sampler.set_densities(self._densities)
 
     @torch.no_grad()
