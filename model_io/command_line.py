@@ -47,7 +47,8 @@ def parse(program: str, options_class: type[Options], default: Options | None = 
     try:
         with contextlib.redirect_stderr(box):
             description = inspect.getdoc(options_class)
-            return tyro.cli(options_class, prog=program, description=description, default=default)
+            said = {} if default is None else {"default": default}
+            return tyro.cli(options_class, prog=program, description=description, **said)
     except SystemExit as end:
         if not end.code:
             raise

@@ -25,7 +25,7 @@ class FineTuningSettings:
     """How the networks learn the photos."""
 
     # Steps, each of one batch of rays.
-    steps: int = 48_000
+    steps: int = 42_000
     # Rays of a step.
     rays: int = 12_288
     # Learning rate of Adam at the beginning.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import LAYER_SHAPES, TrainingError
-from kilonerf.model_io.architecture import DIRECTION_FREQUENCIES, POSITION_FREQUENCIES
+from kilonerf.model_io.architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES
 
 from .native import NativeSettings, current_settings, extension, native_for
 
@@ -58,7 +58,9 @@ class TinyNetworks(torch.nn.Module):
         self.rows = torch.nn.Parameter(rows.contiguous())
 
     @classmethod
-    def initial(cls, num_networks: int, *, seed: int, dtype: torch.dtype = torch.float32) -> "TinyNetworks":
+    def initial(
+        cls, num_networks: int, *, seed: int, units: int = HIDDEN, dtype: torch.dtype = torch.float32
+    ) -> "TinyNetworks":
         """Networks to begin with: one initialisation, the same for all of them.
 
         Weights are uniform with the variance that keeps activations' size (He et al. 2015), with the gain of the
@@ -68,19 +70,27 @@ class TinyNetworks(torch.nn.Module):
         Args:
             num_networks: N.
             seed: of the random numbers.
+            units: of each hidden layer that are used. The others are zero with all their weights, and so are these
+                weights' gradients: they stay zero (the narrow networks of KiloNeRF's figure 6).
             dtype: of the parameters; the same numbers, rounded.
         """
         generator = torch.Generator().manual_seed(seed)
         layers = {}
         for name, (inputs, outputs) in LAYER_SHAPES.items():
+            unused_inputs = 0 if name == "pts_linears.0" else HIDDEN - units
+            inputs -= unused_inputs
             gain = 1.0 if name in ("feature_linear", "rgb_linear") else math.sqrt(2.0)  # the others have a ReLU
             for part, shape, bound in (
-                ("weight", (inputs, outputs), gain * math.sqrt(3.0 / inputs)),
+                ("weight", (inputs + unused_inputs, outputs), gain * math.sqrt(3.0 / inputs)),
                 ("bias", (outputs,), 1.0 / math.sqrt(inputs)),
             ):
                 values = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2.0 - 1.0) * bound
                 if (name, part) == ("pts_linears.0", "weight"):
                     values *= _smoothness()[:, None]
+                if outputs == HIDDEN:
+                    values[..., units:] = 0
+                if part == "weight" and unused_inputs:
+                    values[units:HIDDEN] = 0
                 layers[f"{name}.{part}"] = values[None]
         return cls(_to_rows(layers, dtype).repeat(num_networks, 1))
 

@@ -62,13 +62,13 @@ class Subject:
 
     Attributes:
         dataset: views for training.
-        photos: their pixels.
+        photos: their pixels; None where only a finished teacher is distilled.
         bounds: the box around the scene.
         source: a name for the data, for the scene's provenance.
     """
 
     dataset: Dataset
-    photos: Photos
+    photos: Photos | None
     bounds: Bounds
     source: str
 
@@ -143,7 +143,7 @@ class Training:
                 student,
                 lambda: FineTuning(
                     student,
-                    self.subject.photos,
+                    self._photos(),
                     self.settings.fine_tuning,
                     random_background=self.settings.random_background,
                     seed=self.settings.seed,
@@ -193,13 +193,19 @@ class Training:
 
     def _train_teacher(self, lower: NDArray[np.float32], upper: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
         """The teacher's tensors; only one process trains it."""
-        settings, common = self.settings, {"background": self._background, "seed": self.settings.seed}
-        box = (self.subject.photos, lower, upper, self._near, self._far)
+        settings, seed = self.settings, self.settings.seed
+        box = (self._photos(), lower, upper, self._near, self._far)
         if settings.teacher == "grid":
-            more = {"random_background": settings.random_background}
-            stage = GridTraining(*box, settings.grid, device=self._device, **common, **more)
+            stage = GridTraining(
+                *box,
+                settings.grid,
+                background=self._background,
+                random_background=settings.random_background,
+                seed=seed,
+                device=self._device,
+            )
         else:
-            stage = NerfTraining(*box, settings.nerf, device=self._device, **common)
+            stage = NerfTraining(*box, settings.nerf, background=self._background, seed=seed, device=self._device)
         self._run_stage(stage, "teacher", None, World())
         state = stage.teacher().state()
         self._keep("teacher", state)
@@ -210,7 +216,9 @@ class Training:
         lower, upper, occupancy, network_index = (
             tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
         )
-        networks = TinyNetworks.initial(int(network_index.max()) + 1, seed=self.settings.seed).to(self._device)
+        networks = TinyNetworks.initial(
+            int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
+        ).to(self._device)
         occupied = self.settings.occupancy
         voxel = float(((upper - lower) / occupancy.shape).min())
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
@@ -238,9 +246,9 @@ class Training:
         self._observer.begin("occupancy", 0, 1)
         bounds = teacher.extent() or (self.subject.bounds.lower, self.subject.bounds.upper)
         resolution, lower, upper = network_grid(*bounds, settings.cells)
-        voxels = tuple(cells * settings.factor for cells in resolution)
+        x, y, z = (cells * settings.factor for cells in resolution)
         occupancy = occupancy_from_density(
-            teacher.density, lower, upper, voxels, samples=settings.samples, threshold=settings.threshold
+            teacher.density, lower, upper, (x, y, z), samples=settings.samples, threshold=settings.threshold
         )
         if not occupancy.any():
             raise TrainingError(
@@ -327,20 +335,29 @@ class Training:
         self.seconds[name] = float(product.document.get("seconds", 0.0))
         return product.tensors
 
+    def _photos(self) -> Photos:
+        if self.subject.photos is None:
+            raise TrainingError("photos: expected some to learn from, got none")
+        return self.subject.photos
+
     def _document(self, name: str) -> dict[str, Any]:
-        photos = self.subject.photos
+        cameras = [view.camera for view in self.subject.dataset.views]
         return {
             "stage": name,
             "seconds": self.seconds.get(name, 0.0),
             "settings": self.settings.document(name),
-            "photos": {"views": len(photos), "pixels": int(photos.offsets[-1]), "source": self.subject.source},
+            "data": {
+                "source": self.subject.source,
+                "views": len(cameras),
+                "pixels": sum(camera.width * camera.height for camera in cameras),
+            },
             "box": [*self.subject.bounds.lower, *self.subject.bounds.upper],
         }
 
     def _check(self, path: Path, checkpoint: Checkpoint, name: str) -> None:
         """A file of another training is not gone on from."""
         wanted = self._document(name)
-        for key in ("settings", "photos", "box"):
+        for key in ("settings", "data", "box"):
             fault = _difference(wanted[key], checkpoint.document.get(key), key)
             if fault:
                 raise TrainingError(f"{path}: {fault}: it is of another training (--restart begins anew)")

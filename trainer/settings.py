@@ -2,8 +2,13 @@
 
 import dataclasses
 import json
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from kilonerf.model_io import UsageError
+from kilonerf.model_io.architecture import HIDDEN
 
 from .distillation import DistillationSettings
 from .fine_tuning import FineTuningSettings
@@ -42,6 +47,8 @@ class TrainingSettings:
     downscale: int = 1
     # Behind transparent photos while training: random colours too, or only the scene's own background.
     random_background: bool = True
+    # Units of each hidden layer that the networks use; fewer than 32 only to compare.
+    units: int = 32
     # What networks are distilled from: a fast grid, the paper's NeRF, a teacher's checkpoint (.pth) or a scene (.knf);
     # none: networks learn the photos from the beginning.
     teacher: str = "grid"
@@ -56,13 +63,56 @@ class TrainingSettings:
         """The settings of a preset."""
         return PRESETS[name]
 
+    def check(self) -> None:
+        """See that every number can be used.
+
+        Raises:
+            UsageError: one cannot; its option is named.
+        """
+        for name, value in _numbers("", dataclasses.asdict(self)):
+            option, word = f"--{name.replace('_', '-')}", name.rsplit(".", 1)[-1]
+            least = _LEAST.get(word, 1)
+            if word in _ANY and not math.isnan(value) and value >= least:
+                continue
+            if not math.isfinite(value) or value < least or (word not in _MAY_BE_LEAST and value == least == 0):
+                expected = f"at least {least}" if least or word in _MAY_BE_LEAST else "more than 0"
+                raise UsageError(f"{option}: expected {expected}, got {value}")
+        if self.units > HIDDEN:
+            raise UsageError(f"--units: expected 1 to {HIDDEN}, got {self.units}")
+
     def document(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
         whole = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=True).replace("Infinity", '"inf"'))
-        later = {"occupancy": 1, "distillation": 2, "fine_tuning": 3}
+        later = {"occupancy": 1, "units": 2, "distillation": 2, "fine_tuning": 3}
         unused = {"grid", "nerf"} - {self.teacher}
         last = STAGES.index(stage)
         return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}
+
+
+_MAY_BE_LEAST = {
+    "seed", "steps", "threshold", "view_dependent_l2", "min_transmittance", "colour_smoothness", "density_smoothness",
+    "least_weights", "colour_floor", "centre_steps",
+}  # fmt: skip
+_ANY = {"colour_floor"}  # may be infinite
+_LEAST = {
+    **dict.fromkeys(_MAY_BE_LEAST, 0),
+    **dict.fromkeys(
+        ["learning_rate", "last_learning_rate", "colour_rates", "density_rates", "step", "centre_share"], 0
+    ),
+    "samples": 2,
+    "num_samples": 2,
+}
+
+
+def _numbers(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """All numbers with their names, as "fine_tuning.steps"."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _numbers(f"{prefix}{name}.", value)
+            continue
+        for number in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                yield f"{prefix}{name}", number
 
 
 PRESETS: dict[str, TrainingSettings] = {

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,9 @@ import torch
 import tyro
 
 from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
+from kilonerf.model_io.atomic_file import AtomicFile
 from kilonerf.model_io.command_line import run_command
-from kilonerf.model_io.datasets import available_splits, load_splits
+from kilonerf.model_io.datasets import View, available_splits, load_splits
 from kilonerf.model_io.original_export import export_original
 
 from .bounds import Bounds, find_bounds
@@ -60,7 +61,7 @@ class TrainCommand:
     # Show the scene in the viewer while it trains.
     view: tyro.conf.FlagCreatePairsOff[bool] = False
     # Seconds between two previews (PNG beside the photo) in the folder; 0: none.
-    preview_every: float = 300.0
+    preview_every: float = 120.0
     # Write curves and previews for TensorBoard into the folder.
     tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
     # auto: the first GPU, if there is one.
@@ -90,11 +91,11 @@ def run(command: TrainCommand) -> None:
         if not 1 <= command.threads <= 1024:
             raise UsageError(f"--threads: expected 1 to 1024, got {command.threads}")
         torch.set_num_threads(command.threads)
-    if command.output.suffix != ".knf":
-        raise UsageError(f"{command.output}: expected a name that ends in .knf")
+    command.settings.check()
+    _check_output(command)
     folder = command.folder or command.output.with_suffix(".training")
-    _prepare(folder, command)
     subject, previews = _read(command)
+    _prepare(folder, command)
     observer = _observer(command, world, folder, previews)
     observer.message(str(subject.bounds))
     with _interruption() as interrupted:
@@ -149,14 +150,29 @@ def _device(name: str, world: World) -> torch.device:
     return device
 
 
+def _check_output(command: TrainCommand) -> None:
+    """What is written in the end can be; hours later would be too late to say so.
+
+    Raises:
+        UsageError: the scene's name does not end in .knf.
+        OutputError: the scene cannot be written, or the folder for the original layout has files already.
+    """
+    if command.output.suffix != ".knf":
+        raise UsageError(f"{command.output}: expected a name that ends in .knf")
+    if not command.output.parent.is_dir():
+        raise OutputError(f"{command.output}: expected an existing folder, got none named {command.output.parent}")
+    AtomicFile(command.output).discard()
+    original = command.export_original
+    if original is not None and original.exists() and (not original.is_dir() or any(original.iterdir())):
+        raise OutputError(f"{original}: expected a new or an empty folder")
+
+
 def _prepare(folder: Path, command: TrainCommand) -> None:
     """Make the run's folder; forget the stages that shall be run anew.
 
     Raises:
         OutputError: the folder cannot be made or written.
     """
-    if not command.output.parent.is_dir():
-        raise OutputError(f"{command.output}: expected an existing folder, got none named {command.output.parent}")
     try:
         folder.mkdir(exist_ok=True)
         if command.restart_from is not None:
@@ -166,7 +182,7 @@ def _prepare(folder: Path, command: TrainCommand) -> None:
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
 
 
-def _read(command: TrainCommand) -> tuple[Subject, list]:
+def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     """The data set; and some views to look at while training, of the test split if there is one."""
     splits = available_splits(command.dataset)
     other = next((name for name in ("test", "val") if name in splits and name != command.split), None)
@@ -174,7 +190,9 @@ def _read(command: TrainCommand) -> tuple[Subject, list]:
     dataset, *others = load_splits(command.dataset, names)
     if not dataset.views:
         raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
-    photos = Photos(dataset.views, downscale=command.settings.downscale)
+    finished_teacher = command.settings.teacher.endswith((".pth", ".knf"))
+    wanted = not finished_teacher or command.stage in (None, "fine-tuning")
+    photos = Photos(dataset.views, downscale=command.settings.downscale) if wanted else None
     if command.box is None:
         bounds = find_bounds(dataset, photos)
     else:
@@ -187,21 +205,23 @@ def _read(command: TrainCommand) -> tuple[Subject, list]:
     return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
 
 
-def _observer(command: TrainCommand, world: World, folder: Path, previews: list) -> Observers:
+def _observer(command: TrainCommand, world: World, folder: Path, previews: list[View]) -> Observers:
     if not world.is_first:
         return Observers([])
     observers = Observers([ProgressObserver()])
-    if command.tensorboard:
-        observers.append(TensorBoardObserver(folder / "tensorboard"))
+    curves = TensorBoardObserver(folder / "tensorboard") if command.tensorboard else None
+    if curves is not None:
+        observers.append(curves)
     if command.preview_every > 0 and previews:
-        observers.append(PreviewObserver(previews, folder / "previews", command.preview_every, observers.message))
+        show = None if curves is None else curves.preview
+        observers.append(PreviewObserver(previews, folder / "previews", command.preview_every, observers.message, show))
     if command.view:
         observers.append(ViewObserver(folder / "view.knf", observers.message))
     return observers
 
 
 @contextmanager
-def _interruption() -> Iterator[...]:
+def _interruption() -> Iterator[Callable[[], bool]]:
     """Ctrl-C and ``kill`` are noted, so that a step is finished first; a second one ends at once."""
     noted = False
 

@@ -12,6 +12,7 @@ from network_batches import different_networks, in_float64, random_batch
 
 from kilonerf.kernels.networks import evaluate_networks
 from kilonerf.model_io import LAYER_SHAPES, Scene, TrainingError
+from kilonerf.trainer.adam import Adam
 from kilonerf.trainer.native import extension, native_settings, training_paths
 from kilonerf.trainer.networks import (
     ROW_LAYOUT,
@@ -212,6 +213,29 @@ def test_all_networks_begin_alike() -> None:
             deviation = by_channel[:, [*range(6), *range(11, 16)]].std().item() * (inputs / gain) ** 0.5
         assert deviation == pytest.approx(1.0, abs=0.35 if outputs == 1 else 0.1)
         assert layer.abs().max() <= (3.0 * gain / inputs) ** 0.5
+
+
+def test_units_that_are_not_used_stay_so() -> None:
+    networks = TinyNetworks.initial(3, seed=1, units=16)
+    adam = Adam(networks, learning_rate=0.01, view_dependent_l2=1e-3)
+    index = torch.arange(60, dtype=torch.int32) % 3
+    points = torch.rand(60, 3, generator=torch.Generator().manual_seed(2)) * 2 - 1
+    first = networks.rows.detach().clone()
+    for _ in range(3):
+        rgb, density = tiny_networks(points, torch.nn.functional.normalize(points + 2), index, networks)
+        adam.zero_grad()
+        ((rgb - 0.3).square().sum() + (density - 4).square().sum()).backward()
+        adam.step()
+    layers, before = networks.layers(), TinyNetworks(first).layers()
+    for name, (inputs, outputs) in LAYER_SHAPES.items():
+        weight, bias = layers[f"{name}.weight"], layers[f"{name}.bias"]
+        assert not torch.equal(weight, before[f"{name}.weight"]), name
+        if outputs == 32:
+            assert not weight[:, :, 16:].any(), name
+            assert not bias[:, 16:].any(), name
+            assert weight[:, :16, :16].all(), name
+        if inputs != 63:
+            assert not weight[:, 16:32].any(), name
 
 
 def test_layers_of_a_scene_come_back(toy_scene: Scene) -> None:

@@ -210,11 +210,20 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path) -> None:
     assert source is not None
     data = source.parent.parent
     options = {
-        "--grid.resolution": [16], "--grid.steps": SHORT.grid.steps, "--grid.rays": [256],
-        "--occupancy.cells": [4], "--occupancy.factor": [8], "--occupancy.threshold": [1.0], "--distillation.steps": [6], "--distillation.points": [32],
-        "--fine-tuning.steps": [6], "--fine-tuning.rays": [128], "--fine-tuning.refresh-every": [4],
-        "--preview-every": [0], "--dtype": ["float32"],
-    }  # fmt: skip
+        "--grid.resolution": [16],
+        "--grid.steps": SHORT.grid.steps,
+        "--grid.rays": [256],
+        "--occupancy.cells": [4],
+        "--occupancy.factor": [8],
+        "--occupancy.threshold": [1.0],
+        "--distillation.steps": [6],
+        "--distillation.points": [32],
+        "--fine-tuning.steps": [6],
+        "--fine-tuning.rays": [128],
+        "--fine-tuning.refresh-every": [4],
+        "--preview-every": [0],
+        "--dtype": ["float32"],
+    }
     words = [str(word) for name, values in options.items() for word in (name, *values)]
     program = "import torch; torch.set_num_threads(1); from kilonerf.trainer.train_command import main; main()"
     scenes = []

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.trainer.compositing import composite
-from kilonerf.trainer.footprints import covered_pixels
-from kilonerf.trainer.photos import Background, Photos, RayBatch
-from kilonerf.trainer.ray_sampling import RaySampler
-from kilonerf.trainer.schedule import Ahead, learning_rate
-from kilonerf.trainer.sparse_grid import GridAdam, SparseGrid, add_total_variation, sparse_grid
+from ..compositing import composite
+from ..footprints import covered_pixels
+from ..photos import Background, Photos, RayBatch
+from ..ray_sampling import RaySampler
+from ..schedule import Ahead, learning_rate
+from ..sparse_grid import GridAdam, SparseGrid, add_total_variation, sparse_grid
 
 _PHASES = 4
 _SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels.sampling import SceneGrid
 from kilonerf.model_io import Scene
-from kilonerf.trainer.networks import TinyNetworks, tiny_networks
+
+from ..networks import TinyNetworks, tiny_networks
 
 
 class SceneTeacher:
