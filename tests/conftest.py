@@ -1,4 +1,6 @@
 import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,23 @@ def chair_photos(shared_data: Path) -> Path:
 def chair_path() -> Path:
     """The scene that ships with the program."""
     return REPOSITORY / "assets" / "chair.knf"
+
+
+@pytest.fixture
+def call_command(monkeypatch, capsys):
+    """Runs a command's main with arguments; gives its exit code, standard output and standard error."""
+
+    def call(main, *arguments):
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call

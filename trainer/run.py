@@ -73,6 +73,22 @@ class Subject:
     source: str
 
 
+def load_teacher(kind: str, device: torch.device | str = "cpu") -> Teacher | None:
+    """A finished teacher: a scene (.knf), or a teacher's checkpoint of the original code (.pth); else None.
+
+    Raises:
+        SceneError, CheckpointError: the file cannot be read.
+        UsageError: it is neither of these, nor a kind that can be trained.
+    """
+    if kind.endswith(".knf"):
+        return SceneTeacher(load_scene(kind), device)
+    if kind.endswith(".pth"):
+        return NerfTeacher.from_checkpoint(kind).to(device)
+    if kind not in ("grid", "nerf"):
+        raise UsageError(f"teacher: expected grid, nerf, a checkpoint (.pth) or a scene (.knf), got {kind!r}")
+    return None
+
+
 class Training:
     """Runs the stages, or what is left of them.
 
@@ -83,6 +99,7 @@ class Training:
         world: processes that train together; the first one writes.
         observer: is told how it goes.
         device: of parameters and batches.
+        teacher: a finished one, from :func:`load_teacher`; None: it is trained.
         interrupted: asked after each step; True: progress is saved and KeyboardInterrupt raised.
 
     Attributes:
@@ -98,10 +115,12 @@ class Training:
         world: World,
         observer: Observer,
         device: torch.device | str = "cpu",
+        teacher: Teacher | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.subject, self.settings, self.folder = subject, settings, folder
         self.seconds: dict[str, float] = {}
+        self._finished_teacher = teacher
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._near, self._far = depth_range(subject.dataset, subject.bounds)
         self._background = subject.dataset.background or (1.0, 1.0, 1.0)
@@ -176,18 +195,13 @@ class Training:
         )
 
     def _teacher(self) -> Teacher:
-        kind = self.settings.teacher
-        if kind.endswith(".knf"):
-            return SceneTeacher(load_scene(kind), self._device)
-        if kind.endswith(".pth"):
-            return NerfTeacher.from_checkpoint(Path(kind)).to(self._device)
-        if kind not in ("grid", "nerf"):
-            raise UsageError(f"teacher: expected grid, nerf, a checkpoint (.pth) or a scene (.knf), got {kind!r}")
+        if self._finished_teacher is not None:
+            return self._finished_teacher
         lower, upper = (
             np.asarray(corner, np.float32) for corner in (self.subject.bounds.lower, self.subject.bounds.upper)
         )
         state = self._product("teacher") or self._world.from_first(lambda: self._train_teacher(lower, upper))
-        if kind == "grid":
+        if self.settings.teacher == "grid":
             return GridTeacher.from_state(state, lower, upper, self._device)
         return NerfTeacher.from_state(state).to(self._device)
 

@@ -23,7 +23,7 @@ from .bounds import Bounds, find_bounds
 from .distributed import World
 from .observers import Observers, PreviewObserver, ProgressObserver, TensorBoardObserver, ViewObserver
 from .photos import Photos
-from .run import STAGES, Subject, Training
+from .run import STAGES, Subject, Training, load_teacher
 from .settings import PRESETS, Preset, TrainingSettings
 
 PROGRAM = "kilonerf-train"
@@ -93,6 +93,7 @@ def run(command: TrainCommand) -> None:
         torch.set_num_threads(command.threads)
     command.settings.check()
     _check_output(command)
+    teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
     subject, previews = _read(command)
     _prepare(folder, command)
@@ -100,7 +101,14 @@ def run(command: TrainCommand) -> None:
     observer.message(str(subject.bounds))
     with _interruption() as interrupted:
         training = Training(
-            subject, command.settings, folder, world=world, observer=observer, device=device, interrupted=interrupted
+            subject,
+            command.settings,
+            folder,
+            world=world,
+            observer=observer,
+            device=device,
+            teacher=teacher,
+            interrupted=interrupted,
         )
         try:
             last = STAGES[-1] if command.stage is None else command.stage
@@ -190,8 +198,7 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     dataset, *others = load_splits(command.dataset, names)
     if not dataset.views:
         raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
-    finished_teacher = command.settings.teacher.endswith((".pth", ".knf"))
-    wanted = not finished_teacher or command.stage in (None, "fine-tuning")
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
     photos = Photos(dataset.views, downscale=command.settings.downscale) if wanted else None
     if command.box is None:
         bounds = find_bounds(dataset, photos)

@@ -1,5 +1,3 @@
-import signal
-import sys
 from typing import Any
 
 import pytest
@@ -28,26 +26,6 @@ def fake_renderers(monkeypatch):
     for module in (render_job, command_options):
         monkeypatch.setattr(module, "create_renderer", made.create)
     return made
-
-
-@pytest.fixture
-def call_command(monkeypatch, capsys):
-    """Runs a command's main with arguments; gives its exit code, standard output and standard error."""
-
-    def call(main, *arguments):
-        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture

@@ -1,0 +1,203 @@
+"""Training of the NeRF teacher on photos, by the schedule of the original code's first stage.
+
+No hierarchical sampling: one network, stratified samples along the whole ray (KiloNeRF section 4.1).
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kilonerf.model_io import Camera, TrainingError
+from kilonerf.trainer.compositing import composite
+from kilonerf.trainer.photos import Photos, RayBatch
+from kilonerf.trainer.schedule import step_generator
+from kilonerf.trainer.student import DENSITY_UNIT, rectified_density
+
+from .nerf import WIDTH, NerfTeacher
+
+_SAMPLES_AT_ONCE = 1 << 16  # bounds the memory of a step: about 0.9 GiB at 256 units
+_LEAK = 0.1  # a NeRF that begins with no density anywhere would else never learn any
+_SAMPLE_STREAM = 11  # of random numbers; photos and other stages have their own
+
+
+@dataclass(frozen=True)
+class NerfSettings:
+    """How the NeRF learns the photos; as it stands, as in the paper."""
+
+    # Steps, each of one batch of rays.
+    steps: int = 600_000
+    # Rays of a step.
+    rays: int = 1024
+    # Samples of a ray between near and far.
+    samples: int = 384
+    # Units of a hidden layer.
+    width: int = WIDTH
+    # Learning rate of Adam at the beginning.
+    learning_rate: float = 5e-4
+    # Steps in which the learning rate falls to a tenth.
+    decay_steps: int = 500_000
+    # So many first steps see only the middle of the photos, where something is.
+    centre_steps: int = 10_000
+    # The share of a photo's width and height that is its middle.
+    centre_share: float = 0.5
+    # Samples only in the box, a third of the work or less; the paper takes those outside too.
+    box_only: bool = False
+
+
+class NerfTraining:
+    """The stage; a step depends on its number, the parameters and Adam's moments only.
+
+    Args:
+        photos: to learn.
+        lower: the box's lower corner, world units, [3]; of use with ``box_only``.
+        upper: its upper corner.
+        near: z-depth of the first sample of a ray.
+        far: z-depth of the last one.
+        settings: how.
+        background: RGB behind the photos.
+        seed: of the initial parameters, batches and samples.
+        device: where the network is.
+
+    Attributes:
+        steps: how many there are.
+        rays: of a step.
+        samples: samples evaluated in the last step.
+
+    Raises:
+        TrainingError: fewer than two samples, or near not before far.
+    """
+
+    name = "teacher"
+
+    def __init__(
+        self,
+        photos: Photos,
+        lower: NDArray[np.floating],
+        upper: NDArray[np.floating],
+        near: float,
+        far: float,
+        settings: NerfSettings,
+        *,
+        background: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if settings.samples < 2 or not near < far:
+            got = f"{near} to {far}, {settings.samples}"
+            raise TrainingError(f"NeRF's samples: expected near < far and 2 or more, got {got}")
+        self.settings, self.steps = settings, settings.steps
+        self.rays, self.samples = settings.rays, 0
+        self._photos, self._background, self._seed, self._device = photos, background, seed, device
+        self._lower, self._upper = (torch.tensor(np.asarray(c, np.float32), device=device) for c in (lower, upper))
+        depths = near + np.arange(settings.samples) * ((far - near) / (settings.samples - 1))
+        edges = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])  # of each sample's stretch
+        self._begin, self._length = edges[:-1].astype(np.float32), np.diff(edges).astype(np.float32)
+        self._nerf = NerfTeacher(settings.width, seed=seed).to(device)
+        self._adam = torch.optim.Adam(self._nerf.parameters(), lr=settings.learning_rate)
+        for parameter in self._nerf.parameters():  # as Adam would at its first step: a state is there at once
+            moments = {"exp_avg": torch.zeros_like(parameter), "exp_avg_sq": torch.zeros_like(parameter)}
+            self._adam.state[parameter] = {"step": torch.tensor(0.0), **moments}
+        self._centre: NDArray[np.integer] | None = None
+
+    def step(self, step: int) -> dict[str, float]:
+        """One batch of rays; returns the mean squared error before it."""
+        settings = self.settings
+        batch = self._batch(step)
+        depth = self._depths(step)
+        self._adam.zero_grad()
+        self.samples, error = 0, 0.0
+        # Gradients of parts of the batch add up to that of all of it.
+        rays_at_once = max(1, _SAMPLES_AT_ONCE // settings.samples)
+        for first in range(0, settings.rays, rays_at_once):
+            loss = self._error(batch, depth, slice(first, first + rays_at_once)) / (3 * settings.rays)
+            loss.backward()
+            error += float(loss.detach())
+        for group in self._adam.param_groups:
+            group["lr"] = settings.learning_rate * 0.1 ** (step / settings.decay_steps)
+        self._adam.step()
+        return {"error": error}
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def teacher(self) -> NerfTeacher:
+        """What was trained."""
+        return self._nerf
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed stage goes on from; not copied."""
+        state = {}
+        for name, parameter in self._nerf.named_parameters():
+            moments = self._adam.state[parameter]
+            state[f"{name}.value"] = parameter.detach()
+            state[f"{name}.first"], state[f"{name}.second"] = moments["exp_avg"], moments["exp_avg_sq"]
+            state[f"{name}.steps"] = moments["step"].reshape(1)
+        return state
+
+    @torch.no_grad()
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave.
+
+        Raises:
+            TrainingError: it is of another network.
+        """
+        for name, tensor in self.state().items():
+            if name not in state or state[name].shape != tensor.shape:
+                got = list(state[name].shape) if name in state else "none"
+                raise TrainingError(f"NeRF's state: {name}: expected shape {list(tensor.shape)}, got {got}")
+            tensor.copy_(state[name])
+
+    def _batch(self, step: int) -> RayBatch:
+        settings = self.settings
+        among = None
+        if step < settings.centre_steps:
+            if self._centre is None:
+                self._centre = _centre_pixels(self._photos.cameras, settings.centre_share)
+            among = self._centre
+        else:
+            self._centre = None  # it may be large
+        return self._photos.batch(self._seed, step, settings.rays, self._background, among=among)
+
+    def _depths(self, step: int) -> NDArray[np.float32]:
+        """A random z-depth in each sample's stretch of each ray, [R, K]."""
+        random = step_generator(self._seed, step, _SAMPLE_STREAM)
+        places = random.random((self.settings.rays, self.settings.samples), np.float32)
+        return self._begin + places * self._length
+
+    def _error(self, batch: RayBatch, depths: NDArray[np.float32], part: slice) -> torch.Tensor:
+        """The sum of squared errors of some rays of a batch."""
+        origins, directions, background, target, depth = (
+            torch.tensor(array[part], device=self._device)
+            for array in (batch.origins, batch.directions, batch.background, batch.rgb, depths)
+        )
+        norm = directions.norm(dim=1, keepdim=True)
+        # To the next sample; the last has none, and takes its own stretch.
+        last = torch.full_like(depth[:, :1], float(self._length[-1]))
+        distance = torch.cat([depth.diff(dim=1), last], dim=1) * norm
+        points = origins[:, None] + depth[..., None] * directions[:, None]
+        taken = torch.ones_like(depth, dtype=torch.bool)
+        if self.settings.box_only:
+            taken = ((points > self._lower) & (points < self._upper)).all(dim=-1)
+        offsets = torch.nn.functional.pad(taken.sum(1).cumsum(0), (1, 0))
+        unit = (directions / norm)[:, None].expand_as(points)
+        rgb, raw = self._nerf(points[taken], unit[taken])
+        seen = composite(offsets, rectified_density(raw / DENSITY_UNIT, _LEAK), rgb, distance[taken], depth[taken])
+        self.samples += len(raw)
+        colour = seen.colour + (1.0 - seen.opacity)[:, None] * background
+        return ((colour - target) ** 2).sum()
+
+
+def _centre_pixels(cameras: list[Camera], share: float) -> NDArray[np.integer]:
+    """Places, in the array of all pixels, of those in the middle of their photos."""
+    pixels = []
+    ends = itertools.accumulate(camera.width * camera.height for camera in cameras)
+    for camera, end in zip(cameras, ends, strict=True):
+        width, height = (max(1, round(size * share)) for size in (camera.width, camera.height))
+        left, top = (camera.width - width) // 2, (camera.height - height) // 2
+        rows = np.arange(top, top + height)[:, None] * camera.width + np.arange(left, left + width)
+        pixels.append(rows.reshape(-1) + end - camera.width * camera.height)
+    return np.concatenate(pixels).astype(np.int64 if len(pixels) and pixels[-1][-1] >= 2**31 else np.int32)
