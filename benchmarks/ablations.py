@@ -42,11 +42,13 @@ class Ablations:
     # JSON of the results.
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     # Photos are made smaller so many times.
-    downscale: int = 2
+    downscale: int = 4
     # Steps of distillation.
-    distillation_steps: int = 500
+    distillation_steps: int = 300
     # Steps of fine-tuning.
     fine_tuning_steps: int = 1500
+    # Rays of a step of fine-tuning.
+    rays: int = 4096
     # Views for testing, evenly chosen.
     views: int = 8
 
@@ -131,7 +133,7 @@ def run(command: Ablations) -> None:
     base = replace(
         tiny,
         distillation=replace(tiny.distillation, steps=command.distillation_steps),
-        fine_tuning=replace(tiny.fine_tuning, steps=command.fine_tuning_steps),
+        fine_tuning=replace(tiny.fine_tuning, steps=command.fine_tuning_steps, rays=command.rays),
     )
     rows: list[dict[str, Any]] = []
     first = command.work / next(iter(variants(base))).replace(" ", "-")
