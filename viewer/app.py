@@ -286,10 +286,15 @@ class ViewerApp:
                 raise outcome.error
             self._say_error(f"Cannot open: {outcome.error}")
             return
-        if self.recording.stage == "recording":
+        if self.recording.stage == "recording" and not outcome.again:
             self.finish_recording()  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
-        self._screenshot = None
+        wanted, self._screenshot = self._screenshot, None
+        if outcome.again:  # the same scene, further trained: all else stays
+            self.view.set_scene(outcome.scene, keep_picture=True)
+            if wanted is not None:
+                self.take_screenshot()
+            return
         self.settings.background = None
         turntable = self.navigator.turntable
         self.navigator.set_scene(outcome.scene)

@@ -69,9 +69,11 @@ class SceneView:
         self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with depth
         self.shown: RenderResult | None = None
 
-    def set_scene(self, scene: Scene | None) -> None:
-        """Draw the overlays of ``scene`` from now on; the old picture leaves."""
+    def set_scene(self, scene: Scene | None, *, keep_picture: bool = False) -> None:
+        """Draw the overlays of ``scene`` from now on; the old picture leaves at once, or when the next one is there."""
         self._overlays.set_scene(scene)
+        if keep_picture:
+            return
         self._picture.clear()
         self.shown = self._displayed = self._composed_from = self._reprojected = None
 

@@ -22,6 +22,8 @@ class ViewOptions:
 
     # The .knf file to open; without one, drop a file on the window or press O.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.
+    watch: bool = False
     # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
     backend: Literal["auto", "cuda", "cpu", "reference"] = "auto"
     # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
@@ -77,6 +79,8 @@ def view(options: ViewOptions) -> None:
         if not options.scene.exists():
             raise SceneError(f"{options.scene}: no such file")
         loader.load(options.scene)  # while the libraries below are imported
+    if options.watch:
+        loader.watch()
     try:
         from kilonerf.kernels import create_renderer
 

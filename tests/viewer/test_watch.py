@@ -1,0 +1,108 @@
+"""A scene whose file changes while it is open."""
+
+import os
+import shutil
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from driving import Driver
+from scenes import random_scene
+
+from kilonerf.model_io import save_scene
+from kilonerf.viewer.scene_loading import SceneLoader
+
+
+def wait_for(take):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        outcome = take()
+        if outcome is not None:
+            return outcome
+        time.sleep(0.005)
+    raise AssertionError("nothing came")
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "scene.knf"
+    save_scene(random_scene(seed=1), file)
+    return file
+
+
+def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path) -> None:
+    loader = SceneLoader()
+    loader.load(path)
+    assert not wait_for(loader.take).again
+    loader.watch(interval=0.01)
+    time.sleep(0.2)
+    assert loader.take() is None
+    other = random_scene(seed=2)
+    save_scene(other, path)
+    outcome = wait_for(loader.take)
+    assert outcome.again
+    assert np.array_equal(outcome.scene.occupancy, other.occupancy)
+    time.sleep(0.2)
+    assert loader.take() is None
+    path.unlink()
+    time.sleep(0.1)
+    assert loader.take() is None  # what is gone may come back
+    save_scene(random_scene(seed=3), path)
+    assert wait_for(loader.take).again
+
+
+def test_a_broken_file_is_reported_once_and_a_whole_one_read_again(path) -> None:
+    loader = SceneLoader()
+    loader.load(path)
+    wait_for(loader.take)
+    loader.watch(interval=0.01)
+    path.write_bytes(b"broken")
+    outcome = wait_for(loader.take)
+    assert (outcome.again, outcome.scene) == (True, None)
+    time.sleep(0.2)
+    assert loader.take() is None
+    save_scene(random_scene(seed=3), path)
+    assert wait_for(loader.take).scene is not None
+
+
+def test_a_file_that_nobody_watches_is_not_read_again(path) -> None:
+    loader = SceneLoader()
+    loader.load(path)
+    wait_for(loader.take)
+    save_scene(random_scene(seed=2), path)
+    time.sleep(0.7)
+    assert loader.take() is None
+
+
+@pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
+def test_the_camera_stays_and_the_old_picture_until_the_next_one(path, tmp_path) -> None:
+    with Driver(tmp_path) as viewer:
+        app = viewer.app
+        app._loader.watch(interval=0.01)
+        app.open_scene(path)
+        viewer.until(lambda: app.scene is not None and app.settled)
+        viewer.xdotool("mousemove", "--window", viewer.id, 300, 400, "mousedown", 1)
+        for x in range(310, 400, 10):
+            viewer.xdotool("mousemove", "--window", viewer.id, x, 420)
+            viewer.steps(1)
+        viewer.xdotool("mouseup", 1)
+        app.settings.overlays = replace(app.settings.overlays, box=True)
+        viewer.until(lambda: app.settled)
+        scene, camera = app.scene, app.navigator.camera(64, 64)
+        assert not np.allclose(camera.matrix, scene.start_camera.matrix if scene.start_camera else 0)
+        save_scene(random_scene(seed=5), path)
+        os.utime(path)
+        while app.scene is scene:
+            app.step()
+        assert app.view.displayed is not None  # the old picture
+        viewer.until(lambda: app.settled)
+        assert app.view.shown.request.view.scene is app.scene
+        assert np.array_equal(app.navigator.camera(64, 64).matrix, camera.matrix)
+        assert app.settings.overlays.box
+        # A scene that the user opens begins where it says.
+        other = tmp_path / "other.knf"
+        save_scene(random_scene(seed=6), other)
+        app.open_scene(other)
+        viewer.until(lambda: app.scene_path == other and app.settled)
+        assert not np.array_equal(app.navigator.camera(64, 64).matrix, camera.matrix)
