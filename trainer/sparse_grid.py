@@ -55,10 +55,11 @@ class SparseGrid(torch.nn.Module):
         slots = np.where(self.active, np.cumsum(self.active.reshape(-1)).reshape(active.shape) - 1, -1)
         voxels = np.argwhere(self.active)
         corners = [self.vertex_index[tuple((voxels + np.array([x, y, 0])).T)] for x in (0, 1) for y in (0, 1)]
-        self.register_buffer("slots", torch.from_numpy(slots.astype(np.int32)), persistent=False)
-        self.register_buffer("corners", torch.from_numpy(np.stack(corners, -1).astype(np.int32)), persistent=False)
-        self.register_buffer("gradient", torch.zeros_like(rows), persistent=False)
-        self.register_buffer("touched", torch.zeros(len(rows), dtype=torch.uint8), persistent=False)
+        tables = {"slots": slots, "corners": np.stack(corners, -1)}
+        for name, table in tables.items():
+            self.register_buffer(name, torch.from_numpy(table.astype(np.int32)).to(rows.device), persistent=False)
+        self.register_buffer("gradient", torch.zeros_like(self.rows.detach()), persistent=False)
+        self.register_buffer("touched", self.rows.new_zeros(len(rows), dtype=torch.uint8), persistent=False)
         self.slots: torch.Tensor
         self.corners: torch.Tensor
         self.gradient: torch.Tensor
@@ -83,18 +84,17 @@ class SparseGrid(torch.nn.Module):
 
     @torch.no_grad()
     def refined(self) -> "SparseGrid":
-        """Each voxel cut into 2x2x2, by trilinear interpolation: the same field."""
+        """Each voxel cut into 2x2x2, by trilinear interpolation: the same field.
+
+        Every new vertex lies in an active voxel of this grid, so that none of those around it is missing.
+        """
         fine = self.active.repeat(2, 0).repeat(2, 1).repeat(2, 2)
         places = np.argwhere(vertices_of(fine))
         rows = torch.zeros(len(places), ROW, dtype=self.rows.dtype, device=self.rows.device)
-        # A new vertex is in the middle of 1, 2, 4 or 8 old ones; on the rim of what is active, of those that there are.
-        present = torch.zeros(len(places), 1, dtype=self.rows.dtype, device=self.rows.device)
-        for corner in _CORNERS:
+        for corner in _CORNERS:  # where a place is even, both of its corners along that axis are one
             vertex = self.vertex_index[tuple(((places + corner) // 2).T)]
-            there = torch.from_numpy(vertex >= 0).to(rows.device)
-            rows[there] += self.rows[torch.from_numpy(vertex[vertex >= 0]).long().to(rows.device)]
-            present[there] += 1
-        return SparseGrid(fine, rows / present)
+            rows += self.rows[torch.from_numpy(vertex).long().to(rows.device)]
+        return SparseGrid(fine, rows.div_(len(_CORNERS)))
 
     @torch.no_grad()
     def pruned(self, active: NDArray[np.bool_]) -> tuple["SparseGrid", torch.Tensor]:
@@ -105,9 +105,14 @@ class SparseGrid(torch.nn.Module):
 
         Returns:
             the grid, and the rows of this one that it keeps, int64.
+
+        Raises:
+            TrainingError: the voxels are of another grid.
         """
+        if active.shape != self.active.shape:
+            raise TrainingError(f"sparse grid: voxels to keep: expected {self.active.shape}, got {active.shape}")
         kept = torch.from_numpy(self.vertex_index[vertices_of(active & self.active)]).long().to(self.rows.device)
-        return SparseGrid(active & self.active, self.rows[kept]).to(self.rows.device), kept
+        return SparseGrid(active & self.active, self.rows[kept]), kept
 
     def voxel_density(self, reduce: Literal["max", "mean", "min"] = "max") -> NDArray[np.float32]:
         """Of the densities at each active voxel's corners; 0 elsewhere; float32 [gx, gy, gz]."""
@@ -202,7 +207,6 @@ class GridAdam:
         rate[DENSITY] = density_rate
         root = (self.second[at] / (1 - beta2**self.steps)).sqrt() + self._epsilon
         grid.rows[at] -= rate * self.first[at] / (1 - beta1**self.steps) / root
-        grid.gradient[at] = 0
         grid.touched.zero_()
 
 
@@ -241,7 +245,7 @@ def sparse_grid(
             raise TrainingError(f"{name}: expected {grid.rows.dtype} [{len(points)}, 3], got {got}")
     if native_for(points, directions, grid.rows) is not None:
         rgb, density = _NativeGrid.apply(
-            grid.rows, points.contiguous(), directions.contiguous(), grid, current_settings()
+            grid.rows, points.detach().contiguous(), directions.detach().contiguous(), grid, current_settings()
         )
         return rgb, density
     return sparse_grid_torch(points, directions, grid, _Collected.apply(grid.rows, grid))
@@ -389,7 +393,8 @@ class _Collected(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[None, None]:
-        gradient = grad_outputs[0]
-        ctx.grid.gradient += gradient
-        ctx.grid.touched |= (gradient != 0).any(1).to(torch.uint8)
+        gradient, grid = grad_outputs[0], ctx.grid
+        grid.gradient[grid.touched == 0] = 0  # the native step leaves there what it has used
+        grid.gradient += gradient
+        grid.touched |= (gradient != 0).any(1).to(torch.uint8)
         return None, None

@@ -14,6 +14,7 @@ using namespace knf::train;
 
 constexpr int TILE = 64;   // samples; a multiple of every lane count
 constexpr int AHEAD = 6;   // samples between fetching rows and using them
+constexpr int RING = 8;    // more than AHEAD
 constexpr int VECTORS = (GRID_USED + W - 1) / W;
 constexpr int CHANNELS = 4;  // red, green, blue, density
 
@@ -124,6 +125,7 @@ KNF_INLINE void locate(const Grid& grid, const float* points, int count, Located
         __builtin_prefetch(grid.corners + 4 * int64_t{located[i].corner[0]});
         for (int axis = 0; axis < 3; axis++)
             located[i].fraction[axis] = place[i][axis] - static_cast<float>(voxel[i][axis]);
+        for (int axis = 0; axis < 2; axis++) located[i].column[axis] = static_cast<uint16_t>(voxel[i][axis]);
     }
 }
 
@@ -178,20 +180,20 @@ void activations(const GridKept& kept, const float* d_rgb, const float* d_densit
         for (int i = 0; i < count; i += W) store(slope + i, GRID_DENSITY_SCALE * softplus_slope(load(slope + i)));
         for (int i = 0; i < count; i++) {
             const int64_t s = first + i;
-            const float active = kept.located[s].corner[0] < 0 ? 0.0f : 1.0f;
+            const bool active = kept.located[s].corner[0] >= 0;  // else what comes may be anything: NaN too
             for (int c = 0; c < 3; c++) {
                 const float colour = kept.rgb[3 * s + c];
-                d_raw[CHANNELS * s + c] = active * d_rgb[3 * s + c] * (colour * (1 - colour));
+                d_raw[CHANNELS * s + c] = active ? d_rgb[3 * s + c] * (colour * (1 - colour)) : 0;
             }
-            d_raw[CHANNELS * s + 3] = active * d_density[s] * slope[i];
+            d_raw[CHANNELS * s + 3] = active ? d_density[s] * slope[i] : 0;
         }
     }
 }
 
-// Whose a vertex is: 64 at a time, so that no two threads write one cache line of `touched`; mixed, because vertices
-// that are used much lie together.
-KNF_INLINE uint32_t owner_of(int32_t vertex, uint32_t owners) {
-    const uint32_t mixed = (static_cast<uint32_t>(vertex) >> 6) * 0x9e3779b1u;
+// Whose a vertex is: columns of 8x8 vertices, as high as the grid. So the samples of a ray stay with one owner for a
+// while, which branches foretell; and owners seldom meet in a cache line of `touched`.
+KNF_INLINE uint32_t owner_of(uint32_t x, uint32_t y, uint32_t owners) {
+    const uint32_t mixed = ((x >> 3) * 0x9e3779b1u + (y >> 3)) * 0x85ebca6bu;
     return static_cast<uint32_t>(uint64_t{mixed} * owners >> 32);
 }
 
@@ -211,24 +213,32 @@ KNF_INLINE void add_row(const GridGradient& gradient, int64_t vertex, floats wei
 }
 
 void scatter(const GridKept& kept, const float* d_raw, int owner, int owners, const GridGradient& gradient) {
-    const auto mine = [=](int32_t vertex) __attribute__((always_inline)) {
-        return owner_of(vertex, static_cast<uint32_t>(owners)) == static_cast<uint32_t>(owner);
+    const auto mine = [=](uint32_t x, uint32_t y) __attribute__((always_inline)) {
+        return owner_of(x, y, static_cast<uint32_t>(owners)) == static_cast<uint32_t>(owner);
     };
     alignas(64) float basis[CHANNELS][VECTORS * W] = {};  // of each channel, at its place in the row
     basis[3][GRID_DENSITY] = 1;
     const float* last = nullptr;
+    bool owned[RING][4] = {};  // the pairs of the samples at hand
     for (int64_t i = 0; i < kept.count + AHEAD; i++) {
-        if (i < kept.count && !is_zero(d_raw + CHANNELS * i))
-            for (const int32_t low : kept.located[i].corner)
-                for (int32_t vertex = low; vertex < low + 2; vertex++)
-                    if (mine(vertex)) {
-                        const char* line = reinterpret_cast<const char*>(gradient.rows + int64_t{vertex} * GRID_ROW);
-                        __builtin_prefetch(line, 1);
-                        __builtin_prefetch(line + 64, 1);
-                        __builtin_prefetch(gradient.touched + vertex, 1);
-                    }
+        bool* own = owned[i % RING];
+        own[0] = own[1] = own[2] = own[3] = false;
+        if (i < kept.count && !is_zero(d_raw + CHANNELS * i)) {
+            const Located& at = kept.located[i];
+            const uint32_t x = at.column[0], y = at.column[1];
+            own[0] = own[1] = own[2] = own[3] = mine(x, y);
+            if (((x & 7) == 7) | ((y & 7) == 7))
+                own[1] = mine(x, y + 1), own[2] = mine(x + 1, y), own[3] = mine(x + 1, y + 1);
+            for (int pair = 0; pair < 4; pair++)
+                if (own[pair]) {
+                    fetch_pair(gradient.rows, at.corner[pair]);
+                    __builtin_prefetch(gradient.touched + at.corner[pair]);
+                }
+        }
         const int64_t now = i - AHEAD;
-        if (now < 0 || is_zero(d_raw + CHANNELS * now)) continue;
+        if (now < 0) continue;
+        own = owned[now % RING];
+        if (!(own[0] | own[1] | own[2] | own[3])) continue;
         const float* direction = kept.directions + 3 * now;
         if (!last || !same(last, direction)) {
             harmonics(direction, basis[0]);
@@ -243,12 +253,13 @@ void scatter(const GridKept& kept, const float* d_raw, int owner, int owners, co
         const Located& at = kept.located[now];
         float weights[4];
         pair_weights(at.fraction, weights);
-        for (int pair = 0; pair < 4; pair++)
+        for (int pair = 0; pair < 4; pair++) {
+            if (!own[pair]) continue;
             for (int up = 0; up < 2; up++) {
-                const int32_t vertex = at.corner[pair] + up;
                 const float weight = weights[pair] * (up ? at.fraction[2] : 1 - at.fraction[2]);
-                if (weight != 0 && mine(vertex)) add_row(gradient, vertex, splat(weight), values);
+                if (weight != 0) add_row(gradient, at.corner[pair] + up, splat(weight), values);
             }
+        }
     }
 }
 

@@ -23,9 +23,9 @@ struct Grid {
 
 // Where a sample lies.
 struct Located {
-    int32_t corner[4];  // as in Grid; corner[0] is -1 outside of active voxels
-    float fraction[3];  // within the voxel
-    int32_t unused;
+    int32_t corner[4];   // as in Grid; corner[0] is -1 outside of active voxels
+    float fraction[3];   // within the voxel
+    uint16_t column[2];  // the voxel's place along x and y
 };
 
 struct GridSamples {

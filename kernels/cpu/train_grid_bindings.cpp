@@ -58,7 +58,10 @@ void run_forward(ConstRows rows, Array<const int32_t, nb::ndim<3>> slots, Array<
     expect(count, density.shape(0), "density");
     expect(count, located.shape(0), "located");
     Grid grid{};
-    for (int axis = 0; axis < 3; axis++) grid.resolution[axis] = static_cast<int>(slots.shape(axis));
+    for (int axis = 0; axis < 3; axis++) {
+        if (slots.shape(axis) > UINT16_MAX) throw std::invalid_argument("slots: expected at most 65535 along an axis");
+        grid.resolution[axis] = static_cast<int>(slots.shape(axis));
+    }
     grid.slots = slots.data();
     grid.corners = corners.data();
     grid.rows = rows.data();
