@@ -262,7 +262,12 @@ class Training:
         resolution, lower, upper = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
         occupancy = occupancy_from_density(
-            teacher.density, lower, upper, (x, y, z), samples=settings.samples, threshold=settings.threshold
+            lambda points: teacher.density(points.to(self._device)),
+            lower,
+            upper,
+            (x, y, z),
+            samples=settings.samples,
+            threshold=settings.threshold,
         )
         if not occupancy.any():
             raise TrainingError(
