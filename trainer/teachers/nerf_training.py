@@ -166,7 +166,7 @@ class NerfTraining:
         """A random z-depth in each sample's stretch of each ray, [R, K]."""
         random = step_generator(self._seed, step, _SAMPLE_STREAM)
         places = random.random((self.settings.rays, self.settings.samples), np.float32)
-        return self._begin + places * self._length
+        return (self._begin + places * self._length).astype(np.float32, copy=False)
 
     def _error(self, batch: RayBatch, depths: NDArray[np.float32], part: slice) -> torch.Tensor:
         """The sum of squared errors of some rays of a batch."""
