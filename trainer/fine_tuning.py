@@ -25,17 +25,17 @@ class FineTuningSettings:
     """How the networks learn the photos."""
 
     # Steps, each of one batch of rays.
-    steps: int = 42_000
+    steps: int = 45_000
     # Rays of a step.
     rays: int = 12_288
     # Learning rate of Adam at the beginning.
     learning_rate: float = 4e-3
     # Learning rate at the end.
-    last_learning_rate: float = 2e-4
+    last_learning_rate: float = 5e-5
     # L2 regularisation of the last two layers.
     view_dependent_l2: float = 1e-8
     # Rays end where an estimate of their transmittance falls below this; 0: never.
-    min_transmittance: float = 1e-2
+    min_transmittance: float = 1e-3
     # Steps between two looks at how dense each voxel is, for that estimate.
     refresh_every: int = 50
     # Rays only of pixels that the scene can cover, not of all pixels.

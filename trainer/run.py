@@ -45,7 +45,6 @@ _PROGRESS = "progress"
 class Stage(Protocol):
     """What :meth:`Training.run` makes step by step."""
 
-    name: str
     steps: int
     rays: int
     samples: int
@@ -122,8 +121,11 @@ class Training:
         self.seconds: dict[str, float] = {}
         self._finished_teacher = teacher
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
-        self._near, self._far = depth_range(subject.dataset, subject.bounds)
-        self._background = subject.dataset.background or (1.0, 1.0, 1.0)
+        near, far = depth_range(subject.dataset, subject.bounds)
+        self._near, self._far = settings.near or near, settings.far or far
+        if self._near >= self._far:
+            raise TrainingError(f"near and far: expected near below far, got {self._near:g} and {self._far:g}")
+        self._background = settings.background or subject.dataset.background or (1.0, 1.0, 1.0)
 
     def run(self, last: str = STAGES[-1]) -> Student | None:
         """Run all stages up to ``last``; those that are done are read, not run again.

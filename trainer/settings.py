@@ -5,7 +5,9 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.architecture import HIDDEN
@@ -45,6 +47,12 @@ class TrainingSettings:
     seed: int = 0
     # Photos are made smaller so many times before training.
     downscale: int = 1
+    # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
+    background: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")] = None
+    # Depth of a ray's first sample; the data set's if left out, else where rays enter the box.
+    near: float | None = None
+    # Depth of a ray's last sample; likewise.
+    far: float | None = None
     # Behind transparent photos while training: random colours too, or only the scene's own background.
     random_background: bool = True
     # Units of each hidden layer that the networks use; fewer than 32 only to compare.
@@ -77,6 +85,10 @@ class TrainingSettings:
             if not math.isfinite(value) or value < least or (word not in _MAY_BE_LEAST and value == least == 0):
                 expected = f"at least {least}" if least or word in _MAY_BE_LEAST else "more than 0"
                 raise UsageError(f"{option}: expected {expected}, got {value}")
+        if self.background is not None and max(self.background) > 1:
+            raise UsageError(f"--background: expected numbers from 0 to 1, got {self.background}")
+        if self.near is not None and self.far is not None and self.near >= self.far:
+            raise UsageError(f"--near and --far: expected near below far, got {self.near} and {self.far}")
         if self.units > HIDDEN:
             raise UsageError(f"--units: expected 1 to {HIDDEN}, got {self.units}")
 
@@ -91,13 +103,14 @@ class TrainingSettings:
 
 _MAY_BE_LEAST = {
     "seed", "steps", "threshold", "view_dependent_l2", "min_transmittance", "colour_smoothness", "density_smoothness",
-    "least_weights", "colour_floor", "centre_steps",
+    "least_weights", "colour_floor", "centre_steps", "background",
 }  # fmt: skip
 _ANY = {"colour_floor"}  # may be infinite
 _LEAST = {
     **dict.fromkeys(_MAY_BE_LEAST, 0),
     **dict.fromkeys(
-        ["learning_rate", "last_learning_rate", "colour_rates", "density_rates", "step", "centre_share"], 0
+        ["learning_rate", "last_learning_rate", "colour_rates", "density_rates", "step", "centre_share", "near", "far"],
+        0,
     ),
     "samples": 2,
     "num_samples": 2,

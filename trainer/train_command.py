@@ -1,5 +1,6 @@
 """``kilonerf-train``: from posed photos to a scene."""
 
+import math
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ class TrainCommand:
     restart_from: StageName | None = None
     # The split to learn.
     split: str = "train"
+    # GiB of photos that are kept in memory; more are streamed from a temporary file.
+    memory: float = 4.0
     # The box around the scene: lower and upper corner; found if left out.
     box: Annotated[tuple[float, float, float, float, float, float] | None, tyro.conf.arg(metavar="X Y Z X Y Z")] = None
     # Weights of the scene: float16 or float32.
@@ -91,15 +94,15 @@ def run(command: TrainCommand) -> None:
         if not 1 <= command.threads <= 1024:
             raise UsageError(f"--threads: expected 1 to 1024, got {command.threads}")
         torch.set_num_threads(command.threads)
+    if not 0 <= command.memory < math.inf:
+        raise UsageError(f"--memory: expected 0 or more GiB, got {command.memory}")
     command.settings.check()
     _check_output(command)
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
     subject, previews = _read(command)
-    _prepare(folder, command)
-    observer = _observer(command, world, folder, previews)
-    observer.message(str(subject.bounds))
     with _interruption() as interrupted:
+        observer = Observers()
         training = Training(
             subject,
             command.settings,
@@ -110,6 +113,10 @@ def run(command: TrainCommand) -> None:
             teacher=teacher,
             interrupted=interrupted,
         )
+        _prepare(folder, command)
+        if world.is_first:
+            _observe(observer, command, folder, previews)
+        observer.message(str(subject.bounds))
         try:
             last = STAGES[-1] if command.stage is None else command.stage
             student = training.run(last)
@@ -199,7 +206,8 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     if not dataset.views:
         raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
     wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
-    photos = Photos(dataset.views, downscale=command.settings.downscale) if wanted else None
+    memory = int(command.memory * 2**30)
+    photos = Photos(dataset.views, downscale=command.settings.downscale, memory=memory) if wanted else None
     if command.box is None:
         bounds = find_bounds(dataset, photos)
     else:
@@ -212,10 +220,8 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
 
 
-def _observer(command: TrainCommand, world: World, folder: Path, previews: list[View]) -> Observers:
-    if not world.is_first:
-        return Observers([])
-    observers = Observers([ProgressObserver()])
+def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:
+    observers.append(ProgressObserver())
     curves = TensorBoardObserver(folder / "tensorboard") if command.tensorboard else None
     if curves is not None:
         observers.append(curves)
@@ -224,7 +230,6 @@ def _observer(command: TrainCommand, world: World, folder: Path, previews: list[
         observers.append(PreviewObserver(previews, folder / "previews", command.preview_every, observers.message, show))
     if command.view:
         observers.append(ViewObserver(folder / "view.knf", observers.message))
-    return observers
 
 
 @contextmanager

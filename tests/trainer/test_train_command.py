@@ -90,6 +90,18 @@ def test_stages_can_be_run_one_by_one_and_anew(call, photos, tmp_path) -> None:
 
 
 @needs_extension
+def test_background_depths_and_streamed_photos(call, photos, tmp_path) -> None:
+    output = tmp_path / "balls.knf"
+    more = ("--background", 0, 0.5, 1, "--near", 2.5, "--far", 5.5, "--memory", 0, "--box", -1, -1, -1, 1, 1, 1)
+    code, _, said = call(photos, "-o", output, *SMALL, *more)
+    assert code == 0, said
+    assert "box -1 -1 -1 to 1 1 1, from the command line" in said
+    scene = load_scene(output)
+    assert scene.background == (0.0, 0.5, 1.0)
+    assert (scene.near, scene.far) == (2.5, 5.5)
+
+
+@needs_extension
 def test_a_scene_can_be_the_teacher(call, photos, tmp_path) -> None:
     assert call(photos, "-o", tmp_path / "first.knf", *SMALL)[0] == 0
     teacher = tmp_path / "first.knf"
@@ -106,6 +118,10 @@ def test_a_scene_can_be_the_teacher(call, photos, tmp_path) -> None:
         (["--fine-tuning.learning-rate", "nan"], "--fine-tuning.learning-rate: expected more than 0, got nan"),
         (["--distillation.steps", "-1"], "--distillation.steps: expected at least 0, got -1"),
         (["--units", "33"], "--units: expected 1 to 32, got 33"),
+        (["--background", "0", "2", "0"], "--background: expected numbers from 0 to 1"),
+        (["--near", "5", "--far", "4"], "--near and --far: expected near below far, got 5.0 and 4.0"),
+        (["--near", "50"], "near and far: expected near below far, got 50 and"),
+        (["--memory", "-1"], "--memory: expected 0 or more GiB, got -1.0"),
         (["--teacher", "oracle"], "teacher: expected grid, nerf, a checkpoint (.pth) or a scene (.knf), got 'oracle'"),
         (["--teacher", "missing.knf"], "missing.knf"),
         (["--threads", "0"], "--threads: expected 1 to 1024, got 0"),
