@@ -160,8 +160,15 @@ def train_composite_backward(
 
 class RaySampler:
     def sample(
-        self, origins: NDArray[np.float32], directions: NDArray[np.float32], seed: int | None, threads: int
+        self,
+        origins: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        seed: int | None,
+        first_ray: int,
+        most_thickness: float,
+        threads: int,
     ) -> tuple[NDArray, ...]: ...
+    def set_densities(self, densities: NDArray[np.float32]) -> None: ...
 
 def make_ray_sampler(
     *,
@@ -174,3 +181,57 @@ def make_ray_sampler(
     step: float,
     last: int,
 ) -> RaySampler: ...
+def grid_forward(
+    *,
+    rows: NDArray[np.float32],
+    slots: NDArray[np.int32],
+    corners: NDArray[np.int32],
+    points: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    rgb: NDArray[np.float32],
+    density: NDArray[np.float32],
+    located: NDArray[np.int32],
+    threads: int,
+    path: str,
+) -> None: ...
+def grid_backward(
+    *,
+    directions: NDArray[np.float32],
+    rgb: NDArray[np.float32],
+    density: NDArray[np.float32],
+    located: NDArray[np.int32],
+    d_rgb: NDArray[np.float32],
+    d_density: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    touched: NDArray[np.uint8],
+    threads: int,
+    path: str,
+) -> None: ...
+def grid_adam(
+    *,
+    rows: NDArray[np.float32],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    touched: NDArray[np.uint8],
+    step: int,
+    colour_rate: float,
+    density_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    threads: int,
+    path: str,
+) -> None: ...
+def grid_smooth(
+    *,
+    rows: NDArray[np.float32],
+    neighbours: NDArray[np.int32],
+    colour_weight: float,
+    density_weight: float,
+    touched_only: bool,
+    gradient: NDArray[np.float32],
+    touched: NDArray[np.uint8],
+    threads: int,
+    path: str,
+) -> None: ...
