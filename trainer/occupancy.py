@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kilonerf.model_io import TrainingError
 from kilonerf.model_io.scene_checks import occupied_cells
 
 _POINTS_AT_ONCE = 1 << 18
@@ -59,7 +60,12 @@ def occupancy_from_density(
 
     Returns:
         bool ``resolution``.
+
+    Raises:
+        TrainingError: fewer than two samples.
     """
+    if samples < 2:
+        raise TrainingError(f"occupancy: samples: expected 2 or more along each side of a voxel, got {samples}")
     between = samples - 1
     axes = [
         (low + np.arange(n * between + 1) * ((high - low) / (n * between))).astype(np.float32)

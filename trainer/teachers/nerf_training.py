@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, TrainingError
-from kilonerf.trainer.compositing import composite
-from kilonerf.trainer.photos import Photos, RayBatch
-from kilonerf.trainer.schedule import step_generator
-from kilonerf.trainer.student import DENSITY_UNIT, rectified_density
 
+from ..compositing import composite
+from ..photos import Photos, RayBatch
+from ..schedule import step_generator
+from ..student import DENSITY_UNIT, rectified_density
 from .nerf import WIDTH, NerfTeacher
 
 _SAMPLES_AT_ONCE = 1 << 16  # bounds the memory of a step: about 0.9 GiB at 256 units
