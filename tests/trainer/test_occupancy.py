@@ -118,12 +118,12 @@ def test_the_toys_occupancy_from_its_teacher(shared_data):
 
     found = occupancy_from_density(density, LOWER, UPPER, original.shape, threshold=threshold)
     assert 0.4 < original.mean() < 0.6
-    above, below = (
-        occupancy_from_density(
-            lambda _, again=iter(answers): next(again), LOWER, UPPER, original.shape, threshold=threshold + shift
-        )
-        for shift in (2e-7, -2e-7)
-    )
+
+    def with_threshold(shifted):
+        again = iter(answers)
+        return occupancy_from_density(lambda _: next(again), LOWER, UPPER, original.shape, threshold=shifted)
+
+    above, below = with_threshold(threshold + 2e-7), with_threshold(threshold - 2e-7)
     assert np.count_nonzero(above != below) <= 1
     np.testing.assert_array_equal(np.where(above == below, found, original), original)
 
