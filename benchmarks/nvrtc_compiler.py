@@ -130,7 +130,12 @@ def _importable(name: str) -> bool:
 def all_variants(sources: Sequence[Path]) -> list[Variant]:
     """Every way in which ``sources`` are compiled for somebody's GPU."""
     plain = [Variant(source, sm, False) for source in sources for sm in (OLDEST, *ARCHITECTURES)]
-    return plain + [Variant(source, sm, True) for source in sources for sm in ARCHITECTURES]
+    return plain + [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
+
+
+def evaluates(source: Path) -> bool:
+    """Whether a kernel source evaluates networks in either precision, as the renderer's do; training's are float32."""
+    return '#include "evaluator.cuh"' in source.read_text()
 
 
 def program_sources() -> list[Path]:

@@ -14,6 +14,7 @@ from nvrtc_compiler import (
     Variant,
     all_variants,
     compile_variant,
+    evaluates,
     parse_resources,
     program_sources,
     why_unavailable,
@@ -21,6 +22,7 @@ from nvrtc_compiler import (
 
 BASELINE = REPOSITORY / "benchmarks" / "sorted_baseline.cu"
 VARIANTS = all_variants(program_sources()) + [v for v in all_variants([BASELINE]) if not v.tensor_cores]
+TRAINING = {"train_adam", "train_networks", "train_rays"}
 TENSOR_PRODUCTS = 44  # m16n8k16, of one pass over 16 samples: 16 + 8 + 16 for the layers, 4 for the outputs
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
@@ -77,10 +79,17 @@ def test_nvrtc_uses_the_instructions_that_the_architecture_has(compiled, variant
     else:
         assert shapes == ["m16n8k8"] * (2 * TENSOR_PRODUCTS)
     asynchronous = "cp.async.cg.shared.global" in result.ptx
-    assert asynchronous == (variant.architecture >= 80)
+    assert asynchronous == (variant.architecture >= 80 and evaluates(variant.source))
     assert ("cp.async.wait_group" in result.ptx) == asynchronous
     # Which samples count must not depend on how a compiler joins products and sums: every fma is asked for by name.
     assert not re.search(r"\bmad\.(rn\.)?f32", result.ptx)
+
+
+def test_nvrtc_compiles_every_source_for_every_architecture() -> None:
+    assert {source.stem for source in program_sources()} == {"query", "render"} | TRAINING
+    plain = {(v.source.stem, v.architecture) for v in VARIANTS if not v.tensor_cores}
+    assert len(plain) == 7 * 6
+    assert {v.source.stem for v in VARIANTS if v.tensor_cores} == {"query", "render"}
 
 
 def test_nvrtc_finds_spills_and_too_many_registers(tmp_path) -> None:

@@ -1,0 +1,168 @@
+"""Training's CUDA kernels for rays, executed on the CPU by the SIMT host, against the twins."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+import torch
+from scenes import random_scene
+from simt.compilation import why_unavailable
+from simt.simt_training import SimtTraining
+
+from kilonerf.trainer.compositing import composite_torch
+from kilonerf.trainer.cuda_operations import CudaOperations
+from kilonerf.trainer.cuda_sampler import CudaRaySampler, _empty_space
+from kilonerf.trainer.native import native_settings
+from kilonerf.trainer.ray_sampling import RaySampler, RaySamples
+
+pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+
+SCENES = {
+    "dense": random_scene(seed=3),
+    "sparse": random_scene((4, 3, 5), (7, 3, 10), seed=4, occupied=0.01),
+    "very sparse": random_scene((3, 3, 3), (16, 16, 16), seed=5, occupied=2e-4),
+    "full": random_scene((2, 2, 2), (3, 5, 2), seed=6, occupied=1.0, dropped=0.3),
+    "empty": random_scene(seed=7, occupied=0.0),
+}
+COUNTS = {
+    "no rays": [],
+    "no samples": [0, 0],
+    "one sample": [0, 1],
+    "ragged": [0, 3, 1, 40, 0, 0, 7, 130, 2, 0] * 15,  # more than a block of rays
+}
+
+
+@pytest.fixture(autouse=True)
+def _new_memory_is_nan() -> Iterator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)
+
+
+def rays_of(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rays from all sides and from inside, some along an axis, some beside the box."""
+    rng = np.random.default_rng(1)
+    origins = rng.normal(size=(count, 3))
+    origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
+    origins[::5] *= 0.05
+    directions = -origins / 4 + rng.normal(size=(count, 3)) * 0.2
+    directions[::7] = np.eye(3)[rng.integers(0, 3, len(directions[::7]))] * rng.choice([-1, 1])
+    return origins.astype(np.float32), directions.astype(np.float32)
+
+
+def on_simt(sampler: RaySampler, device: SimtTraining) -> CudaRaySampler:
+    numbers = {"near": sampler.near, "step": sampler.step, "last": sampler.last}
+    where = torch.device("cpu")
+    return CudaRaySampler(device, where, sampler._grid, sampler.network_index, sampler.voxels, **numbers)
+
+
+def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
+    for part, field in zip(found, RaySamples.__dataclass_fields__, strict=True):
+        truth = getattr(expected, field)
+        assert part.dtype == truth.dtype, field
+        assert torch.equal(part, truth), field
+
+
+@pytest.mark.parametrize("seed", [None, 0, 2**63 + 12345])
+@pytest.mark.parametrize("name", SCENES)
+def test_simt_samples_are_those_of_the_twin(name: str, seed: int | None) -> None:
+    """Bit for bit, although the twin tests every sample and the kernel skips empty space."""
+    sampler = RaySampler.of(SCENES[name])
+    rays = rays_of(150)
+    with native_settings(path="torch"):
+        expected = sampler.sample(*rays, seed, first_ray=77)
+    found = on_simt(sampler, SimtTraining(checked=True)).sample(*rays, seed, 77, math.inf)
+    assert_equal(found, expected)
+    assert (len(expected.points) > 20) == (name in ("dense", "sparse", "full"))
+
+
+def test_simt_rays_end_where_they_see_no_farther() -> None:
+    sampler = RaySampler.of(SCENES["dense"])
+    rays = rays_of(150)
+    densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
+    device = on_simt(sampler, SimtTraining(checked=True))
+    sampler.set_densities(densities)
+    device.set_densities(densities)
+    with native_settings(path="torch"):
+        all_samples, some = sampler.sample(*rays, 5), sampler.sample(*rays, 5, min_transmittance=0.1)
+    assert_equal(device.sample(*rays, 5, 0, math.inf), all_samples)
+    assert_equal(device.sample(*rays, 5, 0, -math.log(0.1)), some)
+    assert 0.1 < len(some.points) / len(all_samples.points) < 0.9
+
+
+def test_simt_no_rays_start_nothing() -> None:
+    device = SimtTraining()
+    nothing = np.zeros((0, 3), np.float32)
+    found = on_simt(RaySampler.of(SCENES["dense"]), device).sample(nothing, nothing, 1, 0, math.inf)
+    assert [list(part.shape) for part in found] == [[1], [0, 3], [0, 3], [0], [0], [0]]
+    assert found[0].tolist() == [0]
+    assert not device.launches
+
+
+def test_empty_space_is_told_as_it_is() -> None:
+    occupied = np.random.default_rng(0).random((9, 5, 12)) < 0.01
+    there = np.argwhere(occupied)
+    assert len(there)
+    places = np.moveaxis(np.indices(occupied.shape), 0, -1)
+    distance = np.abs(places[..., None, :] - there).max(-1).min(-1)
+    assert np.array_equal(_empty_space(occupied), distance)
+    assert (_empty_space(np.zeros((2, 3, 2), bool)) == 64).all()
+    far = np.zeros((70, 1, 1), bool)
+    far[0] = True
+    assert np.array_equal(_empty_space(far)[:, 0, 0], np.minimum(np.arange(70), 64))
+
+
+Rays = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def random_rays(counts: list[int]) -> Rays:
+    """offsets, density, rgb, distance, depth; some samples are empty, some opaque."""
+    generator = torch.Generator().manual_seed(len(counts))
+    offsets = torch.tensor([0, *counts]).cumsum(0)
+    samples = int(offsets[-1])
+    density = torch.rand(samples, generator=generator) * 60
+    density[torch.rand(samples, generator=generator) < 0.3] = 0
+    density[torch.rand(samples, generator=generator) < 0.02] = 1e4
+    rgb = torch.rand((samples, 3), generator=generator)
+    distance = torch.rand(samples, generator=generator) * 0.02 + 0.01
+    depth = torch.rand(samples, generator=generator) * 4 + 2
+    return offsets, density, rgb, distance, depth
+
+
+@pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS.keys())
+@pytest.mark.parametrize("ert_threshold", [0.0, 0.3])
+def test_simt_compositing_is_that_of_float64(ert_threshold: float, counts: list[int]) -> None:
+    """Single precision: a few units of the last place of a ray's length in samples."""
+    operations = CudaOperations(SimtTraining(checked=True))
+
+    def on_device(rays: Rays) -> tuple[torch.Tensor, ...]:
+        return operations.composite(*rays, ert_threshold)
+
+    def twin(rays: Rays) -> tuple[torch.Tensor, ...]:
+        return composite_torch(*rays, ert_threshold=ert_threshold)
+
+    results = []
+    for function, dtype in ((on_device, torch.float32), (twin, torch.float64)):
+        offsets, density, rgb, distance, depth = random_rays(counts)
+        density, rgb = (part.to(dtype).requires_grad_() for part in (density, rgb))
+        out = function((offsets, density, rgb, distance.to(dtype), depth.to(dtype)))
+        generator = torch.Generator().manual_seed(5)
+        total = torch.stack([(part * torch.randn(part.shape, generator=generator).to(part)).sum() for part in out])
+        results.append([*out, *torch.autograd.grad(total.sum(), (density, rgb))])
+    for part, truth in zip(*results, strict=True):
+        assert part.shape == truth.shape
+        torch.testing.assert_close(part.double(), truth, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("offsets", [[0, 2, 4], [0, 6, 5], [1, 2, 5]])
+def test_simt_compositing_refuses_offsets_that_do_not_fit(offsets: list[int]) -> None:
+    device = SimtTraining()
+    _, density, rgb, distance, depth = random_rays([2, 3])
+    with pytest.raises(ValueError, match="expected to rise from 0 to 5"):
+        CudaOperations(device).composite(torch.tensor(offsets), density, rgb, distance, depth, 0.0)
+    assert not device.launches
