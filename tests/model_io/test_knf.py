@@ -229,7 +229,7 @@ def test_the_shipped_chair_loads(chair_path):
     chair = load_scene(chair_path)
     assert chair.resolution == (11, 11, 16)
     assert chair.occupancy_factor == (16, 16, 16)
-    assert chair.num_networks == 541
+    assert chair.num_networks == 547
     assert chair.dtype == np.float16
     assert chair.start_camera is not None
     assert chair.training_poses is not None
