@@ -3,7 +3,6 @@
 No hierarchical sampling: one network, stratified samples along the whole ray (KiloNeRF section 4.1).
 """
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, TrainingError
+from kilonerf.model_io import TrainingError
 
 from ..compositing import composite
 from ..photos import Photos, RayBatch
@@ -152,15 +151,23 @@ class NerfTraining:
             tensor.copy_(state[name])
 
     def _batch(self, step: int) -> RayBatch:
-        settings = self.settings
-        among = None
-        if step < settings.centre_steps:
-            if self._centre is None:
-                self._centre = _centre_pixels(self._photos.cameras, settings.centre_share)
-            among = self._centre
-        else:
+        among = self._centre_pixels() if step < self.settings.centre_steps else None
+        if among is None:
             self._centre = None  # it may be large
-        return self._photos.batch(self._seed, step, settings.rays, self._background, among=among)
+        return self._photos.batch(self._seed, step, self.settings.rays, self._background, among=among)
+
+    def _centre_pixels(self) -> NDArray[np.integer]:
+        """Places, in the array of all pixels, of those in the middle of their photos."""
+        if self._centre is None:
+            photos, parts = self._photos, []
+            for camera, begin in zip(photos.cameras, photos.offsets[:-1], strict=True):
+                sizes = np.array([camera.height, camera.width])
+                inner = np.maximum(1, np.rint(sizes * self.settings.centre_share)).astype(int)
+                top, left = (sizes - inner) // 2
+                rows, columns = np.arange(top, top + inner[0]), np.arange(left, left + inner[1])
+                parts.append(begin + (rows[:, None] * camera.width + columns).reshape(-1))
+            self._centre = np.concatenate(parts)
+        return self._centre
 
     def _depths(self, step: int) -> NDArray[np.float32]:
         """A random z-depth in each sample's stretch of each ray, [R, K]."""
@@ -189,15 +196,3 @@ class NerfTraining:
         self.samples += len(raw)
         colour = seen.colour + (1.0 - seen.opacity)[:, None] * background
         return ((colour - target) ** 2).sum()
-
-
-def _centre_pixels(cameras: list[Camera], share: float) -> NDArray[np.integer]:
-    """Places, in the array of all pixels, of those in the middle of their photos."""
-    pixels = []
-    ends = itertools.accumulate(camera.width * camera.height for camera in cameras)
-    for camera, end in zip(cameras, ends, strict=True):
-        width, height = (max(1, round(size * share)) for size in (camera.width, camera.height))
-        left, top = (camera.width - width) // 2, (camera.height - height) // 2
-        rows = np.arange(top, top + height)[:, None] * camera.width + np.arange(left, left + width)
-        pixels.append(rows.reshape(-1) + end - camera.width * camera.height)
-    return np.concatenate(pixels).astype(np.int64 if len(pixels) and pixels[-1][-1] >= 2**31 else np.int32)
