@@ -7,6 +7,7 @@ import torch
 
 from kilonerf.model_io import TrainingError
 
+from .cuda_operations import cuda_for
 from .native import current_settings, native_for
 from .networks import ROW_LAYOUT, ROW_LENGTH, TinyNetworks
 
@@ -73,6 +74,19 @@ class Adam:
             raise TrainingError("Adam: expected a gradient of the networks' rows, got none: call backward first")
         if chosen is not None:
             self._check(chosen)
+        if (cuda := cuda_for(rows, gradient)) is not None:
+            cuda.adam(
+                rows,
+                gradient,
+                (self.first, self.second, self.steps),
+                chosen,
+                learning_rate=self.learning_rate,
+                betas=self.betas,
+                epsilon=self.epsilon,
+                decay=self._decay,
+            )
+            torch.autograd.graph.increment_version(rows)
+            return
         native = native_for(rows, gradient)
         if native is None:
             self._step_in_torch(slice(None) if chosen is None else chosen.long(), gradient)

@@ -1,6 +1,6 @@
 """Compositing of rays with any number of samples each, as one differentiable operation (KiloNeRF Eq. 1).
 
-Like the networks it has a plain twin for any dtype and device; float32 on the CPU takes native code.
+Like the networks it has a plain twin for any dtype and device; float32 on the CPU takes native code, on a GPU CUDA's.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import TrainingError
 
+from .cuda_operations import cuda_for
 from .native import NativeSettings, current_settings, extension, native_for
 
 
@@ -66,10 +67,13 @@ def composite(
             raise TrainingError(f"composite: {name}: expected {density.dtype} {list(shape)}, got {got}")
     if offsets.ndim != 1 or offsets.dtype != torch.int64 or not len(offsets):
         raise TrainingError(f"composite: offsets: expected int64 [R + 1], got {offsets.dtype} {list(offsets.shape)}")
-    if native_for(density, rgb, distance, depth) is None:
+    cuda = cuda_for(density, rgb, distance, depth)
+    if cuda is None and native_for(density, rgb, distance, depth) is None:
         return composite_torch(offsets, density, rgb, distance, depth, ert_threshold=ert_threshold)
     fixed = (offsets.contiguous(), distance.detach().contiguous(), depth.detach().contiguous())
     try:
+        if cuda is not None:
+            return Composited(*cuda.composite(density, rgb, fixed, ert_threshold))
         found = _NativeCompositing.apply(
             density.contiguous(), rgb.contiguous(), fixed, ert_threshold, current_settings()
         )

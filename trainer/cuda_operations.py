@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from kilonerf.model_io import TrainingError
+
 from .native import current_settings
 
 ITEM_SAMPLES = 480  # of one block; as in kernels/cuda/train_tile.cuh
@@ -97,39 +99,42 @@ class CudaOperations:
         starts: torch.Tensor,
         rectified: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``networks.tiny_networks``, differentiable with respect to ``rows``; order and starts of a SampleGroups."""
+        """``networks.tiny_networks``, differentiable with respect to ``rows``; order and starts of a SampleGroups.
+
+        Raises:
+            TrainingError: groups on another device.
+        """
+        _expect_together(rows, starts, "groups")
         groups = _Groups(order, starts.contiguous(), rectified)
         return _Networks.apply(rows, points.contiguous(), directions.contiguous(), groups, self.device)
 
     def composite(
         self,
-        offsets: torch.Tensor,
         density: torch.Tensor,
         rgb: torch.Tensor,
-        distance: torch.Tensor,
-        depth: torch.Tensor,
+        fixed: tuple[torch.Tensor, torch.Tensor, torch.Tensor],  # offsets, distance, depth
         ert_threshold: float,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """``compositing.composite``, differentiable with respect to density and rgb.
 
         Raises:
             ValueError: offsets that decrease, or end elsewhere than the samples.
+            TrainingError: offsets on another device.
         """
+        offsets = fixed[0]
+        _expect_together(density, offsets, "composite: offsets")
         steps = offsets.diff()
         least = steps.min() if len(steps) else offsets.new_zeros(())
         begin, end, least = torch.stack([offsets[0], offsets[-1], least]).tolist()
         if begin != 0 or end != len(density) or least < 0:
             raise ValueError(f"offsets: expected to rise from 0 to {len(density)}")
-        fixed = offsets.contiguous(), distance.detach().contiguous(), depth.detach().contiguous()
         return _Compositing.apply(density.contiguous(), rgb.contiguous(), fixed, ert_threshold, self.device)
 
     def adam(
         self,
         parameters: torch.Tensor,
         gradient: torch.Tensor,
-        first: torch.Tensor,
-        second: torch.Tensor,
-        steps: torch.Tensor,
+        state: tuple[torch.Tensor, torch.Tensor, torch.Tensor],  # first and second moments, steps
         chosen: torch.Tensor | None,
         *,
         learning_rate: float,
@@ -137,12 +142,14 @@ class CudaOperations:
         epsilon: float,
         decay: torch.Tensor | None,
     ) -> None:
-        """A step of ``adam.Adam``, in place: of the rows ``chosen``, int32, or of all."""
+        """A step of ``adam.Adam``, in place: of the rows ``chosen``, different integers, or of all."""
         rows = len(parameters) if chosen is None else len(chosen)
         if not rows:
             return
         settings = np.array((learning_rate, *betas, epsilon, decay is not None), ADAM_SETTINGS)[()]
-        arguments = (settings, chosen, decay, gradient.contiguous(), parameters.detach(), first, second, steps)
+        if chosen is not None:
+            chosen = chosen.to(parameters.device, torch.int32).contiguous()
+        arguments = (settings, chosen, decay, gradient.contiguous(), parameters.detach(), *state)
         self.device.launch("train_adam.cu", "adam", rows, _ADAM_THREADS, arguments)
 
 
@@ -165,6 +172,16 @@ def _operations_on(index: int) -> CudaOperations | None:
     from kilonerf.kernels.cupy_device import cupy_is_installed
 
     return CudaOperations(CupyTraining(index)) if cupy_is_installed() else None
+
+
+def _expect_together(tensor: torch.Tensor, other: torch.Tensor, name: str) -> None:
+    """A kernel cannot read what is elsewhere.
+
+    Raises:
+        TrainingError: the two are on different devices.
+    """
+    if other.device != tensor.device:
+        raise TrainingError(f"{name}: expected on {tensor.device}, got {other.device}")
 
 
 class _Groups:

@@ -2,7 +2,8 @@
 
 ``tiny_networks`` evaluates each sample by its own network. It has a plain twin, ``tiny_networks_torch``, for any dtype
 and device: the truth that others are compared with. float32 tensors on the CPU take the native kernel
-(``kernels/cpu/train_networks.cpp``) where the extension is there.
+(``kernels/cpu/train_networks.cpp``) where the extension is there, those on a GPU take CUDA's
+(``kernels/cuda/train_networks.cu``) where CuPy is.
 """
 
 import math
@@ -18,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from kilonerf.model_io import LAYER_SHAPES, TrainingError
 from kilonerf.model_io.architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES
 
+from .cuda_operations import cuda_for
 from .native import NativeSettings, current_settings, extension, native_for
 
 _HALVED_FROM = 5  # number of the first frequency that begins with less weight
@@ -187,7 +189,7 @@ def tiny_networks(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Each sample by its own network.
 
-    Differentiable with respect to ``parameters.rows``, and to nothing else by the native kernel. If points or
+    Differentiable with respect to ``parameters.rows``, and to nothing else by the kernels. If points or
     directions ask for gradients, the plain twin is taken.
 
     Args:
@@ -204,9 +206,11 @@ def tiny_networks(
         TrainingError: shapes or dtypes do not fit, or a network that is not one.
     """
     groups = _checked_groups(points, directions, network_index, parameters)
-    native = native_for(points, directions, parameters.rows)
-    if native is None or points.requires_grad or directions.requires_grad:
+    native, cuda = (find(points, directions, parameters.rows) for find in (native_for, cuda_for))
+    if points.requires_grad or directions.requires_grad or (native is None and cuda is None):
         return tiny_networks_torch(points, directions, groups, parameters, rectified=rectified)
+    if cuda is not None:
+        return cuda.networks(parameters.rows, points, directions, groups.order, groups.starts, rectified)
     rgb, density = _NativeNetworks.apply(
         parameters.rows, points.contiguous(), directions.contiguous(), groups, rectified, current_settings()
     )

@@ -153,10 +153,8 @@ def test_simt_adam_steps_as_the_twin_does(chosen: list[int] | None, l2: float) -
         operations.adam(
             ours.rows,
             gradient,
-            adam.first,
-            adam.second,
-            adam.steps,
-            None if chosen is None else rows.to(torch.int32),
+            (adam.first, adam.second, adam.steps),
+            None if chosen is None else rows,
             learning_rate=3e-3,
             betas=adam.betas,
             epsilon=adam.epsilon,
@@ -174,8 +172,7 @@ def test_simt_adam_steps_as_the_twin_does(chosen: list[int] | None, l2: float) -
 def test_simt_adam_of_no_networks_starts_nothing(networks: TinyNetworks) -> None:
     device = SimtTraining()
     adam = Adam(networks, learning_rate=1.0)
-    none = torch.empty(0, dtype=torch.int32)
-    state = adam.first, adam.second, adam.steps
+    none, gradient = torch.empty(0, dtype=torch.int64), torch.ones_like(networks.rows)
     settings = {"learning_rate": 1.0, "betas": adam.betas, "epsilon": 1e-8, "decay": None}
-    CudaOperations(device).adam(networks.rows, torch.ones_like(networks.rows), *state, none, **settings)
+    CudaOperations(device).adam(networks.rows, gradient, (adam.first, adam.second, adam.steps), none, **settings)
     assert not device.launches

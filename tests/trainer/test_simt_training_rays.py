@@ -13,10 +13,15 @@ from scenes import random_scene
 from simt.compilation import why_unavailable
 from simt.simt_training import SimtTraining
 
-from kilonerf.trainer.compositing import composite_torch
+from kilonerf.trainer import adam as adam_module
+from kilonerf.trainer import compositing as compositing_module
+from kilonerf.trainer import networks as networks_module
+from kilonerf.trainer.adam import Adam
+from kilonerf.trainer.compositing import composite, composite_torch
 from kilonerf.trainer.cuda_operations import CudaOperations
 from kilonerf.trainer.cuda_sampler import CudaRaySampler, _empty_space
 from kilonerf.trainer.native import native_settings
+from kilonerf.trainer.networks import TinyNetworks, tiny_networks
 from kilonerf.trainer.ray_sampling import RaySampler, RaySamples
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
@@ -141,7 +146,7 @@ def test_simt_compositing_is_that_of_float64(ert_threshold: float, counts: list[
     operations = CudaOperations(SimtTraining(checked=True))
 
     def on_device(rays: Rays) -> tuple[torch.Tensor, ...]:
-        return operations.composite(*rays, ert_threshold)
+        return operations.composite(rays[1], rays[2], (rays[0], *rays[3:]), ert_threshold)
 
     def twin(rays: Rays) -> tuple[torch.Tensor, ...]:
         return composite_torch(*rays, ert_threshold=ert_threshold)
@@ -164,5 +169,32 @@ def test_simt_compositing_refuses_offsets_that_do_not_fit(offsets: list[int]) ->
     device = SimtTraining()
     _, density, rgb, distance, depth = random_rays([2, 3])
     with pytest.raises(ValueError, match="expected to rise from 0 to 5"):
-        CudaOperations(device).composite(torch.tensor(offsets), density, rgb, distance, depth, 0.0)
+        CudaOperations(device).composite(density, rgb, (torch.tensor(offsets), distance, depth), 0.0)
     assert not device.launches
+
+
+def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every operation as the stages call it, with a GPU's tensors in all but their place."""
+    scene = SCENES["full"]
+    device = SimtTraining()
+    rays = rays_of(40)
+    rows = []
+    for on_device in (True, False):
+        networks = TinyNetworks.from_layers(scene.layers)
+        sampler = RaySampler.of(scene)
+        adam = Adam(networks, learning_rate=1e-3, epsilon=1e-3, view_dependent_l2=1e-2)
+        with monkeypatch.context() as patch, native_settings(path="torch"):
+            if on_device:
+                for module in (networks_module, compositing_module, adam_module):
+                    patch.setattr(module, "cuda_for", lambda *_: CudaOperations(device))
+            samples = sampler.sample(*rays, seed=3)
+            found = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
+            seen = composite(samples.offsets, found[1], found[0], samples.distance, samples.depth, ert_threshold=1e-3)
+            ((seen.colour - 0.5) ** 2).mean().backward()
+            adam.step(torch.arange(networks.num_networks - 1))
+        assert networks.rows.grad is not None
+        rows.append(networks.rows.detach())
+    torch.testing.assert_close(rows[0], rows[1], rtol=1e-5, atol=1e-6)
+    assert not torch.equal(rows[0], TinyNetworks.from_layers(scene.layers).rows)
+    launched = [name for name, _ in device.launches]
+    assert launched == ["forward", "composite", "composite_backward", "backward", "gather_gradients", "adam"]
