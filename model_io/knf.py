@@ -29,17 +29,20 @@ _ARCHITECTURE = {
 }
 
 
-def load_scene(path: str | os.PathLike[str]) -> Scene:
+def load_scene(path: str | os.PathLike[str], *, mapped: bool = True) -> Scene:
     """Read a ``.knf`` file.
 
-    The networks are read-only views of the mapped file, so loading copies nothing but the unpacked occupancy grid.
-    Do not write into a file that is in use; :func:`save_scene` replaces it, which is safe.
+    Args:
+        path: the file.
+        mapped: the networks are read-only views of the mapped file, so loading copies nothing but the unpacked
+            occupancy grid. Do not write into a file that is in use then; :func:`save_scene` replaces it, which is
+            safe. False: all is read into memory, and what becomes of the file does not matter.
 
     Raises:
         SceneError: the file is missing or breaks a rule of docs/knf.md: file, field, expected, got.
     """
     try:
-        file = read_tensor_file(path)
+        file = read_tensor_file(path, mapped=mapped)
         if "knf" not in file.metadata:
             raise SceneError("not a scene file: expected 'knf' in the metadata of this safetensors file")
         document = parse_json(file.metadata["knf"], "knf")

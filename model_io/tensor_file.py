@@ -1,6 +1,6 @@
 """Reading a safetensors file without believing it: every number of the header is checked before it is used.
 
-The tensors are views of the mapped file; nothing is copied (https://github.com/huggingface/safetensors#format).
+The tensors are views of the mapped file; nothing is copied unless that is asked for (https://github.com/huggingface/safetensors#format).
 """
 
 import json
@@ -41,7 +41,7 @@ class TensorFile:
 
     Attributes:
         metadata: the strings of ``__metadata__``.
-        tensors: name to read-only array, a view of the mapped file (a copy, where the file has it at an address
+        tensors: name to read-only array, a view of the file (a copy, where the file has it at an address
             that does not suit its dtype). Tensors of a dtype that NumPy does not have are left out.
     """
 
@@ -49,14 +49,18 @@ class TensorFile:
     tensors: Mapping[str, NDArray[Any]]
 
 
-def read_tensor_file(path: str | os.PathLike[str]) -> TensorFile:
-    """Map a safetensors file.
+def read_tensor_file(path: str | os.PathLike[str], *, mapped: bool = True) -> TensorFile:
+    """Read a safetensors file.
+
+    Args:
+        path: the file.
+        mapped: map it; else it is read into memory.
 
     Raises:
         SceneError: the file is missing, is no file, or its header says something that cannot be true. The text
             does not name the file: :func:`~kilonerf.model_io.load_scene` does.
     """
-    buffer = _map(Path(path))
+    buffer = _open(Path(path), mapped)
     header, data = _header(buffer)
     metadata = _metadata(header.pop("__metadata__", {}))
     spans: list[tuple[int, int, str]] = []
@@ -71,7 +75,7 @@ def read_tensor_file(path: str | os.PathLike[str]) -> TensorFile:
     return TensorFile(metadata, tensors)
 
 
-def _map(path: Path) -> memoryview:
+def _open(path: Path, mapped: bool) -> memoryview:
     if path.is_dir():
         raise SceneError("expected a file, got a folder")
     try:
@@ -79,6 +83,8 @@ def _map(path: Path) -> memoryview:
             size = os.fstat(file.fileno()).st_size
             if size < 8:
                 raise SceneError(f"not a scene file: expected at least 8 bytes, got {size}")
+            if not mapped:
+                return memoryview(file.read(size))
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except OSError as error:
         raise SceneError(f"cannot read: {error.strerror or error}") from error

@@ -134,6 +134,7 @@ class ViewerApp:
         Raises:
             OutputError: that path cannot be written.
         """
+        self._loader.close()
         self.worker.close()
         self._png_writer.close()
         self.view.release()

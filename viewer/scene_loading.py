@@ -1,7 +1,6 @@
 """Scenes are read beside the interface; the newest wish wins. Their files can be watched."""
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ class LoadedScene:
     again: bool = False
 
 
-FileState = tuple[int, int, int] | None  # inode, size, time of the last change
+FileState = tuple[int, int, int] | None  # inode, size, time of the last change; None: there is no file
 
 
 class SceneLoader:
@@ -41,25 +40,32 @@ class SceneLoader:
         self._lock = threading.Lock()
         self._wanted: Path | None = None
         self._outcome: LoadedScene | None = None
-        self._newest: tuple[Path, FileState] | None = None  # what was read last
+        self._newest: tuple[Path, FileState] | None = None  # the file of the scene that is open
+        self._again = False  # what is being read, nobody asked for
+        self._mapped = True
+        self._closed = threading.Event()
 
     def watch(self, interval: float = 0.5) -> None:
-        """From now on read the file of the newest scene again whenever it changes.
+        """From now on read the file of the newest scene again whenever it has changed, and then stayed for a moment.
+
+        Call it before :meth:`load`: files are read into memory from now on, for a mapped one that somebody writes into
+        or cuts short would end the program (SIGBUS).
 
         Args:
             interval: seconds between two looks at it.
         """
+        self._mapped = False
         threading.Thread(target=self._watch, args=(interval,), name="kilonerf-watch", daemon=True).start()
 
     @property
     def loading(self) -> Path | None:
-        """The file that is being read, if any."""
-        return self._wanted
+        """The file that is being read, if any; one that is read again because it changed does not count."""
+        return None if self._again else self._wanted
 
     def load(self, path: Path) -> None:
         """Begin to read ``path``."""
         with self._lock:
-            self._wanted = path
+            self._wanted, self._again = path, False
             self._outcome = None
         threading.Thread(target=self._read, args=(path, False), name="kilonerf-load", daemon=True).start()
 
@@ -68,33 +74,46 @@ class SceneLoader:
         with self._lock:
             outcome, self._outcome = self._outcome, None
             if outcome is not None:
-                self._wanted = None
+                self._wanted, self._again = None, False
         return outcome
+
+    def close(self) -> None:
+        """Watch no more, and call :attr:`on_done` no more."""
+        self._closed.set()
+        self.on_done = lambda: None
 
     def _read(self, path: Path, again: bool) -> None:
         state = _state(path)
         try:
-            outcome = LoadedScene(path, load_scene(path), again=again)
+            outcome = LoadedScene(path, load_scene(path, mapped=self._mapped), again=again)
         except KiloNeRFError as error:
             outcome = LoadedScene(path, None, error, again)
         except MemoryError:
             outcome = LoadedScene(path, None, KiloNeRFError(f"{path}: not enough memory to load it"), again)
         with self._lock:
-            if self._wanted == path:
-                self._outcome, self._newest = outcome, (path, state)
+            if self._wanted == path and self._again == again:
+                self._outcome = outcome
+                if outcome.scene is not None or again:  # after a wish that failed the old scene stays, and is watched
+                    self._newest = path, state
         self.on_done()
 
     def _watch(self, interval: float) -> None:
-        while True:
-            time.sleep(interval)
+        before = None
+        while not self._closed.wait(interval):
+            newest = self._newest
+            if newest is None:
+                continue
+            path, known = newest
+            seen = (path, _state(path))  # not under the lock: on a network's drive it may take long
+            # A file that is gone may be about to come back; one that changes from look to look is being written.
+            settled, before = seen == before, seen
+            if not settled or seen[1] in (None, known):
+                continue
             with self._lock:
-                newest = self._newest
-                # A file that is gone may be about to come back.
-                changed = newest is not None and _state(newest[0]) not in (None, newest[1])
-                if not changed or newest is None or self._wanted is not None:
+                if self._wanted is not None or self._newest != newest:
                     continue
-                self._wanted = newest[0]
-            self._read(newest[0], again=True)
+                self._wanted, self._again = path, True
+            self._read(path, again=True)
 
 
 def _state(path: Path) -> FileState:

@@ -75,12 +75,12 @@ def view(options: ViewOptions) -> None:
     size, video_size = parse_size(options.size), parse_size(options.video_size)
     _check(options)
     loader = SceneLoader()
+    if options.watch:
+        loader.watch()
     if options.scene is not None:
         if not options.scene.exists():
             raise SceneError(f"{options.scene}: no such file")
         loader.load(options.scene)  # while the libraries below are imported
-    if options.watch:
-        loader.watch()
     try:
         from kilonerf.kernels import create_renderer
 

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 from driving import Driver
 from scenes import random_scene
 
-from kilonerf.model_io import save_scene
-from kilonerf.viewer.scene_loading import SceneLoader
+from kilonerf.model_io import load_scene, save_scene
+from kilonerf.viewer import scene_loading
+from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
 
 
-def wait_for(take):
+def wait_for(take: Callable[[], LoadedScene | None]) -> LoadedScene:
     end = time.monotonic() + 30
     while time.monotonic() < end:
         outcome = take()
@@ -25,14 +28,20 @@ def wait_for(take):
 
 
 @pytest.fixture
+def loader():
+    loader = SceneLoader()
+    yield loader
+    loader.close()
+
+
+@pytest.fixture
 def path(tmp_path):
     file = tmp_path / "scene.knf"
     save_scene(random_scene(seed=1), file)
     return file
 
 
-def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path) -> None:
-    loader = SceneLoader()
+def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path, loader) -> None:
     loader.load(path)
     assert not wait_for(loader.take).again
     loader.watch(interval=0.01)
@@ -42,6 +51,7 @@ def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path) -> None:
     save_scene(other, path)
     outcome = wait_for(loader.take)
     assert outcome.again
+    assert outcome.scene is not None
     assert np.array_equal(outcome.scene.occupancy, other.occupancy)
     time.sleep(0.2)
     assert loader.take() is None
@@ -52,12 +62,13 @@ def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path) -> None:
     assert wait_for(loader.take).again
 
 
-def test_a_broken_file_is_reported_once_and_a_whole_one_read_again(path) -> None:
-    loader = SceneLoader()
+def test_a_broken_file_is_reported_once_and_a_whole_one_read_again(path, loader) -> None:
     loader.load(path)
     wait_for(loader.take)
     loader.watch(interval=0.01)
-    path.write_bytes(b"broken")
+    other = path.with_name("other")
+    other.write_bytes(b"broken")
+    other.replace(path)
     outcome = wait_for(loader.take)
     assert (outcome.again, outcome.scene) == (True, None)
     time.sleep(0.2)
@@ -66,8 +77,78 @@ def test_a_broken_file_is_reported_once_and_a_whole_one_read_again(path) -> None
     assert wait_for(loader.take).scene is not None
 
 
-def test_a_file_that_nobody_watches_is_not_read_again(path) -> None:
-    loader = SceneLoader()
+def test_a_file_that_is_being_written_is_read_when_it_stays(path, loader, monkeypatch) -> None:
+    whole = path.read_bytes()
+    parts, states = iter([b"k", b"kn", whole[:100]]), []
+
+    def state_while_writing(file):
+        """Before each of the first looks somebody has written more."""
+        path.write_bytes(next(parts, whole))
+        states.append(path.stat().st_size)
+        return (0, states[-1], 0)
+
+    loader.load(path)
+    wait_for(loader.take)
+    monkeypatch.setattr(scene_loading, "_state", state_while_writing)
+    loader.watch(interval=0.01)
+    outcome = wait_for(loader.take)
+    assert outcome.again
+    assert outcome.error is None
+    assert states[:4] == [1, 2, 100, len(whole)]
+
+
+def test_a_watched_scene_survives_what_is_done_to_its_file(path, loader) -> None:
+    loader.watch(interval=60.0)
+    loader.load(path)
+    scene = wait_for(loader.take).scene
+    assert scene is not None
+    with path.open("r+b") as file:
+        file.truncate(0)
+    expected = random_scene(seed=1)
+    for name, values in scene.layers.items():  # a mapped one would end the process here
+        assert np.array_equal(values, expected.layers[name]), name
+
+
+def test_after_a_wish_that_failed_the_old_scene_is_watched(path, loader) -> None:
+    loader.watch(interval=0.01)
+    loader.load(path)
+    wait_for(loader.take)
+    loader.load(path.with_name("missing.knf"))
+    assert wait_for(loader.take).error is not None
+    save_scene(random_scene(seed=2), path)
+    outcome = wait_for(loader.take)
+    assert (outcome.path, outcome.again) == (path, True)
+
+
+def test_a_closed_loader_watches_no_more(path, loader) -> None:
+    before = set(threading.enumerate())
+    loader.watch(interval=0.01)
+    (watching,) = set(threading.enumerate()) - before
+    loader.load(path)
+    wait_for(loader.take)
+    loader.close()
+    watching.join(30)
+    assert not watching.is_alive()
+
+
+def test_only_what_the_user_asked_for_is_said_to_be_loading(path, loader, monkeypatch) -> None:
+    loader.watch(interval=0.01)
+    loader.load(path)
+    assert loader.loading == path
+    wait_for(loader.take)
+    said = []
+
+    def load(file, **arguments):
+        said.append(loader.loading)
+        return load_scene(file, **arguments)
+
+    monkeypatch.setattr(scene_loading, "load_scene", load)
+    save_scene(random_scene(seed=2), path)
+    wait_for(loader.take)
+    assert said == [None]
+
+
+def test_a_file_that_nobody_watches_is_not_read_again(path, loader) -> None:
     loader.load(path)
     wait_for(loader.take)
     save_scene(random_scene(seed=2), path)
@@ -90,6 +171,7 @@ def test_the_camera_stays_and_the_old_picture_until_the_next_one(path, tmp_path)
         app.settings.overlays = replace(app.settings.overlays, box=True)
         viewer.until(lambda: app.settled)
         scene, camera = app.scene, app.navigator.camera(64, 64)
+        assert scene is not None
         assert not np.allclose(camera.matrix, scene.start_camera.matrix if scene.start_camera else 0)
         save_scene(random_scene(seed=5), path)
         os.utime(path)
@@ -97,6 +179,7 @@ def test_the_camera_stays_and_the_old_picture_until_the_next_one(path, tmp_path)
             app.step()
         assert app.view.displayed is not None  # the old picture
         viewer.until(lambda: app.settled)
+        assert app.view.shown is not None
         assert app.view.shown.request.view.scene is app.scene
         assert np.array_equal(app.navigator.camera(64, 64).matrix, camera.matrix)
         assert app.settings.overlays.box
