@@ -1,7 +1,11 @@
 """Training's CUDA kernels for networks and Adam, executed on the CPU by the SIMT host, against the twins in float64."""
 
+import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
@@ -11,8 +15,9 @@ from network_batches import Batch, different_networks, in_float64, random_batch
 from simt.compilation import why_unavailable
 from simt.simt_training import SimtTraining
 
+from kilonerf.kernels import cupy_device
 from kilonerf.trainer.adam import Adam
-from kilonerf.trainer.cuda_operations import ITEM_SAMPLES, CudaOperations
+from kilonerf.trainer.cuda_operations import ITEM_SAMPLES, CudaOperations, CupyTraining, cuda_for
 from kilonerf.trainer.native import native_settings
 from kilonerf.trainer.networks import SampleGroups, TinyNetworks, layers_of, tiny_networks_torch
 
@@ -176,3 +181,52 @@ def test_simt_adam_of_no_networks_starts_nothing(networks: TinyNetworks) -> None
     settings = {"learning_rate": 1.0, "betas": adam.betas, "epsilon": 1e-8, "decay": None}
     CudaOperations(device).adam(networks.rows, gradient, (adam.first, adam.second, adam.steps), none, **settings)
     assert not device.launches
+
+
+class FakeKernel:
+    def __init__(self, name: str, launches: list) -> None:
+        self.name, self.launches = name, launches
+
+    def launch(self, blocks: int, threads: int, arguments: list) -> None:
+        self.launches.append((self.name, blocks, threads, arguments))
+
+
+class FakeDevice:
+    """As far as training uses a CupyDevice."""
+
+    def __init__(self, index: int) -> None:
+        self.index, self.compiled, self.launches = index, [], []
+
+    def kernel(self, source: str, name: str, defines: dict) -> FakeKernel:
+        self.compiled.append((source, name, defines))
+        return FakeKernel(name, self.launches)
+
+
+def test_launches_through_cupy_pass_addresses_in_torchs_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No CuPy and no GPU is here: what they would be asked."""
+    entered = []
+    devices: list[FakeDevice] = []
+    cuda = SimpleNamespace(
+        Device=lambda index: nullcontext(entered.append(("device", index))),
+        ExternalStream=lambda pointer: nullcontext(entered.append(("stream", pointer))),
+    )
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
+    monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: devices.append(FakeDevice(index)) or devices[-1])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda index: SimpleNamespace(cuda_stream=4000 + index))
+    training = CupyTraining(3)
+    tensor = torch.zeros(5)
+    for _ in range(2):
+        training.launch("train_adam.cu", "adam", 7, 256, (np.int32(9), tensor, None))
+    (device,) = devices
+    assert device.index == 3
+    assert device.compiled == [("train_adam.cu", "adam", {})]  # once
+    name, blocks, threads, arguments = device.launches[1]
+    assert (name, blocks, threads) == ("adam", 7, 256)
+    assert [type(value) for value in arguments] == [np.int32, np.uint64, np.uint64]
+    assert arguments == [9, tensor.data_ptr(), 0]
+    assert entered == [("stream", 4003), ("device", 3)] * 2
+
+
+def test_tensors_of_the_cpu_are_not_for_cuda() -> None:
+    assert cuda_for(torch.zeros(1)) is None
+    assert cuda_for(torch.zeros(1), torch.zeros(1, device="meta")) is None
