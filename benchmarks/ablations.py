@@ -72,8 +72,8 @@ def variants(base: TrainingSettings) -> dict[str, tuple[str, TrainingSettings]]:
             replace(base, occupancy=replace(base.occupancy, cells=8, factor=32)),
         ),
         "single tiny network": (
-            "--occupancy.cells 1 --occupancy.factor 256",
-            replace(base, occupancy=replace(base.occupancy, cells=1, factor=256)),
+            "--occupancy.cells 1 --occupancy.factor 64",
+            replace(base, occupancy=replace(base.occupancy, cells=1, factor=64)),
         ),
     }
 

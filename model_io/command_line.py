@@ -47,8 +47,9 @@ def parse(program: str, options_class: type[Options], default: Options | None = 
     try:
         with contextlib.redirect_stderr(box):
             description = inspect.getdoc(options_class)
-            said = {} if default is None else {"default": default}
-            return tyro.cli(options_class, prog=program, description=description, **said)
+            if default is None:
+                return tyro.cli(options_class, prog=program, description=description)
+            return tyro.cli(options_class, prog=program, description=description, default=default)
     except SystemExit as end:
         if not end.code:
             raise

@@ -45,8 +45,8 @@ class FormulaTeacher:
 def student_of(occupancy: np.ndarray, cells: tuple[int, int, int], lower: object, upper: object) -> Student:
     index = network_index_of(occupancy, cells)
     networks = TinyNetworks.initial(int(index.max()) + 1, seed=0)
-    corners = (np.asarray(corner, np.float32) for corner in (lower, upper))
-    return Student(*corners, occupancy, index, networks, near=2.0, far=6.0, num_samples=96)
+    low, high = (np.asarray(corner, np.float32) for corner in (lower, upper))
+    return Student(low, high, occupancy, index, networks, near=2.0, far=6.0, num_samples=96)
 
 
 def errors(student: Student, teacher: Teacher, **settings: object) -> tuple[dict[str, float], dict[str, float]]:
