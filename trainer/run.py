@@ -381,7 +381,7 @@ class Training:
         for key in ("settings", "data", "box"):
             fault = _difference(wanted[key], checkpoint.document.get(key), key)
             if fault:
-                raise TrainingError(f"{path}: {fault}: it is of another training (--restart begins anew)")
+                raise TrainingError(f"{path}: {fault}: it is of another training (--restart-from begins anew)")
 
     def _total_seconds(self) -> float:
         return sum(self.seconds.values())

@@ -112,9 +112,10 @@ def test_steps_do_not_depend_on_parts_beyond_rounding(photos, monkeypatch):
 def test_the_error_is_that_of_the_volume_rendering_equation(photos, background):
     """KiloNeRF Eq. 1 with the samples' own distances, in float64, ray by ray."""
     stage = training(photos, replace(TINY, rays=24), background=background, seed=3)
-    with torch.no_grad():  # as opaque in places as a scene is
-        for part in ("weight", "bias"):
-            stage.teacher().get_parameter(f"alpha_linear.{part}").mul_(60.0)
+    with torch.no_grad():  # transparent in places, opaque in others
+        stage.teacher().get_parameter("alpha_linear.weight").mul_(80.0)
+        middle = stage.teacher().raw_density(torch.rand(500, 3) * 2 - 1).mean()
+        stage.teacher().get_parameter("alpha_linear.bias").sub_(middle)
     depths = stage._depths(7).astype(np.float64)
     batch = photos.batch(3, 7, 24, background, among=stage._centre_pixels())
     network, error = stage.teacher(), 0.0
@@ -131,7 +132,7 @@ def test_the_error_is_that_of_the_volume_rendering_equation(photos, background):
         seen = (weights[:, None] * rgb).sum(0) + (1 - weights.sum()) * np.array(background)
         error += ((seen - batch.rgb[ray]) ** 2).sum() / (3 * 24)
         opacities.append(weights.sum())
-    assert np.max(opacities) > 0.5
+    assert np.min(opacities) < 0.7 < 0.85 < np.max(opacities) < 0.99
     assert stage.step(7)["error"] == pytest.approx(error, rel=1e-4)
 
 
@@ -187,6 +188,15 @@ def test_a_box_around_everything_changes_nothing(photos):
     everywhere, boxed = foggy(photos), foggy(photos, replace(TINY, box_only=True), half=9.0)
     assert everywhere.step(0) == boxed.step(0)
     assert same(everywhere.state(), boxed.state())
+
+
+def test_only_samples_in_the_box_are_evaluated(photos):
+    lower, upper = np.array([-0.5, -0.3, -0.2]), np.array([0.1, 0.7, 0.4])
+    stage = NerfTraining(photos, lower, upper, NEAR, FAR, replace(TINY, rays=1000, box_only=True, centre_steps=0))
+    stage.step(0)
+    batch = photos.batch(0, 0, 1000)
+    points = batch.origins[:, None] + stage._depths(0)[..., None] * batch.directions[:, None]
+    assert stage.samples == ((points > lower) & (points < upper)).all(axis=-1).sum() > 100
 
 
 def test_rays_that_miss_the_box_see_the_background(photos):
