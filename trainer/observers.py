@@ -1,10 +1,10 @@
 """What a user sees while a scene is trained: progress, previews, curves, and the scene itself in the viewer."""
 
-import io
 import math
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import Camera, Scene, UsageError, save_scene
+from kilonerf.model_io import Camera, KiloNeRFError, OutputError, Scene, UsageError, save_scene
 from kilonerf.model_io.atomic_file import AtomicFile
 from kilonerf.model_io.datasets import View, load_image
 
-_SMOOTHING = 0.98  # of the training error, from step to step
+from .observers_rates import Rates, decibel
+
 _PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 _SHOWN_EVERY = 0.25  # seconds between two looks of the progress bar
 _CURVE_EVERY = 50  # steps between two points of a curve
@@ -95,39 +97,6 @@ class Observers(Observer):
             observer.close()
 
 
-class _Rates:
-    """Errors and rates of a stage, smoothed."""
-
-    def __init__(self, step: int) -> None:
-        self._began, self._first = time.perf_counter(), step
-        self._rays = self._samples = 0
-        self.steps = 0
-        self.errors: dict[str, float] = {}
-
-    def add(self, metrics: Mapping[str, float], rays: int, samples: int) -> None:
-        self.steps += 1
-        self._rays += rays
-        self._samples += samples
-        for name, value in metrics.items():
-            before = self.errors.get(name, value)
-            self.errors[name] = _SMOOTHING * before + (1 - _SMOOTHING) * value
-
-    @property
-    def seconds(self) -> float:
-        return max(time.perf_counter() - self._began, 1e-6)
-
-    def per_second(self) -> dict[str, float]:
-        """Steps, rays and samples."""
-        amounts = {"steps": self.steps, "rays": self._rays, "samples": self._samples}
-        return {name: amount / self.seconds for name, amount in amounts.items() if amount}
-
-    def text(self) -> str:
-        parts = [f"{decibel(self.errors['error']):.2f} dB"] if "error" in self.errors else []
-        parts += [f"{name} {value:.3g}" for name, value in self.errors.items() if name != "error"]
-        parts += [f"{short(value)} {name}/s" for name, value in self.per_second().items()]
-        return ", ".join(parts)
-
-
 class ProgressObserver(Observer):
     """A bar with rates and the time left; on a pipe or in a file a plain line now and then.
 
@@ -141,16 +110,17 @@ class ProgressObserver(Observer):
         self._shown = 0.0
 
     def begin(self, stage: str, step: int, steps: int) -> None:  # noqa: D102
-        self._rates, self._steps, self._first = _Rates(step), steps, step
+        self._rates, self._steps = Rates(), steps
         if not self._console.is_terminal:
-            self._console.print(f"{stage}: " + (f"step {step} of {steps}" if step else f"{steps} steps"))
+            self._shown = time.perf_counter()
+            self.message(f"{stage}: " + (f"step {step} of {steps}" if step else f"{steps} steps"))
             return
         self._bar = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=20),
             TaskProgressColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[said]}", table_column=Column()),  # on a second line where the first has no room
             console=self._console,
         )
         self._task = self._bar.add_task(stage, total=steps, completed=step, said="")
@@ -165,19 +135,18 @@ class ProgressObserver(Observer):
         if self._bar is not None:
             self._bar.update(self._task, completed=step + 1, said=self._rates.text())
         else:
-            done = step + 1 - self._first
-            left = self._rates.seconds / done * (self._steps - step - 1)
-            text = f"{stage}: step {step + 1} of {self._steps}, {self._rates.text()}, {left / 60:.1f} minutes left"
-            self._console.print(text, soft_wrap=True)
+            left = (self._steps - step - 1) / self._rates.per_second()["steps"]
+            said = f"{stage}: step {step + 1} of {self._steps}, {self._rates.text()}, {left / 60:.1f} minutes left"
+            self.message(said)
 
     def message(self, text: str) -> None:  # noqa: D102
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=True, markup=False)
 
     def end(self, stage: str, step: int) -> None:  # noqa: D102
         if self._bar is not None:
             self._bar.update(self._task, completed=step, said=self._rates.text())
         elif self._rates.steps:
-            self._console.print(f"{stage}: done, {self._rates.text()}", soft_wrap=True)
+            self.message(f"{stage}: done, {self._rates.text()}")
         self.close()
 
     def close(self) -> None:  # noqa: D102
@@ -206,7 +175,7 @@ class TensorBoardObserver(Observer):
         self._writer: Any = SummaryWriter(str(folder))
 
     def begin(self, stage: str, step: int, steps: int) -> None:  # noqa: D102
-        self._rates = _Rates(step)
+        self._rates = Rates()
 
     def step(self, stage: str, step: int, metrics: Mapping[str, float], rays: int, samples: int) -> None:  # noqa: D102
         self._rates.add(metrics, rays, samples)
@@ -229,8 +198,33 @@ class TensorBoardObserver(Observer):
         self._writer.close()
 
 
-class PreviewObserver(Observer):
-    """Renders some views now and then and puts them beside their photos.
+class _NowAndThen(Observer):
+    """Asks for the scene at intervals, and after each stage's last step.
+
+    Args:
+        first: seconds of training before the first one.
+        every: seconds of training between two.
+    """
+
+    def __init__(self, first: float, every: float) -> None:
+        self._next, self._every = first, every
+        self._steps, self._last, self._over = 0, False, False
+
+    def begin(self, stage: str, step: int, steps: int) -> None:
+        self._steps, self._last = steps, False
+
+    def step(self, stage: str, step: int, metrics: Mapping[str, float], rays: int, samples: int) -> None:
+        self._last = step + 1 == self._steps
+
+    def wants_snapshot(self, seconds: float) -> bool:
+        if self._over or (seconds < self._next and not self._last):
+            return False
+        self._next = seconds + self._every
+        return True
+
+
+class PreviewObserver(_NowAndThen):
+    """Renders some views now and then and puts them beside their photos. Where that fails, training goes on without.
 
     Args:
         views: what to render; they have photos.
@@ -248,39 +242,46 @@ class PreviewObserver(Observer):
         say: Callable[[str], None],
         show: Callable[[str, int, NDArray[np.uint8], float], None] | None = None,
     ) -> None:
-        self._views, self._folder, self._every, self._say, self._show = views, folder, every, say, show
-        self._next = every
-
-    def wants_snapshot(self, seconds: float) -> bool:  # noqa: D102
-        if seconds < self._next:
-            return False
-        self._next = seconds + self._every
-        return True
+        super().__init__(every, every)
+        self._views, self._folder, self._say, self._show = views, folder, say, show
 
     def snapshot(self, stage: str, step: int, scene: Scene) -> None:  # noqa: D102
-        renderer, options = create_renderer(scene), RenderOptions.as_trained(scene)
-        rows, errors = [], []
-        for view in self._views:
-            camera, photo = preview_size(view.camera, load_image(view, scene.background))
-            rendered = np.clip(renderer.render(camera, options).rgb, 0, 1)
-            errors.append(float(((rendered - photo) ** 2).mean()))
-            rows.append(np.concatenate([photo, rendered], axis=1))
-        width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
-        picture = np.rint(255 * np.concatenate(rows)).astype(np.uint8)
-        psnr = decibel(sum(errors) / len(errors))
-        self._folder.mkdir(exist_ok=True)
-        with AtomicFile(self._folder / f"{stage}_{step + 1:06d}.png") as temporary:
-            data = io.BytesIO()
-            Image.fromarray(picture).save(data, "PNG")
-            temporary.write_bytes(data.getvalue())
-        self._say(f"preview at step {step + 1} of {stage}: {psnr:.2f} dB on {len(rows)} views")
+        try:
+            picture, psnr = self._render(scene)
+            self._write(picture, f"{stage}_{step + 1:06d}.png")
+        except KiloNeRFError as error:
+            self._over = True
+            self._say(f"no more previews: {error}")
+            return
+        count = f"{len(self._views)} view{'s' if len(self._views) > 1 else ''}"
+        self._say(f"preview at step {step + 1} of {stage}: {psnr:.2f} dB on {count}")
         if self._show is not None:
             self._show(stage, step, picture, psnr)
 
+    def _render(self, scene: Scene) -> tuple[NDArray[np.uint8], float]:
+        """A row for each view, photo and rendering, uint8 [H, W, 3]; the mean of the views' PSNR."""
+        renderer, options = create_renderer(scene), RenderOptions.as_trained(scene)
+        rows, psnr = [], []
+        for view in self._views:
+            camera, photo = preview_size(view.camera, load_image(view, scene.background))
+            rendered = np.clip(renderer.render(camera, options).rgb, 0, 1)
+            psnr.append(decibel(float(((rendered - photo) ** 2).mean())))
+            rows.append(np.concatenate([photo, rendered], axis=1))
+        width = max(row.shape[1] for row in rows)
+        rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
+        return np.rint(255 * np.concatenate(rows)).astype(np.uint8), sum(psnr) / len(psnr)
 
-class ViewObserver(Observer):
-    """Shows the scene in the viewer while it is trained.
+    def _write(self, picture: NDArray[np.uint8], name: str) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with AtomicFile(self._folder / name) as temporary:
+                Image.fromarray(picture).save(temporary, "PNG")
+        except OSError as error:
+            raise OutputError(f"{self._folder / name}: cannot write: {error.strerror or error}") from error
+
+
+class ViewObserver(_NowAndThen):
+    """Shows the scene in the viewer while it is trained; the window stays open when training is over.
 
     Args:
         path: of the file that the viewer watches.
@@ -289,30 +290,48 @@ class ViewObserver(Observer):
     """
 
     def __init__(self, path: Path, say: Callable[[str], None], command: Sequence[str] | None = None) -> None:
+        super().__init__(0.0, _VIEW_EVERY)
         self._path, self._say = path, say
         self._command = viewer_command() if command is None else list(command)
         self._process: subprocess.Popen[bytes] | None = None
-        self._over = False
-        self._next = 0.0
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 # not the terminal's, which shows the progress
 
     def wants_snapshot(self, seconds: float) -> bool:  # noqa: D102
         if self._process is not None and not self._over and self._process.poll() is not None:
             self._over = True
-            code = self._process.returncode
-            self._say("the viewer was closed; training goes on" if code == 0 else f"the viewer ended with code {code}")
-        if self._over or seconds < self._next:
-            return False
-        self._next = seconds + _VIEW_EVERY
-        return True
+            self._say(self._end_of(self._process.returncode))
+        return super().wants_snapshot(seconds)
 
     def snapshot(self, stage: str, step: int, scene: Scene) -> None:  # noqa: D102
-        save_scene(scene, self._path, "float32")
+        try:
+            save_scene(scene, self._path, "float32")
+        except OutputError as error:
+            self._over = True
+            self._say(f"the viewer shows nothing new: {error}")
+            return
         if self._process is None:
             try:
-                self._process = subprocess.Popen([*self._command, str(self._path)], start_new_session=True)  # noqa: S603
+                self._process = subprocess.Popen(  # noqa: S603
+                    [*self._command, str(self._path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C is for the training
+                )
             except OSError as error:
                 self._over = True
                 self._say(f"--view: cannot open the viewer: {error.strerror}")
+
+    def close(self) -> None:  # noqa: D102
+        self._over = True
+        self._output.close()
+
+    def _end_of(self, code: int) -> str:
+        if code == 0:
+            return "the viewer was closed; training goes on"
+        self._output.seek(0)
+        *_, reason = ["", *self._output.read().decode(errors="replace").strip().splitlines()]
+        return f"the viewer ended with code {code}; training goes on" + (f": {reason}" if reason else "")
 
 
 def viewer_command() -> list[str]:
@@ -330,16 +349,3 @@ def preview_size(camera: Camera, photo: NDArray[np.float32]) -> tuple[Camera, ND
     lens = {key: getattr(camera, key) / factor for key in ("fx", "fy", "cx", "cy")}
     small = photo[: height * factor, : width * factor].reshape(height, factor, width, factor, 3).mean(axis=(1, 3))
     return Camera.from_matrix(camera.matrix, width, height, **lens), small
-
-
-def decibel(error: float) -> float:
-    """PSNR of a mean squared error."""
-    return -10.0 * math.log10(max(error, 1e-12))
-
-
-def short(value: float) -> str:
-    """A rate in few letters: 1.2 M."""
-    for size, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if value >= size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
