@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 PNG = b"\x89PNG\r\n\x1a\n-made-up"
-one_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+one_file = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def split(data: bytes) -> tuple[dict, bytes]:

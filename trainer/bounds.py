@@ -157,6 +157,15 @@ def common_region(cameras: Sequence[Camera]) -> Corners | None:
     return kept.min(axis=1) - 0.5 * voxel, kept.max(axis=1) + 0.5 * voxel
 
 
+def in_camera(camera: Camera, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points [3, P] of the world in the camera's axes, [3, P]; it looks along -z.
+
+    Not by a matrix product: BLAS would start threads for it, which wait for each other in busy loops. On a machine
+    where other processes train too, some schedulers then let nothing else run.
+    """
+    return np.einsum("ji,jp->ip", camera.matrix[:3, :3], points - camera.position[:, None])
+
+
 def _bounds(lower: NDArray[np.float64], upper: NDArray[np.float64], source: str) -> Bounds:
     x0, y0, z0 = map(float, lower)
     x1, y1, z1 = map(float, upper)
@@ -197,7 +206,7 @@ def _project(
     camera: Camera, points: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Column, row (pixel centres at +0.5) and z-depth of points [3, P]; column and row are for those in front."""
-    x, y, z = camera.matrix[:3, :3].T @ (points - camera.position[:, None])
+    x, y, z = in_camera(camera, points)
     depth = -z
     divisor = np.where(depth > 0, depth, np.inf)
     return camera.cx + camera.fx * x / divisor, camera.cy - camera.fy * y / divisor, depth

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera
 
+from .bounds import in_camera
+
 _BLOCK = 4  # voxels on each axis that are projected together
 _MARGIN = 2.0  # pixels
 
@@ -44,7 +46,7 @@ def covered_pixels(
 
 def _covered(camera: Camera, centres: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
     """Pixels [H, W] within the squares around the spheres' images."""
-    x, y, z = ((centres - camera.position) @ camera.matrix[:3, :3] * (1, -1, -1)).T
+    x, y, z = in_camera(camera, centres.T) * np.array([[1], [-1], [-1]])
     if (abs(z) <= radius).any():
         return np.ones((camera.height, camera.width), np.bool_)  # the camera is among the voxels
     x, y, z = (axis[z > 0] for axis in (x, y, z))

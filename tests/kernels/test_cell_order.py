@@ -19,7 +19,7 @@ coordinate = st.floats(-4, 4, width=32)
 places = st.tuples(coordinate, coordinate, coordinate)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(origin=places, towards=places)
 @example(origin=(0.0, 0.0, 0.0), towards=(1.0, 1.0, 1.0))  # through corners
 @example(origin=(-4.0, 0.1, 0.1), towards=(4.0, 0.1, 0.1))  # along an axis
