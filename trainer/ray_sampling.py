@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from kilonerf.kernels.sampling import SceneGrid, positions
 from kilonerf.model_io import Scene, TrainingError
 
+from .cuda_operations import cuda_for
+from .cuda_sampler import CudaRaySampler
 from .native import current_settings, extension, native_for
 
 _POSITIONS_AT_ONCE = 1 << 20  # bounds the memory of the plain twin
@@ -81,6 +83,7 @@ class RaySampler:
         self.last = num_samples - 1
         self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
         self._native = self._prepared()
+        self._cuda: CudaRaySampler | None = None
         self._densities: NDArray[np.float32] | None = None
 
     @classmethod
@@ -125,6 +128,8 @@ class RaySampler:
             raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
         seed = None if seed is None else seed % _UINT64
         thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
+        if self._cuda is not None:
+            return RaySamples(*self._cuda.sample(origins, directions, seed, first_ray, thickness))
         if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed, first_ray, thickness)
         arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())
@@ -152,6 +157,30 @@ class RaySampler:
         self._densities = densities
         if self._native is not None:
             self._native.set_densities(densities)
+        if self._cuda is not None:
+            self._cuda.set_densities(densities)
+
+    def to_device(self, device: torch.device | str) -> "RaySampler":
+        """Take samples on this device from now on, if there are kernels for it; returns itself.
+
+        Raises:
+            BackendError: CuPy is installed and cannot use the device.
+        """
+        where = torch.empty(0, device=device)
+        if (cuda := cuda_for(where)) is not None:
+            self._cuda = CudaRaySampler(
+                cuda.device,
+                where.device,
+                self._grid,
+                self.network_index,
+                self.voxels,
+                near=self.near,
+                step=self.step,
+                last=self.last,
+            )
+            if self._densities is not None:
+                self._cuda.set_densities(self._densities)
+        return self
 
     def _prepared(self) -> Any:
         """The native sampler, or None without the extension."""

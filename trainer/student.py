@@ -1,8 +1,7 @@
 """The scene while it is trained: box, occupied voxels, and the tiny networks as parameters."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -74,8 +73,8 @@ class Student:
         return (self.upper.astype(np.float64) - self.lower) / self.occupancy.shape
 
     def sampler(self) -> RaySampler:
-        """Samples of rays through the student."""
-        return RaySampler(
+        """Samples of rays through the student, where its networks are."""
+        sampler = RaySampler(
             self.lower,
             self.upper,
             self.occupancy,
@@ -84,6 +83,7 @@ class Student:
             far=self.far,
             num_samples=self.num_samples,
         )
+        return sampler.to_device(self.networks.rows.device)
 
     def points_in(
         self,
@@ -135,10 +135,6 @@ class Student:
             **more,
         )
 
-    def with_networks(self, networks: TinyNetworks) -> "Student":
-        """The same scene with other networks."""
-        return replace(self, networks=networks)
-
 
 def rectified_density(raw: torch.Tensor, leak: float) -> torch.Tensor:
     """Densities per world unit from raw ones: ReLU, but what is zero can still learn to be more.
@@ -176,8 +172,3 @@ def _scale_density(networks: TinyNetworks, factor: float) -> None:
         for name in ("alpha_linear.weight", "alpha_linear.bias"):
             begin, shape = ROW_LAYOUT[name]
             networks.rows[:, begin : begin + math.prod(shape)] *= factor
-
-
-def tensors_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, torch.Tensor]:
-    """NumPy arrays as tensors that share their memory."""
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
