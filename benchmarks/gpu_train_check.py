@@ -19,8 +19,7 @@ from kilonerf.kernels.cuda_device import sources_digest
 from kilonerf.model_io import LAYER_SHAPES, BackendError, load_scene
 from kilonerf.trainer.adam import Adam
 from kilonerf.trainer.compositing import composite
-from kilonerf.trainer.cuda_operations import CudaOperations, cuda_for
-from kilonerf.trainer.cuda_sampler import CudaRaySampler
+from kilonerf.trainer.cuda_operations import cuda_for
 from kilonerf.trainer.networks import SampleGroups, TinyNetworks, tiny_networks
 from kilonerf.trainer.ray_sampling import RaySampler
 
@@ -33,10 +32,10 @@ NETWORKS, RAYS, REPEATS = 600, 8192, 20
 def main() -> None:
     """Run the tests and the measurements."""
     try:
-        operations = cuda_for(torch.zeros(1, device="cuda")) if torch.cuda.is_available() else None
+        usable = torch.cuda.is_available() and cuda_for(torch.zeros(1, device="cuda")) is not None
     except BackendError as error:
         sys.exit(_none(str(error)))
-    if operations is None:
+    if not usable:
         sys.exit(_none("torch finds no CUDA device, or CuPy is not installed"))
     tests = subprocess.run([sys.executable, "-m", "pytest", "-q", "-W", "default", TESTS], check=False)
     results: dict[str, Any] = {
@@ -44,7 +43,7 @@ def main() -> None:
         "kernels": sources_digest(),
         "tests_passed": tests.returncode == 0,
         "networks": [networks_alone(count) for count in (48, 192, 480, 2048)],
-        "fine-tuning step, ms": fine_tuning_step(operations),
+        "fine-tuning step, ms": fine_tuning_step(),
     }
     text = json.dumps(results, indent=2)
     print(text)
@@ -102,38 +101,28 @@ def networks_alone(count: int) -> dict[str, float]:
     }
 
 
-def fine_tuning_step(operations: CudaOperations) -> dict[str, float]:
+def fine_tuning_step() -> dict[str, float]:
     """The parts of a step on the chair's networks."""
     scene = load_scene(REPOSITORY / "assets" / "chair.knf")
     networks = TinyNetworks.from_layers(scene.layers).cuda()
     adam = Adam(networks, learning_rate=1e-6, view_dependent_l2=1e-6)
-    plain = RaySampler.of(scene)
-    sampler = CudaRaySampler(
-        operations.device,
-        torch.device("cuda"),
-        plain._grid,
-        plain.network_index,
-        plain.voxels,
-        near=plain.near,
-        step=plain.step,
-        last=plain.last,
-    )
+    sampler = RaySampler.of(scene).to_device("cuda")
     rng = np.random.default_rng(0)
     origins = rng.normal(size=(RAYS, 3))
     origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
     towards = (-origins / 4 + rng.uniform(-0.17, 0.17, size=(RAYS, 3))).astype(np.float32)
     rays = origins.astype(np.float32), towards
-    offsets, points, directions, network, distance, depth = sampler.sample(*rays, 1, 0, np.inf)
-    groups = SampleGroups.of(network, networks.num_networks)
+    samples = sampler.sample(*rays, 1)
+    groups = SampleGroups.of(samples.network_index, networks.num_networks)
     with torch.no_grad():
-        rgb, density = tiny_networks(points, directions, groups, networks)
+        rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
 
     def whole() -> None:
         networks.rows.grad = None
-        offsets, points, directions, network, distance, depth = sampler.sample(*rays, 1, 0, np.inf)
-        groups = SampleGroups.of(network, networks.num_networks)
-        rgb, density = tiny_networks(points, directions, groups, networks)
-        seen = composite(offsets, density, rgb, distance, depth)
+        samples = sampler.sample(*rays, 1)
+        groups = SampleGroups.of(samples.network_index, networks.num_networks)
+        rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
+        seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
         ((seen.colour - 0.5) ** 2).mean().backward()
         adam.step()
 
@@ -141,11 +130,15 @@ def fine_tuning_step(operations: CudaOperations) -> dict[str, float]:
     with torch.no_grad():
         return {
             "rays": RAYS,
-            "samples": len(points),
-            "sampling": milliseconds(lambda: sampler.sample(*rays, 1, 0, np.inf)),
-            "grouping": milliseconds(lambda: SampleGroups.of(network, networks.num_networks)),
-            "networks_forward": milliseconds(lambda: tiny_networks(points, directions, groups, networks)),
-            "compositing": milliseconds(lambda: composite(offsets, density, rgb, distance, depth)),
+            "samples": len(samples.points),
+            "sampling": milliseconds(lambda: sampler.sample(*rays, 1)),
+            "grouping": milliseconds(lambda: SampleGroups.of(samples.network_index, networks.num_networks)),
+            "networks_forward": milliseconds(
+                lambda: tiny_networks(samples.points, samples.directions, groups, networks)
+            ),
+            "compositing": milliseconds(
+                lambda: composite(samples.offsets, density, rgb, samples.distance, samples.depth)
+            ),
             "adam": milliseconds(adam.step),
             "whole": step_ms,
         }
