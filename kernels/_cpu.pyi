@@ -229,7 +229,6 @@ def grid_smooth(
     neighbours: NDArray[np.int32],
     colour_weight: float,
     density_weight: float,
-    touched_only: bool,
     gradient: NDArray[np.float32],
     touched: NDArray[np.uint8],
     threads: int,

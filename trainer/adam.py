@@ -7,6 +7,7 @@ import torch
 
 from kilonerf.model_io import TrainingError
 
+from .checkpoints import restore
 from .cuda_operations import cuda_for
 from .native import current_settings, native_for
 from .networks import ROW_LAYOUT, ROW_LENGTH, TinyNetworks
@@ -91,7 +92,6 @@ class Adam:
         if native is None:
             self._step_in_torch(slice(None) if chosen is None else chosen.long(), gradient)
             return
-        settings = current_settings()
         native.train_adam(
             parameters=rows.detach().numpy(),
             gradient=gradient.contiguous().numpy(),
@@ -104,8 +104,7 @@ class Adam:
             beta2=self.betas[1],
             epsilon=self.epsilon,
             decay=None if self._decay is None else self._decay.numpy(),
-            threads=settings.thread_count(),
-            path=settings.path,
+            **current_settings().arguments(),
         )
         torch.autograd.graph.increment_version(rows)
 
@@ -140,11 +139,7 @@ class Adam:
         Raises:
             TrainingError: it is of other networks.
         """
-        for name, tensor in self.state_dict().items():
-            if name not in state or state[name].shape != tensor.shape:
-                got = list(state[name].shape) if name in state else "none"
-                raise TrainingError(f"Adam's state: {name}: expected shape {list(tensor.shape)}, got {got}")
-            tensor.copy_(state[name])
+        restore(self.state_dict(), state, "Adam's state")
 
 
 def _view_dependent(rows: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from kilonerf.model_io import CheckpointError, SceneError
+from kilonerf.model_io import CheckpointError, SceneError, TrainingError
 from kilonerf.model_io.atomic_file import AtomicFile
 from kilonerf.model_io.tensor_file import parse_json, read_tensor_file
 
@@ -52,3 +52,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except SceneError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return Checkpoint({name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}, document)
+
+
+def restore(tensors: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], what: str) -> None:
+    """Copy a state into tensors, in place; what else is in it is left alone.
+
+    Raises:
+        TrainingError: a tensor is missing or has another shape; ``what`` it should be the state of.
+    """
+    for name, tensor in tensors.items():
+        if name not in state or state[name].shape != tensor.shape:
+            got = list(state[name].shape) if name in state else "none"
+            raise TrainingError(f"{what}: {name}: expected shape {list(tensor.shape)}, got {got}")
+        tensor.copy_(state[name])

@@ -6,11 +6,12 @@ Like the networks it has a plain twin for any dtype and device; float32 on the C
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
+from numpy.typing import NDArray
 
 from kilonerf.model_io import TrainingError
 
 from .cuda_operations import cuda_for
+from .differentiable import CompositingFunction, Rays
 from .native import NativeSettings, current_settings, extension, native_for
 
 
@@ -74,9 +75,8 @@ def composite(
     try:
         if cuda is not None:
             return Composited(*cuda.composite(density, rgb, fixed, ert_threshold))
-        found = _NativeCompositing.apply(
-            density.contiguous(), rgb.contiguous(), fixed, ert_threshold, current_settings()
-        )
+        kernels = _Native(ert_threshold, current_settings())
+        found = CompositingFunction.apply(density.contiguous(), rgb.contiguous(), fixed, kernels)
     except ValueError as error:
         raise TrainingError(f"composite: {error}") from error
     return Composited(*found)
@@ -115,65 +115,28 @@ def composite_torch(
     )
 
 
-class _NativeCompositing(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        density: torch.Tensor,
-        rgb: torch.Tensor,
-        fixed: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        ert_threshold: float,
-        settings: NativeSettings,
-    ) -> tuple[torch.Tensor, ...]:
-        ctx.save_for_backward(density, rgb, *fixed)
-        ctx.how = ert_threshold, settings
-        rays = len(fixed[0]) - 1
-        colour, opacity, depth = (density.new_empty(shape) for shape in ((rays, 3), (rays,), (rays,)))
-        weights = torch.empty_like(density)
-        extension.train_composite(
-            **_rays(density, rgb, *fixed, ert_threshold, settings),
-            out_colour=colour.numpy(),
-            out_opacity=opacity.numpy(),
-            out_depth=depth.numpy(),
-            out_weights=weights.numpy(),
-        )
-        return colour, opacity, depth, weights
+class _Native:
+    """The native kernels."""
 
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # because of the decorator
-        ctx: Any, *grad_outputs: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        density, rgb, *fixed = ctx.saved_tensors
-        d_colour, d_opacity, d_depth, d_weights = (gradient.contiguous().numpy() for gradient in grad_outputs)
-        d_density, d_rgb = torch.empty_like(density), torch.empty_like(rgb)
+    def __init__(self, ert_threshold: float, settings: NativeSettings) -> None:
+        self._options = {"ert_threshold": ert_threshold, "threads": settings.thread_count()}
+
+    def forward(self, rays: Rays, out: tuple[torch.Tensor, ...]) -> None:
+        """See :class:`CompositingKernels`."""
+        names = ("out_colour", "out_opacity", "out_depth", "out_weights")
+        written = {name: tensor.numpy() for name, tensor in zip(names, out, strict=True)}
+        extension.train_composite(**_arrays(rays), **self._options, **written)
+
+    def backward(
+        self, rays: Rays, slopes: tuple[torch.Tensor, ...], d_density: torch.Tensor, d_rgb: torch.Tensor
+    ) -> None:
+        """See :class:`CompositingKernels`."""
+        names = ("d_colour", "d_opacity", "d_depth", "d_weights")
+        read = {name: tensor.numpy() for name, tensor in zip(names, slopes, strict=True)}
         extension.train_composite_backward(
-            **_rays(density, rgb, *fixed, *ctx.how),
-            d_colour=d_colour,
-            d_opacity=d_opacity,
-            d_depth=d_depth,
-            d_weights=d_weights,
-            d_density=d_density.numpy(),
-            d_rgb=d_rgb.numpy(),
+            **_arrays(rays), **self._options, **read, d_density=d_density.numpy(), d_rgb=d_rgb.numpy()
         )
-        return d_density, d_rgb, None, None, None
 
 
-def _rays(
-    density: torch.Tensor,
-    rgb: torch.Tensor,
-    offsets: torch.Tensor,
-    distance: torch.Tensor,
-    depth: torch.Tensor,
-    ert_threshold: float,
-    settings: NativeSettings,
-) -> dict[str, Any]:
-    return {
-        "offsets": offsets.numpy(),
-        "density": density.detach().numpy(),
-        "rgb": rgb.detach().numpy(),
-        "distance": distance.numpy(),
-        "depth": depth.numpy(),
-        "ert_threshold": ert_threshold,
-        "threads": settings.thread_count(),
-    }
+def _arrays(rays: Rays) -> dict[str, NDArray[Any]]:
+    return {name: tensor.numpy() for name, tensor in rays._asdict().items()}

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import TrainingError
 
+from .differentiable import CompositingFunction, NetworksFunction, Rays
 from .native import current_settings
 
 ITEM_SAMPLES = 480  # of one block; as in kernels/cuda/train_tile.cuh
@@ -105,8 +105,8 @@ class CudaOperations:
             TrainingError: groups on another device.
         """
         _expect_together(rows, starts, "groups")
-        groups = _Groups(order, starts.contiguous(), rectified)
-        return _Networks.apply(rows, points.contiguous(), directions.contiguous(), groups, self.device)
+        kernels = _Networks(self.device, order, starts.contiguous(), rectified)
+        return NetworksFunction.apply(rows, points.contiguous(), directions.contiguous(), kernels)
 
     def composite(
         self,
@@ -128,7 +128,8 @@ class CudaOperations:
         begin, end, least = torch.stack([offsets[0], offsets[-1], least]).tolist()
         if begin != 0 or end != len(density) or least < 0:
             raise ValueError(f"offsets: expected to rise from 0 to {len(density)}")
-        return _Compositing.apply(density.contiguous(), rgb.contiguous(), fixed, ert_threshold, self.device)
+        kernels = _Compositing(self.device, ert_threshold)
+        return CompositingFunction.apply(density.contiguous(), rgb.contiguous(), fixed, kernels)
 
     def adam(
         self,
@@ -184,111 +185,76 @@ def _expect_together(tensor: torch.Tensor, other: torch.Tensor, name: str) -> No
         raise TrainingError(f"{name}: expected on {tensor.device}, got {other.device}")
 
 
-class _Groups:
-    """Samples as kernels take them: a block for up to ITEM_SAMPLES of one network."""
+class _Networks:
+    """The kernels of ``train_networks.cu`` for samples in groups: a block for up to ITEM_SAMPLES of one network."""
 
-    def __init__(self, order: torch.Tensor | None, starts: torch.Tensor, rectified: bool) -> None:
-        self.order, self.starts = order, starts
-        self.networks, self.rectified = len(starts) - 1, rectified
+    def __init__(
+        self, device: TrainingDevice, order: torch.Tensor | None, starts: torch.Tensor, rectified: bool
+    ) -> None:
+        self._device, self._order, self._starts = device, order, starts
+        self._networks, self._rectified = len(starts) - 1, rectified
         blocks = (starts.diff() + ITEM_SAMPLES - 1) // ITEM_SAMPLES
-        self.first_item = torch.nn.functional.pad(blocks.cumsum(0), (1, 0))
+        self._first_item = torch.nn.functional.pad(blocks.cumsum(0), (1, 0))
 
-    def most_blocks(self, samples: int) -> int:
-        """At least as many as there are; how many that is stands on the device only."""
-        return min(samples, self.networks + samples // ITEM_SAMPLES)
-
-    def arguments(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[Any, ...]:
-        """What ``forward`` and ``backward`` begin with."""
-        numbers = np.int32(self.networks), np.int32(self.rectified)
-        return points, directions, self.order, self.starts, self.first_item, *numbers
-
-
-class _Networks(torch.autograd.Function):
-    """Activations are not kept: the backward pass computes them again."""
-
-    @staticmethod
     def forward(
-        ctx: Any,
+        self,
         rows: torch.Tensor,
         points: torch.Tensor,
         directions: torch.Tensor,
-        groups: _Groups,
-        device: TrainingDevice,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        ctx.save_for_backward(rows, points, directions)
-        ctx.how = groups, device
-        rgb, density = torch.empty_like(points), points.new_empty(len(points))
-        blocks = groups.most_blocks(len(points))
-        if blocks:
-            arguments = (*groups.arguments(points, directions), rows.detach(), rgb, density)
-            device.launch("train_networks.cu", "forward", blocks, _TILE_THREADS, arguments)
-        return rgb, density
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # because of the decorator
-        ctx: Any, *grad_outputs: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        d_rgb, d_density = (gradient.contiguous() for gradient in grad_outputs)
-        rows, points, directions = ctx.saved_tensors
-        groups, device = ctx.how
-        blocks = groups.most_blocks(len(points))
-        if not blocks:
-            return torch.zeros_like(rows), None, None, None, None
-        partial = rows.new_empty((blocks, rows.shape[1]))
-        arguments = (*groups.arguments(points, directions), rows.detach(), d_rgb, d_density, partial)
-        device.launch("train_networks.cu", "backward", blocks, _TILE_THREADS, arguments)
-        gradient = torch.empty_like(rows)
-        arguments = groups.first_item, rows.detach(), partial, gradient
-        device.launch("train_networks.cu", "gather_gradients", len(rows), _GATHER_THREADS, arguments)
-        return gradient, None, None, None, None
-
-
-class _Compositing(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        density: torch.Tensor,
         rgb: torch.Tensor,
-        fixed: tuple[torch.Tensor, torch.Tensor, torch.Tensor],
-        ert_threshold: float,
-        device: TrainingDevice,
-    ) -> tuple[torch.Tensor, ...]:
-        ctx.save_for_backward(density, rgb, *fixed)
-        ctx.how = ert_threshold, device
-        rays = len(fixed[0]) - 1
-        colour, opacity, depth = (density.new_empty(shape) for shape in ((rays, 3), (rays,), (rays,)))
-        weights = torch.empty_like(density)
-        if rays:
-            arguments = (*_rays(density, rgb, *fixed, ert_threshold), colour, opacity, depth, weights)
-            device.launch("train_rays.cu", "composite", -(-rays // RAY_THREADS), RAY_THREADS, arguments)
-        return colour, opacity, depth, weights
+        density: torch.Tensor,
+    ) -> None:
+        """See :class:`NetworkKernels`."""
+        self._launch("forward", points, directions, (rows, rgb, density))
 
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # because of the decorator
-        ctx: Any, *grad_outputs: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        density, rgb, offsets, distance, depth = ctx.saved_tensors
-        ert_threshold, device = ctx.how
-        slopes = [gradient.contiguous() for gradient in grad_outputs]
-        d_density, d_rgb = torch.empty_like(density), torch.empty_like(rgb)
-        rays = len(offsets) - 1
-        if rays:
-            common = _rays(density, rgb, offsets, distance, depth, ert_threshold)
-            arguments = (*common, *slopes, d_density, d_rgb)
-            device.launch("train_rays.cu", "composite_backward", -(-rays // RAY_THREADS), RAY_THREADS, arguments)
-        return d_density, d_rgb, None, None, None
+    def backward(
+        self,
+        rows: torch.Tensor,
+        points: torch.Tensor,
+        directions: torch.Tensor,
+        d_rgb: torch.Tensor,
+        d_density: torch.Tensor,
+        gradient: torch.Tensor,
+    ) -> None:
+        """See :class:`NetworkKernels`."""
+        if not len(points):
+            gradient.zero_()
+            return
+        partial = rows.new_empty((self._most_blocks(len(points)), rows.shape[1]))
+        self._launch("backward", points, directions, (rows, d_rgb, d_density, partial))
+        arguments = self._first_item, rows, partial, gradient
+        self._device.launch("train_networks.cu", "gather_gradients", len(rows), _GATHER_THREADS, arguments)
+
+    def _most_blocks(self, samples: int) -> int:
+        """At least as many as there are; how many that is stands on the device only."""
+        return min(samples, self._networks + samples // ITEM_SAMPLES)
+
+    def _launch(self, name: str, points: torch.Tensor, directions: torch.Tensor, more: tuple[Any, ...]) -> None:
+        if len(points):
+            groups = self._order, self._starts, self._first_item, np.int32(self._networks), np.int32(self._rectified)
+            arguments = points, directions, *groups, *more
+            blocks = self._most_blocks(len(points))
+            self._device.launch("train_networks.cu", name, blocks, _TILE_THREADS, arguments)
 
 
-def _rays(
-    density: torch.Tensor,
-    rgb: torch.Tensor,
-    offsets: torch.Tensor,
-    distance: torch.Tensor,
-    depth: torch.Tensor,
-    ert_threshold: float,
-) -> tuple[Any, ...]:
-    """What ``composite`` and ``composite_backward`` begin with."""
-    rays = np.int64(len(offsets) - 1)
-    return rays, offsets, density.detach(), rgb.detach(), distance, depth, np.float32(ert_threshold)
+class _Compositing:
+    """The compositing kernels of ``train_rays.cu``."""
+
+    def __init__(self, device: TrainingDevice, ert_threshold: float) -> None:
+        self._device, self._ert_threshold = device, np.float32(ert_threshold)
+
+    def forward(self, rays: Rays, out: tuple[torch.Tensor, ...]) -> None:
+        """See :class:`CompositingKernels`."""
+        self._launch("composite", rays, out)
+
+    def backward(
+        self, rays: Rays, slopes: tuple[torch.Tensor, ...], d_density: torch.Tensor, d_rgb: torch.Tensor
+    ) -> None:
+        """See :class:`CompositingKernels`."""
+        self._launch("composite_backward", rays, (*slopes, d_density, d_rgb))
+
+    def _launch(self, name: str, rays: Rays, more: tuple[torch.Tensor, ...]) -> None:
+        count = len(rays.offsets) - 1
+        if count:
+            arguments = np.int64(count), *rays, self._ert_threshold, *more
+            self._device.launch("train_rays.cu", name, -(-count // RAY_THREADS), RAY_THREADS, arguments)

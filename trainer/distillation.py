@@ -61,8 +61,6 @@ class Distillation:
         samples: of a step.
     """
 
-    name = "distillation"
-
     def __init__(
         self,
         student: Student,

@@ -59,8 +59,6 @@ class FineTuning:
         samples: samples evaluated in the last step.
     """
 
-    name = "fine-tuning"
-
     def __init__(
         self,
         student: Student,

@@ -31,6 +31,10 @@ class NativeSettings:
         """Threads to use, at least 1."""
         return max(1, torch.get_num_threads() if self.threads is None else self.threads)
 
+    def arguments(self) -> dict[str, Any]:
+        """What every native operation with code paths takes."""
+        return {"threads": self.thread_count(), "path": self.path}
+
 
 _settings = NativeSettings()
 

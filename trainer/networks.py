@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import LAYER_SHAPES, TrainingError
 from kilonerf.model_io.architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES
 
 from .cuda_operations import cuda_for
+from .differentiable import NetworksFunction
 from .native import NativeSettings, current_settings, extension, native_for
 
 _HALVED_FROM = 5  # number of the first frequency that begins with less weight
@@ -211,10 +211,8 @@ def tiny_networks(
         return tiny_networks_torch(points, directions, groups, parameters, rectified=rectified)
     if cuda is not None:
         return cuda.networks(parameters.rows, points, directions, groups.order, groups.starts, rectified)
-    rgb, density = _NativeNetworks.apply(
-        parameters.rows, points.contiguous(), directions.contiguous(), groups, rectified, current_settings()
-    )
-    return rgb, density
+    kernels = _Native(groups, rectified, current_settings())
+    return NetworksFunction.apply(parameters.rows, points.contiguous(), directions.contiguous(), kernels)
 
 
 def tiny_networks_torch(
@@ -313,59 +311,42 @@ def _checked_groups(
     return groups
 
 
-class _NativeNetworks(torch.autograd.Function):
-    """The native kernel. Activations are not kept: the backward pass computes them again, which costs less."""
+class _Native:
+    """The native kernels."""
 
-    @staticmethod
+    def __init__(self, groups: SampleGroups, rectified: bool, settings: NativeSettings) -> None:
+        self._options = {
+            "order": None if groups.order is None else groups.order.numpy(),
+            "starts": groups.starts.numpy(),
+            "rectified": rectified,
+            **settings.arguments(),
+        }
+
     def forward(
-        ctx: Any,
+        self,
         rows: torch.Tensor,
         points: torch.Tensor,
         directions: torch.Tensor,
-        groups: SampleGroups,
-        rectified: bool,
-        settings: NativeSettings,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        ctx.save_for_backward(rows, points, directions)
-        ctx.how = groups, rectified, settings
-        rgb, density = torch.empty_like(points), torch.empty_like(points[:, 0])
-        extension.train_forward(
-            **_batch(rows, points, directions, groups, rectified, settings), rgb=rgb.numpy(), density=density.numpy()
-        )
-        return rgb, density
+        rgb: torch.Tensor,
+        density: torch.Tensor,
+    ) -> None:
+        """See :class:`NetworkKernels`."""
+        batch = self._batch(rows, points, directions)
+        extension.train_forward(**batch, rgb=rgb.numpy(), density=density.numpy())
 
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # because of the decorator
-        ctx: Any, *grad_outputs: torch.Tensor
-    ) -> tuple[torch.Tensor | None, ...]:
-        d_rgb, d_density = grad_outputs
-        rows, points, directions = ctx.saved_tensors
-        gradient = torch.empty_like(rows)
-        extension.train_backward(
-            **_batch(rows, points, directions, *ctx.how),
-            d_rgb=d_rgb.contiguous().numpy(),
-            d_density=d_density.contiguous().numpy(),
-            gradient=gradient.numpy(),
-        )
-        return gradient, None, None, None, None, None
+    def backward(
+        self,
+        rows: torch.Tensor,
+        points: torch.Tensor,
+        directions: torch.Tensor,
+        d_rgb: torch.Tensor,
+        d_density: torch.Tensor,
+        gradient: torch.Tensor,
+    ) -> None:
+        """See :class:`NetworkKernels`."""
+        batch = self._batch(rows, points, directions)
+        extension.train_backward(**batch, d_rgb=d_rgb.numpy(), d_density=d_density.numpy(), gradient=gradient.numpy())
 
-
-def _batch(
-    rows: torch.Tensor,
-    points: torch.Tensor,
-    directions: torch.Tensor,
-    groups: SampleGroups,
-    rectified: bool,
-    settings: NativeSettings,
-) -> dict[str, Any]:
-    return {
-        "parameters": rows.detach().numpy(),
-        "points": points.numpy(),
-        "directions": directions.numpy(),
-        "order": None if groups.order is None else groups.order.numpy(),
-        "starts": groups.starts.numpy(),
-        "rectified": rectified,
-        "threads": settings.thread_count(),
-        "path": settings.path,
-    }
+    def _batch(self, rows: torch.Tensor, points: torch.Tensor, directions: torch.Tensor) -> dict[str, Any]:
+        arrays = {"parameters": rows.numpy(), "points": points.numpy(), "directions": directions.numpy()}
+        return arrays | self._options

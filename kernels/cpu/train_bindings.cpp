@@ -1,6 +1,4 @@
 // Training's part of the extension; kilonerf.trainer is its Python face, and checks what it is given.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/optional.h>
@@ -15,30 +13,17 @@
 #include <utility>
 
 #include "renderer.h"
+#include "train_arrays.h"
 #include "train_batch.h"
 
-namespace nb = nanobind;
-using namespace nb::literals;
 using namespace knf::train;
 
 namespace {
 
-template <typename T, typename... Shape>
-using Array = nb::ndarray<T, nb::numpy, nb::c_contig, nb::device::cpu, Shape...>;
 using Rows = Array<float, nb::shape<-1, ROW>>;
 using ConstRows = Array<const float, nb::shape<-1, ROW>>;
-using Vectors = Array<float, nb::shape<-1, 3>>;
-using ConstVectors = Array<const float, nb::shape<-1, 3>>;
-using Scalars = Array<float, nb::ndim<1>>;
-using ConstScalars = Array<const float, nb::ndim<1>>;
 using Offsets = Array<const int64_t, nb::ndim<1>>;
 using Order = std::optional<Array<const int32_t, nb::ndim<1>>>;
-
-void expect(size_t expected, size_t got, const char* what) {
-    if (expected != got)
-        throw std::invalid_argument(std::string(what) + ": expected " + std::to_string(expected) + ", got " +
-                                    std::to_string(got));
-}
 
 struct Batch {
     Networks networks;

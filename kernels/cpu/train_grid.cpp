@@ -282,10 +282,10 @@ void adam(const GridAdamStep& step, const GridGradient& gradient, int64_t begin,
     }
 }
 
-void smooth(const float* rows, const int32_t* neighbours, const float* weights, bool touched_only, int64_t begin,
-            int64_t end, const GridGradient& gradient) {
+void smooth(const float* rows, const int32_t* neighbours, const float* weights, int64_t begin, int64_t end,
+            const GridGradient& gradient) {
     for (int64_t vertex = begin; vertex < end; vertex++) {
-        if (touched_only && !gradient.touched[vertex]) continue;
+        if (!gradient.touched[vertex]) continue;
         Row sum{};
         for (int n = 0; n < 6; n++) {
             const int32_t other = neighbours[6 * vertex + n];

@@ -75,9 +75,9 @@ struct GridPath {
     // Steps the touched rows and forgets their gradients.
     void (*adam)(const GridAdamStep& step, const GridGradient& gradient, int64_t begin, int64_t end, float* rows,
                  float* first, float* second);
-    // Adds weight * (sum over neighbours u of v - u). neighbours: [vertices][6], -1: none.
-    void (*smooth)(const float* rows, const int32_t* neighbours, const float* weights, bool touched_only, int64_t begin,
-                   int64_t end, const GridGradient& gradient);
+    // Adds weight * (sum over neighbours u of v - u) to touched rows. neighbours: [vertices][6], -1: none.
+    void (*smooth)(const float* rows, const int32_t* neighbours, const float* weights, int64_t begin, int64_t end,
+                   const GridGradient& gradient);
 };
 
 }  // namespace knf::train

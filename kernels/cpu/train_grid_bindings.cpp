@@ -1,7 +1,5 @@
 // The sparse voxel field's part of the extension: samples and vertices shared out to threads. Its Python face is
 // kilonerf.trainer.sparse_grid, which checks what it is given.
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/string.h>
 
@@ -12,33 +10,20 @@
 #include <stdexcept>
 #include <string>
 
+#include "train_arrays.h"
 #include "train_batch.h"
 #include "train_grid.h"
 #include "train_threads.h"
 
-namespace nb = nanobind;
-using namespace nb::literals;
 using namespace knf::train;
 
 namespace {
 
-template <typename T, typename... Shape>
-using Array = nb::ndarray<T, nb::numpy, nb::c_contig, nb::device::cpu, Shape...>;
 using Rows = Array<float, nb::shape<-1, GRID_ROW>>;
 using ConstRows = Array<const float, nb::shape<-1, GRID_ROW>>;
-using Vectors = Array<float, nb::shape<-1, 3>>;
-using ConstVectors = Array<const float, nb::shape<-1, 3>>;
-using Scalars = Array<float, nb::ndim<1>>;
-using ConstScalars = Array<const float, nb::ndim<1>>;
 using Places = Array<int32_t, nb::shape<-1, sizeof(Located) / 4>>;
 using ConstPlaces = Array<const int32_t, nb::shape<-1, sizeof(Located) / 4>>;
 using Flags = Array<uint8_t, nb::ndim<1>>;
-
-void expect(size_t expected, size_t got, const char* what) {
-    if (expected != got)
-        throw std::invalid_argument(std::string(what) + ": expected " + std::to_string(expected) + ", got " +
-                                    std::to_string(got));
-}
 
 const GridPath& find_grid_path(const std::string& name) {
     const std::string found = find_path(name).name;
@@ -117,8 +102,7 @@ void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, 
 }
 
 void run_smooth(ConstRows rows, Array<const int32_t, nb::shape<-1, 6>> neighbours, float colour_weight,
-                float density_weight, bool touched_only, Rows gradient, Flags touched, int threads,
-                const std::string& path) {
+                float density_weight, Rows gradient, Flags touched, int threads, const std::string& path) {
     const size_t vertices = rows.shape(0);
     for (const size_t count : {neighbours.shape(0), gradient.shape(0), touched.shape(0)})
         expect(vertices, count, "rows of neighbours and gradient");
@@ -127,8 +111,7 @@ void run_smooth(ConstRows rows, Array<const int32_t, nb::shape<-1, 6>> neighbour
     const GridPath& code = find_grid_path(path);
     nb::gil_scoped_release release;
     share_out(threads, static_cast<int64_t>(vertices), [&](int64_t begin, int64_t end) {
-        code.smooth(rows.data(), neighbours.data(), weights, touched_only, begin, end,
-                    {gradient.data(), touched.data()});
+        code.smooth(rows.data(), neighbours.data(), weights, begin, end, {gradient.data(), touched.data()});
     });
 }
 
@@ -142,5 +125,5 @@ void bind_grid(nb::module_& module) {
     module.def("grid_adam", &run_adam, nb::kw_only(), "rows"_a, "first"_a, "second"_a, "gradient"_a, "touched"_a,
                "step"_a, "colour_rate"_a, "density_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "threads"_a, "path"_a);
     module.def("grid_smooth", &run_smooth, nb::kw_only(), "rows"_a, "neighbours"_a, "colour_weight"_a,
-               "density_weight"_a, "touched_only"_a, "gradient"_a, "touched"_a, "threads"_a, "path"_a);
+               "density_weight"_a, "gradient"_a, "touched"_a, "threads"_a, "path"_a);
 }

@@ -7,6 +7,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 
 import torch
+from ray_batches import gradients_of, random_rays
 
 from kilonerf.model_io import TrainingError
 from kilonerf.trainer.compositing import composite, composite_torch
@@ -18,30 +19,6 @@ COUNTS = {
     "one sample": [0, 1],
     "ragged": [0, 3, 1, 40, 0, 0, 7, 130, 2, 0],
 }
-
-
-def random_rays(counts: list[int], dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, ...]:
-    """offsets, density, rgb, distance, depth; some samples are empty, some opaque."""
-    generator = torch.Generator().manual_seed(len(counts))
-    offsets = torch.tensor([0, *counts]).cumsum(0)
-    samples = int(offsets[-1])
-    density = torch.rand(samples, generator=generator) * 60
-    density[torch.rand(samples, generator=generator) < 0.3] = 0
-    density[torch.rand(samples, generator=generator) < 0.02] = 1e4
-    rgb = torch.rand((samples, 3), generator=generator)
-    distance = torch.rand(samples, generator=generator) * 0.02 + 0.01
-    depth = torch.rand(samples, generator=generator) * 4 + 2
-    return (offsets, *(tensor.to(dtype) for tensor in (density, rgb, distance, depth)))
-
-
-def gradients_of(function, rays: tuple[torch.Tensor, ...], **options) -> tuple[tuple, list[torch.Tensor]]:
-    """What comes out, and the gradient of a random linear function of it."""
-    offsets, density, rgb, *fixed = rays
-    density, rgb = density.clone().requires_grad_(), rgb.clone().requires_grad_()
-    out = function(offsets, density, rgb, *fixed, **options)
-    generator = torch.Generator().manual_seed(5)
-    total = torch.stack([(part * torch.randn(part.shape, generator=generator).to(part)).sum() for part in out])
-    return tuple(part.detach() for part in out), list(torch.autograd.grad(total.sum(), (density, rgb)))
 
 
 @pytest.mark.parametrize("path", ["torch", "auto"])

@@ -8,8 +8,9 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 from grid_fields import added_up, random_grid, random_samples
 
+from kilonerf.trainer.grid_adam import GridAdam, add_total_variation
 from kilonerf.trainer.native import native_settings, training_paths
-from kilonerf.trainer.sparse_grid import DENSITY, GridAdam, SparseGrid, add_total_variation, sparse_grid
+from kilonerf.trainer.sparse_grid import DENSITY, SparseGrid, sparse_grid
 
 PATHS = ["torch", *training_paths()]
 

@@ -6,12 +6,13 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 
 import torch
-from scenes import random_scene, views
+from ray_batches import SCENES, rays_of
+from scenes import views
 
 from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.reference import ReferenceRenderer
 from kilonerf.kernels.sampling import ray_directions, ray_origin
-from kilonerf.model_io import Scene, TrainingError
+from kilonerf.model_io import TrainingError
 from kilonerf.trainer.compositing import composite
 from kilonerf.trainer.native import extension, native_settings
 from kilonerf.trainer.networks import TinyNetworks, tiny_networks
@@ -19,24 +20,6 @@ from kilonerf.trainer.ray_sampling import RaySampler, RaySamples
 
 FIELDS = tuple(RaySamples.__dataclass_fields__)
 needs_extension = pytest.mark.skipif(extension is None, reason="needs the native extension")
-SCENES = {
-    "dense": random_scene(seed=3),
-    "sparse": random_scene((4, 3, 5), (7, 3, 10), seed=4, occupied=0.01),
-    "very sparse": random_scene((3, 3, 3), (16, 16, 16), seed=5, occupied=2e-4),
-    "full": random_scene((2, 2, 2), (3, 5, 2), seed=6, occupied=1.0, dropped=0.3),
-    "empty": random_scene(seed=7, occupied=0.0),
-}
-
-
-def rays_of(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Rays from all sides and from inside, some along an axis, some beside the box."""
-    rng = np.random.default_rng(1)
-    origins = rng.normal(size=(300, 3))
-    origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
-    origins[::5] *= 0.05
-    directions = -origins / 4 + rng.normal(size=(300, 3)) * 0.2
-    directions[::7] = np.eye(3)[rng.integers(0, 3, len(directions[::7]))] * rng.choice([-1, 1])
-    return origins.astype(np.float32), directions.astype(np.float32)
 
 
 def assert_equal(samples: RaySamples, expected: RaySamples) -> None:
@@ -52,7 +35,7 @@ def assert_equal(samples: RaySamples, expected: RaySamples) -> None:
 def test_the_native_sampler_takes_the_samples_of_the_twin(name: str, seed: int | None) -> None:
     """The twin tests every sample of every ray; the native code skips empty bricks. Equal bit for bit."""
     sampler = RaySampler.of(SCENES[name])
-    rays = rays_of(SCENES[name])
+    rays = rays_of(300)
     samples = sampler.sample(*rays, seed)
     with native_settings(path="torch"):
         assert_equal(samples, sampler.sample(*rays, seed))
@@ -81,7 +64,7 @@ def test_samples_and_pictures_are_the_renderers(path: str) -> None:
 def test_jitter_fills_each_step_evenly(path: str) -> None:
     scene = SCENES["full"]
     sampler = RaySampler.of(scene)
-    rays = rays_of(scene)
+    rays = rays_of(300)
     with native_settings(path=path):
         index = ((sampler.sample(*rays, seed=5).depth - scene.near) / scene.step).double()
         again = sampler.sample(*rays, seed=6)
@@ -97,7 +80,7 @@ def test_jitter_fills_each_step_evenly(path: str) -> None:
 @pytest.mark.parametrize("path", ["torch", "auto"])
 def test_a_ray_depends_on_its_seed_and_number_only(path: str) -> None:
     sampler = RaySampler.of(SCENES["dense"])
-    origins, directions = rays_of(SCENES["dense"])
+    origins, directions = rays_of(300)
     with native_settings(path=path):
         whole = sampler.sample(origins, directions, seed=9)
         part = sampler.sample(origins[:111], directions[:111], seed=9)
@@ -112,7 +95,7 @@ def test_threads_change_nothing() -> None:
     found = []
     for threads in (1, 2, 5):
         with native_settings(threads=threads):
-            found.append(sampler.sample(*rays_of(SCENES["dense"]), seed=3))
+            found.append(sampler.sample(*rays_of(300), seed=3))
     assert_equal(found[1], found[0])
     assert_equal(found[2], found[0])
 
@@ -141,7 +124,7 @@ def test_what_does_not_fit_is_refused() -> None:
 @pytest.mark.parametrize("name", ["dense", "full"])
 def test_rays_end_where_they_see_no_farther(name: str) -> None:
     sampler = RaySampler.of(SCENES[name])
-    rays = rays_of(SCENES[name])
+    rays = rays_of(300)
     densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
     sampler.set_densities(densities)
     all_samples, some = sampler.sample(*rays, 5), sampler.sample(*rays, 5, min_transmittance=0.1)
@@ -166,7 +149,7 @@ def test_rays_end_where_they_see_no_farther(name: str) -> None:
 @pytest.mark.parametrize("path", ["auto", "torch"])
 def test_parts_of_a_batch_take_the_samples_of_the_whole(path: str) -> None:
     sampler = RaySampler.of(SCENES["dense"])
-    origins, directions = rays_of(SCENES["dense"])
+    origins, directions = rays_of(300)
     with native_settings(path=path):
         whole = sampler.sample(origins, directions, 9)
         part = sampler.sample(origins[100:], directions[100:], 9, first_ray=100)

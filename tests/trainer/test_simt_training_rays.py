@@ -9,13 +9,14 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 
 import torch
-from scenes import random_scene
+from ray_batches import SCENES, gradients_of, random_rays, rays_of
 from simt.compilation import why_unavailable
 from simt.simt_training import SimtTraining
 
 from kilonerf.trainer import adam as adam_module
 from kilonerf.trainer import compositing as compositing_module
 from kilonerf.trainer import networks as networks_module
+from kilonerf.trainer import ray_sampling as sampling_module
 from kilonerf.trainer.adam import Adam
 from kilonerf.trainer.compositing import composite, composite_torch
 from kilonerf.trainer.cuda_operations import CudaOperations
@@ -26,13 +27,6 @@ from kilonerf.trainer.ray_sampling import RaySampler, RaySamples
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
-SCENES = {
-    "dense": random_scene(seed=3),
-    "sparse": random_scene((4, 3, 5), (7, 3, 10), seed=4, occupied=0.01),
-    "very sparse": random_scene((3, 3, 3), (16, 16, 16), seed=5, occupied=2e-4),
-    "full": random_scene((2, 2, 2), (3, 5, 2), seed=6, occupied=1.0, dropped=0.3),
-    "empty": random_scene(seed=7, occupied=0.0),
-}
 COUNTS = {
     "no rays": [],
     "no samples": [0, 0],
@@ -47,17 +41,6 @@ def _new_memory_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(before)
-
-
-def rays_of(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rays from all sides and from inside, some along an axis, some beside the box."""
-    rng = np.random.default_rng(1)
-    origins = rng.normal(size=(count, 3))
-    origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
-    origins[::5] *= 0.05
-    directions = -origins / 4 + rng.normal(size=(count, 3)) * 0.2
-    directions[::7] = np.eye(3)[rng.integers(0, 3, len(directions[::7]))] * rng.choice([-1, 1])
-    return origins.astype(np.float32), directions.astype(np.float32)
 
 
 def on_simt(sampler: RaySampler, device: SimtTraining) -> CudaRaySampler:
@@ -122,43 +105,22 @@ def test_empty_space_is_told_as_it_is() -> None:
     assert np.array_equal(_empty_space(far)[:, 0, 0], np.minimum(np.arange(70), 64))
 
 
-Rays = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-def random_rays(counts: list[int]) -> Rays:
-    """offsets, density, rgb, distance, depth; some samples are empty, some opaque."""
-    generator = torch.Generator().manual_seed(len(counts))
-    offsets = torch.tensor([0, *counts]).cumsum(0)
-    samples = int(offsets[-1])
-    density = torch.rand(samples, generator=generator) * 60
-    density[torch.rand(samples, generator=generator) < 0.3] = 0
-    density[torch.rand(samples, generator=generator) < 0.02] = 1e4
-    rgb = torch.rand((samples, 3), generator=generator)
-    distance = torch.rand(samples, generator=generator) * 0.02 + 0.01
-    depth = torch.rand(samples, generator=generator) * 4 + 2
-    return offsets, density, rgb, distance, depth
-
-
 @pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS.keys())
 @pytest.mark.parametrize("ert_threshold", [0.0, 0.3])
 def test_simt_compositing_is_that_of_float64(ert_threshold: float, counts: list[int]) -> None:
     """Single precision: a few units of the last place of a ray's length in samples."""
     operations = CudaOperations(SimtTraining(checked=True))
 
-    def on_device(rays: Rays) -> tuple[torch.Tensor, ...]:
-        return operations.composite(rays[1], rays[2], (rays[0], *rays[3:]), ert_threshold)
+    def on_device(offsets, density, rgb, *fixed):
+        return operations.composite(density, rgb, (offsets, *fixed), ert_threshold)
 
-    def twin(rays: Rays) -> tuple[torch.Tensor, ...]:
+    def twin(*rays):
         return composite_torch(*rays, ert_threshold=ert_threshold)
 
     results = []
     for function, dtype in ((on_device, torch.float32), (twin, torch.float64)):
-        offsets, density, rgb, distance, depth = random_rays(counts)
-        density, rgb = (part.to(dtype).requires_grad_() for part in (density, rgb))
-        out = function((offsets, density, rgb, distance.to(dtype), depth.to(dtype)))
-        generator = torch.Generator().manual_seed(5)
-        total = torch.stack([(part * torch.randn(part.shape, generator=generator).to(part)).sum() for part in out])
-        results.append([*out, *torch.autograd.grad(total.sum(), (density, rgb))])
+        out, gradients = gradients_of(function, random_rays(counts, dtype))
+        results.append([*out, *gradients])
     for part, truth in zip(*results, strict=True):
         assert part.shape == truth.shape
         torch.testing.assert_close(part.double(), truth, rtol=1e-5, atol=2e-6)
@@ -181,13 +143,12 @@ def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.Monkey
     rows = []
     for on_device in (True, False):
         networks = TinyNetworks.from_layers(scene.layers)
-        sampler = RaySampler.of(scene)
         adam = Adam(networks, learning_rate=1e-3, epsilon=1e-3, view_dependent_l2=1e-2)
         with monkeypatch.context() as patch, native_settings(path="torch"):
             if on_device:
-                for module in (networks_module, compositing_module, adam_module):
+                for module in (sampling_module, networks_module, compositing_module, adam_module):
                     patch.setattr(module, "cuda_for", lambda *_: CudaOperations(device))
-            samples = sampler.sample(*rays, seed=3)
+            samples = RaySampler.of(scene).to_device("cpu").sample(*rays, seed=3)
             found = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
             seen = composite(samples.offsets, found[1], found[0], samples.distance, samples.depth, ert_threshold=1e-3)
             ((seen.colour - 0.5) ** 2).mean().backward()
@@ -197,4 +158,6 @@ def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.Monkey
     torch.testing.assert_close(rows[0], rows[1], rtol=1e-5, atol=1e-6)
     assert not torch.equal(rows[0], TinyNetworks.from_layers(scene.layers).rows)
     launched = [name for name, _ in device.launches]
-    assert launched == ["forward", "composite", "composite_backward", "backward", "gather_gradients", "adam"]
+    sampling, networks_and_rays = launched[:2], launched[2:]
+    assert sampling == ["count_samples", "write_samples"]
+    assert networks_and_rays == ["forward", "composite", "composite_backward", "backward", "gather_gradients", "adam"]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ..compositing import composite
 from ..footprints import covered_pixels
+from ..grid_adam import GridAdam, add_total_variation
 from ..photos import Background, Photos, RayBatch
 from ..ray_sampling import RaySampler
 from ..schedule import Ahead, learning_rate
-from ..sparse_grid import GridAdam, SparseGrid, add_total_variation, sparse_grid
+from ..sparse_grid import SparseGrid, sparse_grid
 
 _PHASES = 4
 _SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
@@ -115,8 +116,6 @@ class GridTraining:
         rays: of a step.
         samples: samples evaluated in the last step.
     """
-
-    name = "teacher"
 
     def __init__(
         self,
@@ -224,7 +223,7 @@ class GridTraining:
         self._ahead = Ahead(self._batch)  # what was made ahead was of other pixels
 
     def _tell_densities(self) -> None:
-        density = self.grid.voxel_density("mean")
+        density = self.grid.voxel_density()
         self._densities = density[tuple(self._sampler.voxels.T)]
         self._sampler.set_densities(self._densities)
 

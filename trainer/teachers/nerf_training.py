@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import TrainingError
 
+from ..checkpoints import restore
 from ..compositing import composite
 from ..photos import Photos, RayBatch
 from ..schedule import step_generator
@@ -69,8 +70,6 @@ class NerfTraining:
     Raises:
         TrainingError: fewer than two samples, or near not before far.
     """
-
-    name = "teacher"
 
     def __init__(
         self,
@@ -144,11 +143,7 @@ class NerfTraining:
         Raises:
             TrainingError: it is of another network.
         """
-        for name, tensor in self.state().items():
-            if name not in state or state[name].shape != tensor.shape:
-                got = list(state[name].shape) if name in state else "none"
-                raise TrainingError(f"NeRF's state: {name}: expected shape {list(tensor.shape)}, got {got}")
-            tensor.copy_(state[name])
+        restore(self.state(), state, "NeRF's state")
 
     def _batch(self, step: int) -> RayBatch:
         among = self._centre_pixels() if step < self.settings.centre_steps else None
