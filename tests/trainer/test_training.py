@@ -29,6 +29,7 @@ from kilonerf.trainer.native import extension
 from kilonerf.trainer.observers import Observer
 from kilonerf.trainer.photos import Photos
 from kilonerf.trainer.run import STAGES, Subject, Training
+from kilonerf.trainer.schedule import learning_rate
 from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
 from kilonerf.trainer.student import Student
 from kilonerf.trainer.teachers.grid import GridSettings
@@ -256,3 +257,14 @@ def test_settings_of_a_stage_are_those_that_decide_it() -> None:
     assert "distillation" in SETTINGS.document("distillation")
     assert "nerf" not in SETTINGS.document("teacher")
     json.dumps(TrainingSettings.preset("paper").document("fine-tuning"), allow_nan=False)
+
+
+def test_the_papers_schedule_is_that_of_its_configuration() -> None:
+    """cfgs/paper/distill and cfgs/paper/finetune/Synthetic_NeRF_Chair.yaml of the original code."""
+    paper = TrainingSettings.preset("paper")
+    assert (paper.teacher, paper.occupancy.num_samples) == ("nerf", 384)
+    assert (paper.distillation.steps, paper.distillation.points) == (150_000, 128)
+    tuning = paper.fine_tuning
+    assert (tuning.steps, tuning.rays, tuning.view_dependent_l2) == (1_000_000, 8192, 1e-6)
+    halfway = learning_rate(500_000, tuning.steps, tuning.learning_rate, tuning.last_learning_rate)
+    assert (tuning.learning_rate, halfway) == (1e-3, pytest.approx(1e-4))
