@@ -30,6 +30,10 @@ class Composited(NamedTuple):
     depth: torch.Tensor
     weights: torch.Tensor
 
+    def over(self, background: torch.Tensor) -> torch.Tensor:
+        """Colours [R, 3] before a background, [3] or [R, 3]."""
+        return self.colour + (1.0 - self.opacity)[:, None] * background
+
 
 def composite(
     offsets: torch.Tensor,  # int64 [R + 1]

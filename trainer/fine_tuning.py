@@ -11,8 +11,8 @@ from .compositing import composite
 from .distributed import World
 from .footprints import covered_pixels
 from .networks import SampleGroups, tiny_networks
-from .photos import Background, Photos, RayBatch
-from .schedule import Ahead, learning_rate
+from .photos import Photos, batches_ahead
+from .schedule import learning_rate, sample_seed
 from .student import Student, rectified_density
 from .voxels import OccupiedVoxels
 
@@ -71,8 +71,7 @@ class FineTuning:
     ) -> None:
         self.student, self.settings, self.steps = student, settings, settings.steps
         self.rays, self.samples = settings.rays, 0
-        self._photos, self._seed, self._world = photos, seed, world
-        self._random_background = random_background and photos.has_alpha
+        self._seed, self._world = seed, world
         self._device = student.networks.rows.device
         self._adam = Adam(
             student.networks,
@@ -84,10 +83,12 @@ class FineTuning:
         self._sampler = student.sampler()
         self._voxels = OccupiedVoxels(student)
         self._densities = torch.zeros(len(self._voxels.voxels))
-        self._among = None
+        among = None
         if settings.covered_only:
-            self._among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
-        self._ahead = Ahead(self._batch)
+            among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
+        self._ahead = batches_ahead(
+            photos, settings.rays, student.background, random_background=random_background, seed=seed, among=among
+        )
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the mean squared error before it, of the processes' own rays."""
@@ -99,22 +100,15 @@ class FineTuning:
         samples = self._sampler.sample(
             batch.origins[own],
             batch.directions[own],
-            self._seed * 0x9E3779B1 + step,
+            sample_seed(self._seed, step),
             first_ray=own.start,
             min_transmittance=settings.min_transmittance,
-        )
-        to = self._device
-        groups = SampleGroups.of(samples.network_index.to(to), networks.num_networks)
-        rgb, raw = tiny_networks(samples.points.to(to), samples.directions.to(to), groups, networks, rectified=False)
-        seen = composite(
-            samples.offsets.to(to),
-            rectified_density(raw, _LEAK),
-            rgb,
-            samples.distance.to(to),
-            samples.depth.to(to),
-        )
-        background, target = (torch.tensor(array[own], device=to) for array in (batch.background, batch.rgb))
-        error = (seen.colour + (1.0 - seen.opacity)[:, None] * background - target) ** 2
+        ).to(self._device)
+        groups = SampleGroups.of(samples.network_index, networks.num_networks)
+        rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
+        seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, samples.distance, samples.depth)
+        background, target = (torch.tensor(array[own], device=self._device) for array in (batch.background, batch.rgb))
+        error = (seen.over(background) - target) ** 2
         self._adam.zero_grad()
         (error.sum() / (3 * settings.rays)).backward()
         counts = groups.starts.diff()
@@ -145,12 +139,6 @@ class FineTuning:
         self._adam.load_state_dict(state)
         self._densities = state["densities"].clone()
         self._tell_sampler()
-
-    def _batch(self, step: int) -> RayBatch:
-        background: Background = self.student.background
-        if self._random_background and step % 2:
-            background = "random"
-        return self._photos.batch(self._seed, step, self.settings.rays, background, among=self._among)
 
     def _refresh(self, step: int) -> None:
         """Look how dense the voxels are."""

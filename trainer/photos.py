@@ -18,6 +18,8 @@ from kilonerf.model_io import Camera, DatasetError, OutputError, View
 from kilonerf.model_io.dataset_formats.inspection import raise_faults
 from kilonerf.model_io.datasets import load_pixels
 
+from .schedule import Ahead
+
 DEFAULT_MEMORY = 4 * 2**30  # bytes of photos that are kept in memory
 Background = tuple[float, float, float] | Literal["random"]
 _PIXELS, _BACKGROUNDS = 0, 1  # streams of random numbers
@@ -206,6 +208,31 @@ class Photos:
         wide[:filled, :3] = pixels[:filled]
         wide[:filled, 3] = 255
         return wide
+
+
+def batches_ahead(
+    photos: Photos,
+    rays: int,
+    background: tuple[float, float, float],
+    *,
+    random_background: bool,
+    seed: int,
+    among: NDArray[np.integer] | None = None,
+) -> Ahead[RayBatch]:
+    """Batches by their steps, made one step ahead.
+
+    Args:
+        photos: of these.
+        rays: of a batch.
+        background: RGB behind the photos.
+        random_background: where photos have transparency, every other batch has random colours behind them.
+        seed: of the batches.
+        among: as in :meth:`Photos.batch`.
+    """
+    behind: tuple[Background, Background] = (background, background)
+    if random_background and photos.has_alpha:
+        behind = (background, "random")
+    return Ahead(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among))
 
 
 @dataclass(frozen=True)

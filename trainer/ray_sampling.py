@@ -43,6 +43,10 @@ class RaySamples:
     distance: torch.Tensor
     depth: torch.Tensor
 
+    def to(self, device: torch.device | str) -> "RaySamples":
+        """The same on a device."""
+        return RaySamples(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 class RaySampler:
     """Takes samples t_k = near + k * step of rays, k = 0 .. num_samples - 1, where a voxel is occupied.

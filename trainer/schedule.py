@@ -14,6 +14,11 @@ def step_generator(seed: int, step: int, stream: int = 0) -> np.random.Generator
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0]))
 
 
+def sample_seed(seed: int, step: int) -> int:
+    """Where on its rays a step takes samples: the seed for ``RaySampler.sample``."""
+    return seed * 0x9E3779B1 + step
+
+
 def learning_rate(step: int, steps: int, first: float, last: float, warm_up: int = 0) -> float:
     """From ``first`` to ``last``, falling by the same factor each step; rising evenly in the first ``warm_up``."""
     return first * (last / first) ** (step / max(1, steps)) * min(1.0, (step + 1) / max(1, warm_up))

@@ -56,7 +56,7 @@ def test_samples_and_pictures_are_the_renderers(path: str) -> None:
             rgb, density = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
             out = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
         assert len(samples.points) == frame.statistics.samples
-        picture = out.colour + (1 - out.opacity)[:, None] * torch.tensor(scene.background)
+        picture = out.over(torch.tensor(scene.background))
         np.testing.assert_allclose(picture.reshape(frame.rgb.shape), frame.rgb, atol=1e-5)
 
 

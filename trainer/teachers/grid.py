@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..compositing import composite
 from ..footprints import covered_pixels
 from ..grid_adam import GridAdam, add_total_variation
-from ..photos import Background, Photos, RayBatch
+from ..photos import Photos, RayBatch, batches_ahead
 from ..ray_sampling import RaySampler
-from ..schedule import Ahead, learning_rate
+from ..schedule import learning_rate, sample_seed
 from ..sparse_grid import SparseGrid, sparse_grid
 
 _PHASES = 4
@@ -136,7 +136,7 @@ class GridTraining:
         self._photos, self._seed, self._device = photos, seed, device
         self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
         self._near, self._far = near, far
-        self._background, self._random_background = background, random_background and photos.has_alpha
+        self._background, self._random_background = background, random_background
         self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
         voxel = float((self._upper - self._lower).max()) / settings.resolution * _SCALES[0]
         resolution = np.maximum(1, np.rint((self._upper - self._lower) / voxel)).astype(int)
@@ -152,7 +152,7 @@ class GridTraining:
         if (step - self._first_steps[phase]) % 25 == 0:
             self._tell_densities()
         settings, batch = self.settings, self._ahead.get(step)
-        error, _ = self._render(batch, self._seed * 0x9E3779B1 + step)
+        error, _ = self._render(batch, sample_seed(self._seed, step))
         (error.sum() / settings.rays).backward()
         if step % 4 == 0:
             add_total_variation(self.grid, settings.colour_smoothness, settings.density_smoothness)
@@ -185,25 +185,16 @@ class GridTraining:
     def _phase(self, step: int) -> int:
         return min(int(np.searchsorted(self._first_steps, step, side="right")) - 1, _PHASES - 1)
 
-    def _batch(self, step: int) -> RayBatch:
-        background: Background = self._background
-        if self._random_background and step % 2:
-            background = "random"
-        return self._photos.batch(self._seed, step, self.settings.rays, background, among=self._among)
-
-    def _render(self, batch: RayBatch, seed: int | None) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
+    def _render(self, batch: RayBatch, seed: int) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """Squared errors [R, 3]; points and weights of the samples."""
-        to = self._device
         samples = self._sampler.sample(
             batch.origins, batch.directions, seed, min_transmittance=self.settings.min_transmittance
-        )
-        points = samples.points.to(to)
-        rgb, density = sparse_grid(points, samples.directions.to(to), self.grid)
-        seen = composite(samples.offsets.to(to), density, rgb, samples.distance.to(to), samples.depth.to(to))
-        background, target = (torch.tensor(array, device=to) for array in (batch.background, batch.rgb))
-        error = (seen.colour + (1.0 - seen.opacity)[:, None] * background - target) ** 2
-        self.samples = len(points)
-        return error, (points, seen.weights)
+        ).to(self._device)
+        rgb, density = sparse_grid(samples.points, samples.directions, self.grid)
+        seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
+        background, target = (torch.tensor(array, device=self._device) for array in (batch.background, batch.rgb))
+        self.samples = len(samples.points)
+        return (seen.over(background) - target) ** 2, (samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:
         """What follows from which voxels there are."""
@@ -217,10 +208,17 @@ class GridTraining:
             near=self._near,
             far=self._far,
             num_samples=max(2, round((self._far - self._near) / voxel) + 1),
-        )
+        ).to_device(self._device)
         self._among = covered_pixels(self._photos.cameras, self._lower, self._upper, active)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
-        self._ahead = Ahead(self._batch)  # what was made ahead was of other pixels
+        self._ahead = batches_ahead(  # what was made ahead was of other pixels
+            self._photos,
+            self.settings.rays,
+            self._background,
+            random_background=self._random_background,
+            seed=self._seed,
+            among=self._among,
+        )
 
     def _tell_densities(self) -> None:
         density = self.grid.voxel_density()

@@ -189,5 +189,4 @@ class NerfTraining:
         rgb, raw = self._nerf(points[taken], unit[taken])
         seen = composite(offsets, rectified_density(raw / DENSITY_UNIT, _LEAK), rgb, distance[taken], depth[taken])
         self.samples += len(raw)
-        colour = seen.colour + (1.0 - seen.opacity)[:, None] * background
-        return ((colour - target) ** 2).sum()
+        return ((seen.over(background) - target) ** 2).sum()
