@@ -3,8 +3,9 @@
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 SCENE ?= assets/chair.knf
-NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu kernels/native -type f)
-# The rooms' Python files are used where they stand; only the C++ extension and the dependencies need installing.
+NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu kernels/native -name '*.cpp' -o -name '*.h' -o -name '*.txt')
+# Python files are used in place; only the C++ extension and the dependencies need installing.
+CPP = git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs $(VENV)/bin/clang-format
 VIEW_INSTALLED := $(VENV)/.installed-view
 DEV_INSTALLED := $(VENV)/.installed-dev
 
@@ -18,9 +19,10 @@ help:  ## this list
 view: $(VIEW_INSTALLED)  ## open the chair in a window; with no display: out/view.png and out/view.mp4 from a virtual screen
 	@scripts/view.sh $(VENV)/bin/kilonerf-view $(SCENE)
 
-test: $(DEV_INSTALLED)  ## set up everything, then ruff, pyright and pytest
+test: $(DEV_INSTALLED)  ## set up everything, then ruff, clang-format, pyright and pytest
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
+	@$(CPP) --dry-run -Werror
 	@$(VENV)/bin/pyright
 	@$(VENV)/bin/pytest
 
@@ -28,11 +30,12 @@ bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800
 	@$(VENV)/bin/kilonerf-bench $(SCENE) --size 800x800
 
 performance: $(DEV_INSTALLED)  ## measure the CPU renderer on this machine and refresh docs/performance.md (some minutes)
-	@$(VENV)/bin/python benchmarks/performance.py
+	@$(VENV)/bin/python -m benchmarks.performance
 
 format: $(DEV_INSTALLED)  ## tidy the source
 	@$(VENV)/bin/ruff check --fix
 	@$(VENV)/bin/ruff format
+	@$(CPP) -i
 
 clean:  ## remove everything that was built or installed here
 	rm -rf $(VENV) build dist out .pytest_cache .ruff_cache .hypothesis

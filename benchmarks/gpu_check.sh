@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that only a machine with an NVIDIA GPU can tell: tests, compute-sanitizer, times. Results: benchmarks/results/.
-# Options are those of gpu_check.py (see --help). Exit code 0 good, 1 something failed (the JSON says what), 2 no GPU.
+# Options are those of benchmarks/gpu/check.py (see --help). Exit code 0 good, 1 something failed (the JSON says what), 2 no GPU.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-$here/../.venv/bin/python}
@@ -8,4 +8,5 @@ python=${PYTHON:-$here/../.venv/bin/python}
 # A kernel that hangs cannot be interrupted from within; what was measured before it has been saved.
 limit=()
 [ -z "$(command -v timeout)" ] || limit=(timeout --kill-after=10 590)
-exec "${limit[@]}" "$python" "$here/gpu_check.py" "$@"
+cd "$here/.."
+exec "${limit[@]}" "$python" -m benchmarks.gpu.check "$@"

@@ -75,7 +75,7 @@ def make_renderer(
     path: str,
 ) -> Renderer: ...
 
-# Training (kernels/cpu/train_bindings.cpp); kilonerf.trainer is its Python face.
+# Training (kernels/cpu/training/bindings.cpp); kilonerf.trainer is its Python face.
 
 def train_paths() -> list[str]:
     """Code paths for training that this machine can run, best first."""

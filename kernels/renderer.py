@@ -104,19 +104,19 @@ def create_renderer(
         with suppress(BackendError):
             return _cuda_renderer(scene, None)
     if backend in ("auto", "cpu"):
-        from .cpu_renderer import CpuRenderer
+        from .cpu.renderer import CpuRenderer
 
         return CpuRenderer(scene, threads=threads, path=cpu_path)
     if backend == "reference":
-        from .reference import ReferenceRenderer
+        from .reference.renderer import ReferenceRenderer
 
         return ReferenceRenderer(scene)
     raise BackendError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
 
 
 def _cuda_renderer(scene: Scene, device: int | None) -> Renderer:
-    from .cuda_renderer import CudaRenderer
-    from .cupy_device import CupyDevice  # says at once, importing little, if CuPy is not installed
+    from .cuda.cupy_device import CupyDevice  # says at once, importing little, if CuPy is not installed
+    from .cuda.renderer import CudaRenderer
 
     return CudaRenderer(scene, CupyDevice(device))
 

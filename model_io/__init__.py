@@ -5,8 +5,8 @@ Imports numpy and safetensors; torch only inside the checkpoint importer.
 
 from typing import TYPE_CHECKING, Any
 
-from .camera import Camera
-from .camera_path import CameraPath, Keyframe
+from .camera.camera import Camera
+from .camera.path import CameraPath, Keyframe
 from .datasets import Dataset, View, load_blender, load_dataset, load_image, load_nsvf
 from .errors import (
     BackendError,
@@ -20,11 +20,11 @@ from .errors import (
     TrainingError,
     UsageError,
 )
-from .knf import load_scene, save_scene
-from .scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
+from .knf.format import load_scene, save_scene
+from .scene.scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
 
 if TYPE_CHECKING:
-    from .checkpoint import import_checkpoint
+    from .original.checkpoint import import_checkpoint
 
 __all__ = [
     "LAYER_SHAPES",
@@ -58,7 +58,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The importer is loaded at first use: the viewer, which must show its first picture at once, has none."""
     if name == "import_checkpoint":
-        from .checkpoint import import_checkpoint
+        from .original.checkpoint import import_checkpoint
 
         return import_checkpoint
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

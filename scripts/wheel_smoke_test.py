@@ -5,7 +5,7 @@ import sys
 import numpy as np
 
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.kernels.cuda_device import INCLUDE_FOLDERS
+from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS
 from kilonerf.model_io import load_scene
 
 scene = load_scene(sys.argv[1])

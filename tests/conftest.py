@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from scenes import random_scene
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import Scene, save_scene
+from support.scenes import random_scene
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -64,3 +64,24 @@ def call_command(monkeypatch, capsys):
         return code, printed.out, printed.err
 
     return call
+
+
+@pytest.fixture
+def fake_renderers(monkeypatch):
+    """Commands and jobs make renderers whose speed and pictures the test knows."""
+    from kilonerf.commands import render_switches
+    from kilonerf.viewer.recording import render_job
+    from support.fake_renderer import MadeRenderers
+
+    made = MadeRenderers()
+    for module in (render_job, render_switches):
+        monkeypatch.setattr(module, "create_renderer", made.create)
+    return made
+
+
+@pytest.fixture
+def scene_file(toy_scene, tmp_path):
+    """The small scene as a file, alone in its folder."""
+    (tmp_path / "in").mkdir()
+    save_scene(toy_scene, tmp_path / "in" / "toy.knf")
+    return tmp_path / "in" / "toy.knf"

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from kilonerf.model_io import UsageError
-from kilonerf.model_io.architecture import HIDDEN
+from kilonerf.model_io.scene.architecture import HIDDEN
 
-from .distillation import DistillationSettings
-from .fine_tuning import FineTuningSettings
+from .stages.distillation import DistillationSettings
+from .stages.fine_tuning import FineTuningSettings
 from .teachers.grid import GridSettings
 from .teachers.nerf_training import NerfSettings
 

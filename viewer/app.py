@@ -8,23 +8,24 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from kilonerf.kernels import create_renderer
-from kilonerf.kernels.cuda_renderer import DeviceFrame
+from kilonerf.kernels.cuda.renderer import DeviceFrame
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
-from . import heat_maps, theme
-from .interop import TRANSFERS, Interop
+from . import theme
+from .camera.input import Rectangle, ViewInput
+from .camera.navigator import Navigator, scaled_camera
+from .drawing.scene_view import SceneView
 from .live_statistics import LiveStatistics
-from .navigator import Navigator, scaled_camera
 from .notices import Notices
-from .output_files import PngWriter
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
-from .recording import Recording, VideoOrder
-from .render_worker import RendererFactory, RenderRequest, RenderResult, RenderWorker
-from .resolution import FrameScheduler, ResolutionController, View
+from .recording.output_files import PngWriter
+from .recording.recording import Recording, VideoOrder
+from .rendering import heat_maps
+from .rendering.interop import TRANSFERS, Interop
+from .rendering.resolution import FrameScheduler, ResolutionController, View
+from .rendering.worker import RendererFactory, RenderRequest, RenderResult, RenderWorker
 from .scene_loading import SceneLoader
-from .scene_view import SceneView
 from .settings import ViewerSettings
-from .view_input import Rectangle, ViewInput
 from .window import Window
 
 PROGRAM = "kilonerf-view"

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import FrameStatistics
 
-from .render_worker import RenderResult
+from .rendering.worker import RenderResult
 
 HISTORY = 120
 RATE_SECONDS = 1.0

@@ -53,7 +53,7 @@ class ScriptedRun:
             if stage == "settling" and (app.settled or app.window.should_close):
                 break
         if self.screenshot is not None:
-            from .picture_files import write_png
+            from .recording.picture_files import write_png
 
             app.window.capture_next_frame()
             app.step()

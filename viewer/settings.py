@@ -7,8 +7,8 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
-from .heat_maps import HeatMap
-from .overlays import OverlayOptions
+from .drawing.overlays import OverlayOptions
+from .rendering.heat_maps import HeatMap
 
 Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "webm"]

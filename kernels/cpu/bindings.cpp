@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <array>
 
-#include "probe.h"
-#include "renderer.h"
+#include "cpu/march/renderer.h"
+#include "cpu/simd/probe.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
-void bind_training(nb::module_& module);  // train_bindings.cpp
+void bind_training(nb::module_& module);  // training/bindings.cpp
 void bind_grid(nb::module_& module);      // train_grid_bindings.cpp
 
 namespace {
@@ -103,8 +103,9 @@ void query(knf::Renderer& renderer, Array<const int32_t, nb::ndim<1>> rows, Arra
 }  // namespace
 
 NB_MODULE(_cpu, module) {
-    module.doc() = "Native CPU renderer; kilonerf.kernels.cpu_renderer is its Python face.";
-    module.def("available_paths", &knf::available_paths, "Code paths that this machine can run, best first: (name, arithmetic of the networks).");
+    module.doc() = "Native CPU renderer; kilonerf.kernels.cpu.renderer is its Python face.";
+    module.def("available_paths", &knf::available_paths,
+               "Code paths that this machine can run, best first: (name, arithmetic of the networks).");
     module.def("matrix_kinds", &knf::matrix_kinds, "Kinds of multiply-add that this machine has.");
     module.def("matrix_peak", &knf::matrix_peak, "kind"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
                "Multiply-adds a second on registers, with nothing else.");

@@ -1,6 +1,6 @@
 // Colour and density at given points. A block takes up to 256 points of one network.
 #include "device.cuh"
-#include "evaluator.cuh"
+#include "kilonerf/evaluator.cuh"
 #include "scene.cuh"
 
 namespace knf {

@@ -4,7 +4,7 @@
 //
 // Compiled with --fmad=false: which samples count is decided by native/sampling_rule.h, equally in every backend.
 #include "device.cuh"
-#include "evaluator.cuh"
+#include "kilonerf/evaluator.cuh"
 #include "sampling_rule.h"
 #include "scene.cuh"
 
@@ -12,28 +12,28 @@ namespace knf {
 
 constexpr int TILE = 16;
 constexpr int THREADS = TILE * TILE;
-constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr int PER_RAY = 2;      // samples of a ray in one round: a ray that ends at the first wastes the second
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
-    float* rgb;                       // [height][width][3]
-    float* alpha;                     // [height][width]
-    float* depth;                     // [height][width], z-depth, infinity where alpha is 0
-    int* samples;                     // [height][width]
-    int* network;                     // [height][width], of the first sample, -1 for none
-    float4* rgba;                     // [height][width], rgb and alpha: the window's texture (CUDA shares none of RGB)
-    float* solid_depth;               // [height][width], depth where alpha is OPAQUE or more, else infinity
-    unsigned long long* counters;     // samples, evaluations, rays hit
-    int* next_tile;                   // [0] the next tile, [1] blocks that are done; zero before and after a launch
+    float* rgb;                    // [height][width][3]
+    float* alpha;                  // [height][width]
+    float* depth;                  // [height][width], z-depth, infinity where alpha is 0
+    int* samples;                  // [height][width]
+    int* network;                  // [height][width], of the first sample, -1 for none
+    float4* rgba;                  // [height][width], rgb and alpha: the window's texture (CUDA shares none of RGB)
+    float* solid_depth;            // [height][width], depth where alpha is OPAQUE or more, else infinity
+    unsigned long long* counters;  // samples, evaluations, rays hit
+    int* next_tile;                // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
 
 struct Block {
     alignas(16) Evaluator::Network network[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
-    float unit[THREADS][3];   // the rays' unit directions
-    float planes[4][3];       // the tile's pyramid: inward normals of its sides
-    int visits[THREADS];      // cells of the chunk at hand that the tile may see, front to back
+    float unit[THREADS][3];  // the rays' unit directions
+    float planes[4][3];      // the tile's pyramid: inward normals of its sides
+    int visits[THREADS];     // cells of the chunk at hand that the tile may see, front to back
     int warp_counts[THREADS / 32];
     int tile;
     int queued;
@@ -252,8 +252,7 @@ KNF_DEVICE void write_pixel(const Frame& frame, const Output& output, const Ray&
     if (output.samples) output.samples[pixel] = ray.samples;
     if (output.network) output.network[pixel] = ray.network;
     if (output.rgba) output.rgba[pixel] = make_float4(rgb[0], rgb[1], rgb[2], ray.weight);
-    if (output.solid_depth)
-        output.solid_depth[pixel] = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
+    if (output.solid_depth) output.solid_depth[pixel] = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
 }
 
 KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* order, const Evaluator::Network* networks,
@@ -273,8 +272,8 @@ KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* or
         const int visits = choose_visits(frame, cells, order, begin, block, thread);
         int visit = next_visit(frame, cells, block, ray, -1, visits), stage = 0;
         const auto fetch = [&](int which, int into) {
-            start_copy(&block.network[into], networks + cells[block.visits[which]].network,
-                       sizeof(Evaluator::Network), thread, THREADS);
+            start_copy(&block.network[into], networks + cells[block.visits[which]].network, sizeof(Evaluator::Network),
+                       thread, THREADS);
         };
         if (visit < visits) fetch(visit, stage);
         while (visit < visits) {

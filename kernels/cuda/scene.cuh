@@ -1,4 +1,4 @@
-// What the kernels get: plain structures, filled by kernels/cuda_scene.py (the layouts there must match).
+// What the kernels get: plain structures, filled by kernels/cuda/scene.py (the layouts there must match).
 #pragma once
 
 #include "device.cuh"
@@ -14,11 +14,11 @@ struct Cell {
     float minimum[3];  // lower corner
     int first_voxel[3];
     int network;
-    int first_word;  // its voxels' bits
-    int near_border; // the margin of the "inside the box" test may cut it
+    int first_word;   // its voxels' bits
+    int near_border;  // the margin of the "inside the box" test may cut it
     int reserved;
 };
-static_assert(sizeof(Cell) == 64, "as CELL in kernels/cuda_scene.py");
+static_assert(sizeof(Cell) == 64, "as CELL in kernels/cuda/scene.py");
 
 // Constants of the scene and of one frame; passed by value.
 struct Frame {
@@ -42,7 +42,7 @@ struct Frame {
 
 struct Sample {
     float x, y, z;  // local coordinates; then red, green, blue
-    float w;        // the ray's number (as a value: its bits would be denormal, which CuPy's -ftz flushes); then density
+    float w;  // the ray's number (as a value: its bits would be denormal, which CuPy's -ftz flushes); then density
 };
 
 }  // namespace knf

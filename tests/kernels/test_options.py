@@ -3,13 +3,13 @@ import threading
 
 import numpy as np
 import pytest
-from scenes import random_scene, views
 
 from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions, create_renderer, query
-from kilonerf.kernels.cpu_renderer import CpuRenderer
-from kilonerf.kernels.networks import encode, sigmoid
+from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.reference.networks import encode, sigmoid
 from kilonerf.kernels.sampling import SampleSteps, ray_directions
 from kilonerf.model_io import BackendError, Camera, Scene
+from support.scenes import random_scene, views
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from knf_files import PNG
-from scenes import random_scene
 
 from kilonerf.model_io import Scene, save_scene
+from support.knf_files import PNG
+from support.scenes import random_scene
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,6 @@ def good(scene, tmp_path_factory) -> bytes:
 @pytest.fixture
 def files(tmp_path):
     """A checkpoint in the original layout, and what belongs to it."""
-    from original_files import Files  # skips where torch or PyYAML are missing
+    from support.original_files import Files  # skips where torch or PyYAML are missing
 
     return Files(tmp_path)

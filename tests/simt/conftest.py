@@ -1,4 +1,5 @@
 import pytest
+
 from simt.compilation import why_unavailable
 
 

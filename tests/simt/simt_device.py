@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kilonerf.kernels.cuda_device import INCLUDE_FOLDERS, KERNELS, Defines, OutOfDeviceMemoryError
-
-from .simt_host import DeviceArray, SimtModule
+from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, KERNELS, Defines, OutOfDeviceMemoryError
+from simt.simt_host import DeviceArray, SimtModule
 
 
 @cache

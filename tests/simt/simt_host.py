@@ -39,7 +39,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .compilation import build_library, shared_variables, source_place
+from simt.compilation import build_library, shared_variables, source_place
 
 GUARD = 4096  # bytes on either side of an array
 GUARD_BYTE = 0xA5

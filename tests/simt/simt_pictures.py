@@ -1,11 +1,11 @@
 """What the CUDA kernels' tests render on the SIMT host, and how it is compared with the reference."""
 
 import numpy as np
-import rendering
-from scenes import random_scene, views
 
 from kilonerf.kernels import Frame
 from kilonerf.model_io import Camera, Scene
+from support import rendering
+from support.scenes import random_scene, views
 
 SCENES = {
     **rendering.SCENES,

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from .simt_device import module
-from .simt_host import DeviceArray
+from simt.simt_device import module
+from simt.simt_host import DeviceArray
 
 
 class SimtTraining:

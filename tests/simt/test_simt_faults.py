@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from simt.simt_host import (
     DeadlockError,
     MemoryAccessError,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from simt.simt_host import DeviceArray, SimtModule, Surface
 
 SOURCE = Path(__file__).parent / "device" / "features.cu"

@@ -1,5 +1,6 @@
 import pytest
-from imgui_frames import ImGuiFrames, ItemPlaces
+
+from support.imgui_frames import ImGuiFrames, ItemPlaces
 
 
 @pytest.fixture

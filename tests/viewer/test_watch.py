@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from driving import Driver
-from scenes import random_scene
 
 from kilonerf.model_io import load_scene, save_scene
 from kilonerf.viewer import scene_loading
 from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
+from support.driving import Driver
+from support.scenes import random_scene
 
 
 def wait_for(take: Callable[[], LoadedScene | None]) -> LoadedScene:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import av
 import numpy as np
 import pytest
-from driving import Driver
-from gated_renderer import GatedRenderer
 from PIL import Image
 
 from kilonerf.kernels import Frame
 from kilonerf.model_io import BackendError, CameraPath, save_scene
+from support.driving import Driver
+from support.gated_renderer import GatedRenderer
 
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..compositing import composite
-from ..footprints import covered_pixels
-from ..grid_adam import GridAdam, add_total_variation
-from ..photos import Photos, RayBatch, batches_ahead
-from ..ray_sampling import RaySampler
-from ..schedule import learning_rate, sample_seed
-from ..sparse_grid import SparseGrid, sparse_grid
+from ..data.footprints import covered_pixels
+from ..data.photos import Photos, RayBatch, batches_ahead
+from ..data.ray_sampling import RaySampler
+from ..loop.schedule import learning_rate, sample_seed
+from ..ops.compositing import composite
+from ..ops.grid_adam import GridAdam, add_total_variation
+from ..ops.sparse_grid import SparseGrid, sparse_grid
 
 _PHASES = 4
 _SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels

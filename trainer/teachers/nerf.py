@@ -10,14 +10,14 @@ import torch
 from torch.nn.functional import linear, relu
 
 from kilonerf.model_io import CheckpointError
-from kilonerf.model_io.architecture import (
+from kilonerf.model_io.files.atomic import AtomicFile
+from kilonerf.model_io.original.restricted_pickle import read_torch_file
+from kilonerf.model_io.scene.architecture import (
     DIRECTION_CHANNELS,
     DIRECTION_FREQUENCIES,
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
-from kilonerf.model_io.atomic_file import AtomicFile
-from kilonerf.model_io.restricted_pickle import read_torch_file
 
 LAYERS = 8
 SKIP_AFTER = 4  # the layer after this one sees the encoded position again

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import TrainingError
 
-from ..checkpoints import restore
-from ..compositing import composite
-from ..photos import Photos, RayBatch
-from ..schedule import step_generator
-from ..student import DENSITY_UNIT, rectified_density
+from ..data.photos import Photos, RayBatch
+from ..loop.checkpoints import restore
+from ..loop.schedule import step_generator
+from ..ops.compositing import composite
+from ..stages.student import DENSITY_UNIT, rectified_density
 from .nerf import WIDTH, NerfTeacher
 
 _SAMPLES_AT_ONCE = 1 << 16  # bounds the memory of a step: about 0.9 GiB at 256 units

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from kilonerf.kernels.sampling import SceneGrid
 from kilonerf.model_io import Scene
 
-from ..networks import TinyNetworks, tiny_networks
+from ..ops.networks import TinyNetworks, tiny_networks
 
 
 class SceneTeacher:

@@ -4,7 +4,7 @@ import math
 
 from imgui_bundle import imgui
 
-from ..navigator import SPEED_RANGE, Navigator
+from ..camera.navigator import SPEED_RANGE, Navigator
 from . import widgets
 
 FOV_RANGE = (10.0, 120.0)  # degrees

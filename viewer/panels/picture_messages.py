@@ -5,9 +5,9 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from .. import theme
+from ..camera.input import Rectangle
 from ..notices import Notice
-from ..recording import Recording
-from ..view_input import Rectangle
+from ..recording.recording import Recording
 from . import widgets
 
 COLORS = {"info": theme.ACCENT, "good": theme.GOOD, "error": theme.BAD}

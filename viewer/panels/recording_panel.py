@@ -3,7 +3,7 @@
 from imgui_bundle import imgui
 
 from .. import theme
-from ..recording import Recording
+from ..recording.recording import Recording
 from ..settings import VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
 from . import widgets
 from .actions import Actions

@@ -9,7 +9,7 @@ from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
 from .. import theme
-from ..heat_maps import MOST_SAMPLES, SCALE, TICKS, HeatMap, scale_position
+from ..rendering.heat_maps import MOST_SAMPLES, SCALE, TICKS, HeatMap, scale_position
 from ..settings import ViewerSettings
 from . import widgets
 

@@ -6,10 +6,10 @@ from imgui_bundle import imgui
 
 from kilonerf.model_io import Scene
 
+from ..camera.navigator import Navigator
 from ..live_statistics import LiveStatistics
-from ..navigator import Navigator
 from ..notices import Notices
-from ..recording import Recording
+from ..recording.recording import Recording
 from ..settings import ViewerSettings
 from .actions import Actions
 from .camera_panel import CameraPanel

@@ -185,7 +185,9 @@ extern "C" __global__ void barrier_and_warp(int* out) {
     __syncwarp();
     out[threadIdx.x] = 1;
 }
-extern "C" __global__ void two_masks(int* out) { out[threadIdx.x] = __any_sync(threadIdx.x < 16 ? 0xffffffffu : 0xffff0000u, 1); }
+extern "C" __global__ void two_masks(int* out) {
+    out[threadIdx.x] = __any_sync(threadIdx.x < 16 ? 0xffffffffu : 0xffff0000u, 1);
+}
 extern "C" __global__ void not_in_the_mask(int* out) { out[threadIdx.x] = __any_sync(0x0000ffffu, 1); }
 extern "C" __global__ void lane_out_of_mask(int* out) {
     if (threadIdx.x < 16) out[threadIdx.x] = __shfl_sync(0x0000ffffu, 1, 20);

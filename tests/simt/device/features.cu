@@ -31,8 +31,12 @@ static __device__ void product(const __half* a, const __half* b, float* c, int w
     __syncwarp();  // for wrong == 3, where a lane stores to what another has loaded
     for (int i = 0; i < 4; i++) c[((i < 2 ? group : group + 8) ^ (wrong == 3)) * 8 + inside * 2 + (i & 1)] = d[i];
 }
-extern "C" __global__ void product16(const __half* a, const __half* b, float* c, int wrong) { product<16>(a, b, c, wrong); }
-extern "C" __global__ void product8(const __half* a, const __half* b, float* c, int wrong) { product<8>(a, b, c, wrong); }
+extern "C" __global__ void product16(const __half* a, const __half* b, float* c, int wrong) {
+    product<16>(a, b, c, wrong);
+}
+extern "C" __global__ void product8(const __half* a, const __half* b, float* c, int wrong) {
+    product<8>(a, b, c, wrong);
+}
 
 // --- Votes and shuffles
 
@@ -107,7 +111,8 @@ __constant__ float offsets[4] = {1.0f, 2.0f, 3.0f, 4.0f};
 
 extern "C" __global__ void scale(const Scale how, short add, float* values) {
     const int i = threadIdx.x;
-    values[i] = values[i] * how.factor[i % 3] + how.bias[i] + static_cast<float>(how.power) + add + offsets[i % 4] + how.tag;
+    values[i] =
+        values[i] * how.factor[i % 3] + how.bias[i] + static_cast<float>(how.power) + add + offsets[i % 4] + how.tag;
 }
 
 extern "C" __global__ void reverse_dynamic(float4* values) {
@@ -178,7 +183,8 @@ extern "C" __global__ void half_pairs(const float* a, const float* b, unsigned* 
 extern "C" __global__ void bit_tricks(const unsigned* values, int* out) {  // out [6][32]
     const unsigned v = values[threadIdx.x];
     const unsigned long long wide = static_cast<unsigned long long>(v) << 20;
-    const int results[6] = {__popc(v), __ffs(v), __clz(v), __popcll(wide), __ffsll(wide), __float_as_int(__uint_as_float(v))};
+    const int results[6] = {__popc(v),      __ffs(v),      __clz(v),
+                            __popcll(wide), __ffsll(wide), __float_as_int(__uint_as_float(v))};
     for (int k = 0; k < 6; k++) out[k * 32 + threadIdx.x] = results[k];
 }
 extern "C" __global__ void fast_math(const float* values, float* out, int count) {  // out [6][count]

@@ -34,8 +34,7 @@ unsigned short double_to_half(double value) {
     int exponent;
     const double fraction = frexp(magnitude, &exponent);  // in [0.5, 1)
     // 11 bits with the leading one, which adds one to the exponent field; a carry out of them adds another.
-    return sign | static_cast<unsigned short>(((exponent + 13) << 10) +
-                                              static_cast<int>(nearbyint(fraction * 2048.0)));
+    return sign | static_cast<unsigned short>(((exponent + 13) << 10) + static_cast<int>(nearbyint(fraction * 2048.0)));
 }
 
 float model_error(float value, float bound, float argument) {

@@ -124,8 +124,8 @@ inline void sincospif(float v, float* sine, float* cosine) {
     *cosine = cospif(v);
 }
 
-#define SIMT_MIN_MAX(type)                                          \
-    inline type min(type a, type b) { return b < a ? b : a; }       \
+#define SIMT_MIN_MAX(type)                                    \
+    inline type min(type a, type b) { return b < a ? b : a; } \
     inline type max(type a, type b) { return a < b ? b : a; }
 SIMT_MIN_MAX(int)
 SIMT_MIN_MAX(unsigned)

@@ -25,7 +25,7 @@ int look_for_module(dl_phdr_info* info, size_t, void* data) {
     auto* bounds = static_cast<Bounds*>(data);
     uintptr_t begin = UINTPTR_MAX, end = 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+        const ElfW(Phdr) & segment = info->dlpi_phdr[i];
         if (segment.p_type != PT_LOAD) continue;
         begin = std::min<uintptr_t>(begin, info->dlpi_addr + segment.p_vaddr);
         end = std::max<uintptr_t>(end, info->dlpi_addr + segment.p_vaddr + segment.p_memsz);
@@ -61,8 +61,8 @@ void add_regions(const LaunchSettings& settings, unsigned char* shared, std::vec
     const auto start = (reinterpret_cast<uintptr_t>(dynamic.data()) + guard + 127) & ~uintptr_t{127};
     runtime.dynamic_shared = reinterpret_cast<unsigned char*>(start);
     if (settings.dynamic_shared_bytes > 0)
-        runtime.regions.push_back({runtime.dynamic_shared, settings.dynamic_shared_bytes, true, true,
-                                   "dynamic shared memory"});
+        runtime.regions.push_back(
+            {runtime.dynamic_shared, settings.dynamic_shared_bytes, true, true, "dynamic shared memory"});
 }
 }  // namespace
 
@@ -95,7 +95,8 @@ void wait_for_copy_groups(int pending) {
 
 // --- Surfaces
 
-__attribute__((noinline)) void write_surface(cudaSurfaceObject_t handle, const void* value, int bytes, int x_bytes, int y) {
+__attribute__((noinline)) void write_surface(cudaSurfaceObject_t handle, const void* value, int bytes, int x_bytes,
+                                             int y) {
     void* caller = __builtin_return_address(0);
     const auto* surface = reinterpret_cast<const Surface*>(handle);
     if (surface == nullptr || handle % alignof(Surface) != 0 || surface->magic != SURFACE_MAGIC)
@@ -127,7 +128,8 @@ extern "C" int simt_launch(int kernel, const simt::LaunchSettings* settings, voi
     Call call{&simt_kernels[kernel], arguments};
     const unsigned *g = settings->grid, *b = settings->block;
     Fault fault = run_grid({g[0], g[1], g[2]}, {b[0], b[1], b[2]}, settings->order, call_kernel, &call);
-    const auto* changed = std::find_if(simt_tls_guard, std::end(simt_tls_guard), [](unsigned char b) { return b != 0xa5; });
+    const auto* changed =
+        std::find_if(simt_tls_guard, std::end(simt_tls_guard), [](unsigned char b) { return b != 0xa5; });
     if (fault == Fault::none && changed != std::end(simt_tls_guard)) {
         fault = Fault::memory;
         runtime.message = "out of bounds: the kernel wrote " + std::to_string(changed - simt_tls_guard) +

@@ -37,18 +37,18 @@ SIMT_ALWAYS_INLINE T update_atomically(T* address, Update update) {
 #define SIMT_DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(simt::dynamic_shared())
 
 // Not instrumented: they report their access themselves, as an atomic one.
-#define SIMT_ATOMIC(name, type, expression)                                                            \
-    __attribute__((no_sanitize("thread"), noinline)) inline type name(type* address, type value) {    \
-        return simt::update_atomically(address, [value](type old) -> type { return expression; });    \
+#define SIMT_ATOMIC(name, type, expression)                                                        \
+    __attribute__((no_sanitize("thread"), noinline)) inline type name(type* address, type value) { \
+        return simt::update_atomically(address, [value](type old) -> type { return expression; }); \
     }
-#define SIMT_INTEGER_ATOMICS(type)                                                                     \
-    SIMT_ATOMIC(atomicAdd, type, static_cast<type>(old + value))                                       \
-    SIMT_ATOMIC(atomicMax, type, old < value ? value : old)                                            \
-    SIMT_ATOMIC(atomicMin, type, value < old ? value : old)                                            \
-    SIMT_ATOMIC(atomicOr, type, static_cast<type>(old | value))                                        \
-    SIMT_ATOMIC(atomicAnd, type, static_cast<type>(old & value))                                       \
-    SIMT_ATOMIC(atomicXor, type, static_cast<type>(old ^ value))                                       \
-    SIMT_ATOMIC(atomicExch, type, (static_cast<void>(old), value))                                     \
+#define SIMT_INTEGER_ATOMICS(type)                                                                                     \
+    SIMT_ATOMIC(atomicAdd, type, static_cast<type>(old + value))                                                       \
+    SIMT_ATOMIC(atomicMax, type, old < value ? value : old)                                                            \
+    SIMT_ATOMIC(atomicMin, type, value < old ? value : old)                                                            \
+    SIMT_ATOMIC(atomicOr, type, static_cast<type>(old | value))                                                        \
+    SIMT_ATOMIC(atomicAnd, type, static_cast<type>(old & value))                                                       \
+    SIMT_ATOMIC(atomicXor, type, static_cast<type>(old ^ value))                                                       \
+    SIMT_ATOMIC(atomicExch, type, (static_cast<void>(old), value))                                                     \
     __attribute__((no_sanitize("thread"), noinline)) inline type atomicCAS(type* address, type expected, type value) { \
         return simt::update_atomically(address, [=](type old) -> type { return old == expected ? value : old; });      \
     }
@@ -62,10 +62,10 @@ SIMT_ATOMIC(atomicExch, float, (static_cast<void>(old), value))
 #undef SIMT_INTEGER_ATOMICS
 #undef SIMT_ATOMIC
 
-#define SIMT_CACHED_LOAD(name)                               \
-    template <class T>                                       \
-    SIMT_ALWAYS_INLINE T name(const T* address) {            \
-        return *address;                                     \
+#define SIMT_CACHED_LOAD(name)                    \
+    template <class T>                            \
+    SIMT_ALWAYS_INLINE T name(const T* address) { \
+        return *address;                          \
     }
 SIMT_CACHED_LOAD(__ldg)
 SIMT_CACHED_LOAD(__ldca)
@@ -73,10 +73,10 @@ SIMT_CACHED_LOAD(__ldcg)
 SIMT_CACHED_LOAD(__ldcs)
 SIMT_CACHED_LOAD(__ldcv)
 #undef SIMT_CACHED_LOAD
-#define SIMT_CACHED_STORE(name)                              \
-    template <class T>                                       \
-    SIMT_ALWAYS_INLINE void name(T* address, T value) {      \
-        *address = value;                                    \
+#define SIMT_CACHED_STORE(name)                         \
+    template <class T>                                  \
+    SIMT_ALWAYS_INLINE void name(T* address, T value) { \
+        *address = value;                               \
     }
 SIMT_CACHED_STORE(__stcg)
 SIMT_CACHED_STORE(__stcs)

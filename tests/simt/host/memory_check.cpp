@@ -52,17 +52,16 @@ std::string self_name() { return thread_name(runtime.block_base + runtime.curren
         if (on_stack(at, fibre))
             fail(Fault::memory, self_name() + " " + verb(access) + " a local variable of " +
                                     thread_name(runtime.block_base + fibre.number) + " " + place(caller));
-    fail(Fault::memory, "out of bounds: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
-                            place(caller));
+    fail(Fault::memory,
+         "out of bounds: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " + place(caller));
 }
 
 void* caller_of(const Mark& mark) { return reinterpret_cast<void*>(module.begin + mark.caller); }
 
 [[noreturn]] void report_race(const Region& region, const void* address, Access access, void* caller, const Mark& mark,
                               const char* was) {
-    fail(Fault::race, "race on offset " +
-                          std::to_string(static_cast<const unsigned char*>(address) - region.begin) + " of " +
-                          region.name + ": " + self_name() + " " + verb(access) + " " + place(caller) + ", " +
+    fail(Fault::race, "race on offset " + std::to_string(static_cast<const unsigned char*>(address) - region.begin) +
+                          " of " + region.name + ": " + self_name() + " " + verb(access) + " " + place(caller) + ", " +
                           thread_name(mark.thread - 1) + " " + was + " " + place(caller_of(mark)) +
                           ", and nothing orders the two");
 }
@@ -84,8 +83,7 @@ void check_readable(const Region& region, size_t offset, Access access, void* ca
     if (!fresh && writer.pending)
         fail(Fault::race, "asynchronous copy not waited for: " + self_name() + " " + verb(access) + " offset " +
                               std::to_string(offset) + " of " + region.name + " " + place(caller) + ", which " +
-                              thread_name(writer.thread - 1) + " has a copy under way to " +
-                              place(caller_of(writer)));
+                              thread_name(writer.thread - 1) + " has a copy under way to " + place(caller_of(writer)));
     if (region.shared && fresh && access != Access::write)
         fail(Fault::uninitialised, "uninitialised: " + self_name() + " " + verb(access) + " offset " +
                                        std::to_string(offset) + " of " + region.name +
@@ -116,8 +114,8 @@ void check_byte(const Region& region, size_t offset, Access access, const Mark& 
 
 void check_bytes(Region& region, const void* address, size_t bytes, Access access, bool pending, void* caller) {
     if (access != Access::read && !region.writable)
-        fail(Fault::memory, self_name() + " " + verb(access) + " " + region.name + ", which is read-only, " +
-                                place(caller));
+        fail(Fault::memory,
+             self_name() + " " + verb(access) + " " + region.name + ", which is read-only, " + place(caller));
     if (region.cells == nullptr) return;
     Fibre& self = *runtime.current;
     const Mark mark{static_cast<unsigned>(runtime.block_base) + self.number + 1, self.time, access == Access::atomic,
@@ -154,8 +152,8 @@ void check_access(const void* address, size_t bytes, Access access, void* caller
     Region* region = find_region(address, bytes);
     if (region == nullptr) report_outside(address, bytes, access, caller);
     if (bytes <= 8 && reinterpret_cast<uintptr_t>(address) % bytes != 0 && (bytes & (bytes - 1)) == 0)
-        fail(Fault::memory, "misaligned: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " +
-                                place(caller));
+        fail(Fault::memory,
+             "misaligned: " + self_name() + " " + verb(access) + " " + described(address, bytes) + " " + place(caller));
     check_bytes(*region, address, bytes, access, false, caller);
     if (access == Access::atomic && runtime.checked) order_atomic(address);
 }
@@ -199,14 +197,14 @@ void unmap_shadow() {
 
 }  // namespace simt
 
-#define SIMT_HOOK(name, bytes, check, access)                                                \
-    extern "C" void __tsan_##name(void* address) {                                           \
-        simt::check(address, bytes, simt::Access::access, __builtin_return_address(0));      \
+#define SIMT_HOOK(name, bytes, check, access)                                           \
+    extern "C" void __tsan_##name(void* address) {                                      \
+        simt::check(address, bytes, simt::Access::access, __builtin_return_address(0)); \
     }
-#define SIMT_HOOKS(bytes)                                               \
-    SIMT_HOOK(read##bytes, bytes, check_access, read)                   \
-    SIMT_HOOK(write##bytes, bytes, check_access, write)                 \
-    SIMT_HOOK(unaligned_read##bytes, bytes, check_range, read)          \
+#define SIMT_HOOKS(bytes)                                      \
+    SIMT_HOOK(read##bytes, bytes, check_access, read)          \
+    SIMT_HOOK(write##bytes, bytes, check_access, write)        \
+    SIMT_HOOK(unaligned_read##bytes, bytes, check_range, read) \
     SIMT_HOOK(unaligned_write##bytes, bytes, check_range, write)
 SIMT_HOOKS(1)
 SIMT_HOOKS(2)

@@ -83,7 +83,7 @@ struct Runtime {
     Fibre* current = nullptr;  // null outside a launch
     unsigned threads = 0;      // of a block
     unsigned waiting_at_barrier = 0;
-    std::vector<unsigned> arrived;  // per warp, a bit for each lane that waits for warp mates
+    std::vector<unsigned> arrived;      // per warp, a bit for each lane that waits for warp mates
     unsigned long long block_base = 0;  // numbers before those of this block's threads, over the launch
     bool checked = false;
     float error_scale = 1.0f;

@@ -76,8 +76,8 @@ std::string describe_deadlock() {
         }
         const bool names_lanes = fibre.wait.operation >= Operation::syncwarp;
         std::snprintf(mask, sizeof mask, "mask 0x%08x", fibre.wait.mask);
-        groups[std::string("waits at ") + operation_name(fibre.wait.operation) + "(" + (names_lanes ? mask : "") + ") " +
-               place(fibre.wait.caller)]
+        groups[std::string("waits at ") + operation_name(fibre.wait.operation) + "(" + (names_lanes ? mask : "") +
+               ") " + place(fibre.wait.caller)]
             .push_back(fibre.number);
     }
     std::string text = "deadlock in block " + std::to_string(blockIdx.x) + "," + std::to_string(blockIdx.y) + "," +
@@ -114,10 +114,14 @@ void complete_barrier(Operation operation) {
 int source_lane(const Rendezvous& wait, int lane) {
     const int segment = lane & ~(wait.width - 1), last = segment + wait.width - 1;
     switch (wait.operation) {
-        case Operation::shfl: return segment + (wait.lane & (wait.width - 1));
-        case Operation::shfl_up: return lane - wait.lane < segment ? lane : lane - wait.lane;
-        case Operation::shfl_down: return lane + wait.lane > last ? lane : lane + wait.lane;
-        default: return (lane ^ wait.lane) > last ? lane : lane ^ wait.lane;
+        case Operation::shfl:
+            return segment + (wait.lane & (wait.width - 1));
+        case Operation::shfl_up:
+            return lane - wait.lane < segment ? lane : lane - wait.lane;
+        case Operation::shfl_down:
+            return lane + wait.lane > last ? lane : lane + wait.lane;
+        default:
+            return (lane ^ wait.lane) > last ? lane : lane ^ wait.lane;
     }
 }
 
@@ -230,8 +234,7 @@ void reserve_stacks(unsigned threads) {
         for (unsigned i = 0; i < threads; i++) mprotect(runtime.stacks + i * (STACK_BYTES + page), page, PROT_NONE);
     }
     runtime.fibres.assign(threads, Fibre{});
-    for (unsigned i = 0; i < threads; i++)
-        runtime.fibres[i].stack = runtime.stacks + i * (STACK_BYTES + page) + page;
+    for (unsigned i = 0; i < threads; i++) runtime.fibres[i].stack = runtime.stacks + i * (STACK_BYTES + page) + page;
 }
 }  // namespace
 
@@ -261,10 +264,10 @@ std::string thread_name(unsigned long long number) {
 }
 
 const char* operation_name(Operation operation) {
-    static const char* const names[] = {"nothing", "__syncthreads", "__syncthreads_or", "__syncthreads_and",
-                                        "__syncthreads_count", "__syncwarp", "__ballot_sync", "__any_sync",
-                                        "__all_sync", "__shfl_sync", "__shfl_up_sync", "__shfl_down_sync",
-                                        "__shfl_xor_sync", "mma_m16n8k16", "mma_m16n8k8"};
+    static const char* const names[] = {
+        "nothing",        "__syncthreads",    "__syncthreads_or", "__syncthreads_and", "__syncthreads_count",
+        "__syncwarp",     "__ballot_sync",    "__any_sync",       "__all_sync",        "__shfl_sync",
+        "__shfl_up_sync", "__shfl_down_sync", "__shfl_xor_sync",  "mma_m16n8k16",      "mma_m16n8k8"};
     return names[static_cast<int>(operation)];
 }
 
@@ -276,8 +279,7 @@ __attribute__((noinline)) int block_barrier(Operation operation, int predicate) 
     self->wait.caller = __builtin_return_address(0);
     runtime.waiting_at_barrier++;
     bool together = runtime.waiting_at_barrier == runtime.threads;
-    for (unsigned i = 0; together && i < runtime.threads; i++)
-        together = runtime.fibres[i].wait.operation == operation;
+    for (unsigned i = 0; together && i < runtime.threads; i++) together = runtime.fibres[i].wait.operation == operation;
     if (together)
         complete_barrier(operation);
     else

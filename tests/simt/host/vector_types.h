@@ -1,6 +1,7 @@
 // Qualifiers, built-in variables and vector types of CUDA C++.
 #pragma once
 
+#include <math.h>
 #include <cassert>
 #include <cmath>
 #include <cstddef>
@@ -8,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <math.h>
 #include <type_traits>
 
 #ifdef SIMT_LIST_KERNELS  // preprocessed so, a source names its kernels (see ../compilation.py)
@@ -28,14 +28,14 @@
 #define __grid_constant__
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
-#define SIMT_VECTOR(type, name, align2, align4)                                                        \
-    struct name##1 { type x; };                                                                        \
-    struct alignas(align2) name##2 { type x, y; };                                                     \
-    struct name##3 { type x, y, z; };                                                                  \
-    struct alignas(align4) name##4 { type x, y, z, w; };                                               \
-    inline constexpr name##1 make_##name##1(type x) { return {x}; }                                    \
-    inline constexpr name##2 make_##name##2(type x, type y) { return {x, y}; }                         \
-    inline constexpr name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; }              \
+#define SIMT_VECTOR(type, name, align2, align4)                                           \
+    struct name##1 { type x; };                                                           \
+    struct alignas(align2) name##2 { type x, y; };                                        \
+    struct name##3 { type x, y, z; };                                                     \
+    struct alignas(align4) name##4 { type x, y, z, w; };                                  \
+    inline constexpr name##1 make_##name##1(type x) { return {x}; }                       \
+    inline constexpr name##2 make_##name##2(type x, type y) { return {x, y}; }            \
+    inline constexpr name##3 make_##name##3(type x, type y, type z) { return {x, y, z}; } \
     inline constexpr name##4 make_##name##4(type x, type y, type z, type w) { return {x, y, z, w}; }
 
 SIMT_VECTOR(signed char, char, 2, 4)

@@ -28,7 +28,8 @@ unsigned long long shuffle(Operation operation, unsigned mask, unsigned long lon
 void multiply(Operation operation, float* d, const unsigned* a, const unsigned* b);
 
 template <class T>
-inline __attribute__((always_inline)) T shuffle_value(Operation operation, unsigned mask, T value, int lane, int width) {
+inline __attribute__((always_inline)) T shuffle_value(Operation operation, unsigned mask, T value, int lane,
+                                                      int width) {
     static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>, "shuffles move up to 8 bytes");
     unsigned long long bits = 0;
     __builtin_memcpy(&bits, &value, sizeof(T));
@@ -45,7 +46,9 @@ SIMT_ALWAYS_INLINE int __syncthreads_or(int v) { return simt::block_barrier(simt
 SIMT_ALWAYS_INLINE int __syncthreads_and(int v) { return simt::block_barrier(simt::Operation::syncthreads_and, v); }
 SIMT_ALWAYS_INLINE int __syncthreads_count(int v) { return simt::block_barrier(simt::Operation::syncthreads_count, v); }
 SIMT_ALWAYS_INLINE void __syncwarp(unsigned mask = 0xffffffffu) { simt::warp_vote(simt::Operation::syncwarp, mask, 0); }
-SIMT_ALWAYS_INLINE unsigned __ballot_sync(unsigned mask, int v) { return simt::warp_vote(simt::Operation::ballot, mask, v); }
+SIMT_ALWAYS_INLINE unsigned __ballot_sync(unsigned mask, int v) {
+    return simt::warp_vote(simt::Operation::ballot, mask, v);
+}
 SIMT_ALWAYS_INLINE int __any_sync(unsigned mask, int v) { return simt::warp_vote(simt::Operation::any, mask, v); }
 SIMT_ALWAYS_INLINE int __all_sync(unsigned mask, int v) { return simt::warp_vote(simt::Operation::all, mask, v); }
 

@@ -1,0 +1,148 @@
+"""Training's operations on a GPU: its tests, then times: ``python -m benchmarks.gpu.training_check [RESULTS.json]``.
+
+Exit code 0 good, 1 a test failed, 2 no GPU that torch and CuPy can use. What is timed is what
+``training_operations.py`` times on the CPU: networks alone, then the parts of a step of fine-tuning on the chair.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from kilonerf.kernels.cuda.device import sources_digest
+from kilonerf.model_io import LAYER_SHAPES, BackendError, load_scene
+from kilonerf.trainer.data.ray_sampling import RaySampler
+from kilonerf.trainer.ops.adam import Adam
+from kilonerf.trainer.ops.compositing import composite
+from kilonerf.trainer.ops.cuda import cuda_for
+from kilonerf.trainer.ops.networks import SampleGroups, TinyNetworks, tiny_networks
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TESTS = REPOSITORY / "tests" / "trainer" / "test_cuda_training_gpu.py"
+FORWARD = sum(inputs * outputs for inputs, outputs in LAYER_SHAPES.values())  # multiply-adds of a sample
+NETWORKS, RAYS, REPEATS = 600, 8192, 20
+
+
+def main() -> None:
+    """Run the tests and the measurements."""
+    try:
+        usable = torch.cuda.is_available() and cuda_for(torch.zeros(1, device="cuda")) is not None
+    except BackendError as error:
+        sys.exit(_none(str(error)))
+    if not usable:
+        sys.exit(_none("torch finds no CUDA device, or CuPy is not installed"))
+    tests = subprocess.run([sys.executable, "-m", "pytest", "-q", "-W", "default", TESTS], check=False)
+    results: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(),
+        "kernels": sources_digest(),
+        "tests_passed": tests.returncode == 0,
+        "networks": [networks_alone(count) for count in (48, 192, 480, 2048)],
+        "fine-tuning step, ms": fine_tuning_step(),
+    }
+    text = json.dumps(results, indent=2)
+    print(text)
+    if len(sys.argv) > 1:
+        Path(sys.argv[1]).write_text(text + "\n")
+    sys.exit(0 if results["tests_passed"] else 1)
+
+
+def _none(reason: str) -> int:
+    print(f"gpu_train_check: {reason}", file=sys.stderr)
+    return 2
+
+
+def milliseconds(run: Callable[[], object]) -> float:
+    """The median time on the device, after three runs that do not count (the first one compiles)."""
+    times = []
+    for number in range(REPEATS + 3):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        if number >= 3:
+            times.append(begin.elapsed_time(end))
+    return round(median(times), 4)
+
+
+def networks_alone(count: int) -> dict[str, float]:
+    """``count`` samples for each network: rates in samples, and in multiply-adds as the paper has the layers."""
+    networks = TinyNetworks.initial(NETWORKS, seed=0).cuda()
+    samples = NETWORKS * count
+    points = torch.rand((samples, 3), device="cuda") * 2 - 1
+    directions = torch.nn.functional.normalize(torch.randn((samples, 3), device="cuda"), dim=1)
+    groups = SampleGroups.dense(NETWORKS, count, "cuda")
+
+    def forward() -> tuple[torch.Tensor, torch.Tensor]:
+        return tiny_networks(points, directions, groups, networks)
+
+    def both() -> None:
+        networks.rows.grad = None
+        rgb, density = forward()
+        torch.autograd.backward((rgb, density), (torch.ones_like(rgb), torch.ones_like(density)))
+
+    with torch.no_grad():
+        forward_ms = milliseconds(forward)
+    both_ms = milliseconds(both)
+    return {
+        "samples_each": count,
+        "forward_ms": forward_ms,
+        "with_backward_ms": both_ms,
+        "forward_msamples_s": round(samples / forward_ms / 1e3, 1),
+        "with_backward_msamples_s": round(samples / both_ms / 1e3, 1),
+        "forward_tflops": round(2 * FORWARD * samples / forward_ms / 1e9, 2),
+        "with_backward_tflops": round(6 * FORWARD * samples / both_ms / 1e9, 2),
+    }
+
+
+def fine_tuning_step() -> dict[str, float]:
+    """The parts of a step on the chair's networks."""
+    scene = load_scene(REPOSITORY / "assets" / "chair.knf")
+    networks = TinyNetworks.from_layers(scene.layers).cuda()
+    adam = Adam(networks, learning_rate=1e-6, view_dependent_l2=1e-6)
+    sampler = RaySampler.of(scene).to_device("cuda")
+    rng = np.random.default_rng(0)
+    origins = rng.normal(size=(RAYS, 3))
+    origins *= 4 / np.linalg.norm(origins, axis=1, keepdims=True)
+    towards = (-origins / 4 + rng.uniform(-0.17, 0.17, size=(RAYS, 3))).astype(np.float32)
+    rays = origins.astype(np.float32), towards
+    samples = sampler.sample(*rays, 1)
+    groups = SampleGroups.of(samples.network_index, networks.num_networks)
+    with torch.no_grad():
+        rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
+
+    def whole() -> None:
+        networks.rows.grad = None
+        samples = sampler.sample(*rays, 1)
+        groups = SampleGroups.of(samples.network_index, networks.num_networks)
+        rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
+        seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
+        ((seen.colour - 0.5) ** 2).mean().backward()
+        adam.step()
+
+    step_ms = milliseconds(whole)
+    with torch.no_grad():
+        return {
+            "rays": RAYS,
+            "samples": len(samples.points),
+            "sampling": milliseconds(lambda: sampler.sample(*rays, 1)),
+            "grouping": milliseconds(lambda: SampleGroups.of(samples.network_index, networks.num_networks)),
+            "networks_forward": milliseconds(
+                lambda: tiny_networks(samples.points, samples.directions, groups, networks)
+            ),
+            "compositing": milliseconds(
+                lambda: composite(samples.offsets, density, rgb, samples.distance, samples.depth)
+            ),
+            "adam": milliseconds(adam.step),
+            "whole": step_ms,
+        }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The CPU renderer measured, and its page docs/performance.md: ``python -m benchmarks.performance``."""

@@ -1,0 +1,1 @@
+"""Training measured: its operations, and the ablations of the paper."""

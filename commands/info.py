@@ -1,0 +1,90 @@
+"""``kilonerf-info``: what a ``.knf`` file holds, and what this machine can render with."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kilonerf.model_io import UsageError, load_scene
+from kilonerf.model_io.scene.facts import describe, fact_rows
+
+from .command_line import run_command
+
+PROGRAM = "kilonerf-info"
+Rows = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class InfoOptions:
+    """Say what a .knf scene holds (sizes, grids, networks, sampling, where it comes from), or what this machine has."""
+
+    # The .knf file.
+    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Say what this machine has: processor, instruction sets, code paths of the cpu backend, CUDA.
+    machine: tyro.conf.FlagCreatePairsOff[bool] = False
+    # Print one JSON object in place of a table.
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+
+
+def main() -> None:
+    """Entry point of ``kilonerf-info``."""
+    run_command(PROGRAM, InfoOptions, run)
+
+
+def run(options: InfoOptions) -> None:
+    """Print what was asked for: the scene's facts, the machine's, or both.
+
+    Raises:
+        UsageError: neither was asked for.
+        SceneError: the file cannot be read.
+    """
+    if options.scene is None and not options.machine:
+        raise UsageError(f"expected a SCENE or --machine (see {PROGRAM} --help)")
+    facts: dict[str, Any] = {}
+    tables: list[tuple[str, Rows]] = []
+    if options.scene is not None:
+        scene = load_scene(options.scene)
+        facts |= describe(scene) | {"file": str(options.scene), "file_bytes": options.scene.stat().st_size}
+        tables.append((str(options.scene), fact_rows(scene, facts)))
+    if options.machine:
+        machine, rows = _machine()
+        facts["machine"] = machine
+        tables.append(("this machine", rows))
+    if options.json:
+        print(json.dumps(facts, indent=2, allow_nan=False))
+    else:
+        for title, rows in tables:
+            _print_table(title, rows)
+
+
+def _machine() -> tuple[dict[str, Any], Rows]:
+    # A scene's facts need neither kernels nor CuPy.
+    from kilonerf.kernels.measure.machine import available_backends, this_machine
+
+    machine, backends = this_machine(), available_backends()
+    paths = [f"{path.name} ({path.precision})" for path in backends.cpu_paths]
+    rows = [
+        ("processor", machine.cpu),
+        ("usable cores", str(machine.cores)),
+        ("instruction sets", ", ".join(machine.flags) or "unknown"),
+        ("CPU code paths", ", ".join(paths) or str(backends.cpu_obstacle)),
+        ("CUDA", backends.cuda_device or str(backends.cuda_obstacle).removeprefix("backend 'cuda': ")),
+        ("auto takes", backends.taken or "nothing: no backend can run"),
+        ("system", f"{machine.os}, Python {machine.python}"),
+    ]
+    return dataclasses.asdict(machine) | dataclasses.asdict(backends) | {"taken": backends.taken}, rows
+
+
+def _print_table(title: str, rows: Rows) -> None:
+    table = Table(title=Text(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))  # Text: what a file says is never taken as markup
+    Console(highlight=False).print(table)

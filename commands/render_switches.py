@@ -1,0 +1,140 @@
+"""What the headless commands share: the switches of a frame, sizes, ranges of frames, and choices of views."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+from kilonerf.kernels import Renderer, RenderOptions, create_renderer
+from kilonerf.kernels.cpu.paths import available_cpu_paths
+from kilonerf.model_io import Scene, UsageError
+
+LARGEST_SIDE = 16384  # pixels; a frame of that size takes 4 GB
+Item = TypeVar("Item")
+
+
+@dataclass
+class RenderSwitches:
+    """How a frame is made, and by what."""
+
+    # Who renders: auto (the fastest that runs here), cuda, cpu or reference.
+    backend: str = "auto"
+    # Threads of the cpu backend; all cores if left out.
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
+    cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
+    # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
+    device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
+    precision: Literal["auto", "float16", "float32"] = "auto"
+    # Empty-space skipping.
+    ess: bool = True
+    # Early ray termination.
+    ert: bool = True
+    # Transmittance below which a ray ends.
+    ert_threshold: float = 0.01
+    # Red, green and blue behind the scene, each 0 to 1; the scene's own if left out.
+    background: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")] = None
+    # Take the samples that the scene was trained with: from its near to its far.
+    as_trained: tyro.conf.FlagCreatePairsOff[bool] = False
+    # Take the samples that a viewer takes: from right before the camera to the end of the box.
+    flying: tyro.conf.FlagCreatePairsOff[bool] = False
+
+    def options(self, scene: Scene, *, as_trained: bool) -> RenderOptions:
+        """The options of a frame; ``as_trained`` is what holds if neither it nor ``flying`` was asked for.
+
+        Raises:
+            UsageError: switches that contradict each other, or a number out of range.
+        """
+        if self.as_trained and self.flying:
+            raise UsageError("--as-trained and --flying: expected one of them, got both")
+        if self.threads is not None and not 1 <= self.threads <= 1024:
+            raise UsageError(f"--threads: expected 1 to 1024, got {self.threads}")
+        if self.device is not None and self.backend not in ("auto", "cuda"):
+            raise UsageError(f"--device: expected --backend cuda or auto with it, got {self.backend}")
+        check_cpu_path(self.cpu_path, self.backend, self.device)
+        if not 0.0 <= self.ert_threshold < 1.0:
+            raise UsageError(f"--ert-threshold: expected 0 up to below 1, got {self.ert_threshold}")
+        background = scene.background if self.background is None else self.background
+        if not all(0.0 <= value <= 1.0 for value in background):
+            raise UsageError(f"--background: expected three numbers from 0 to 1, got {background}")
+        base = (
+            RenderOptions.as_trained(scene) if self.as_trained or (as_trained and not self.flying) else RenderOptions()
+        )
+        return RenderOptions(
+            ess=self.ess,
+            ert=self.ert,
+            ert_threshold=self.ert_threshold,
+            background=background,
+            near=base.near,
+            far=base.far,
+            step=base.step,
+            precision=self.precision,
+        )
+
+    def renderer(self, scene: Scene) -> Renderer:
+        """What these switches ask for.
+
+        Raises:
+            BackendError: it cannot run on this machine.
+        """
+        return create_renderer(scene, self.backend, threads=self.threads, device=self.device, cpu_path=self.cpu_path)
+
+
+Switches = Annotated[RenderSwitches, tyro.conf.arg(name="")]
+"""A field of this type shows its options without a prefix."""
+
+
+def check_cpu_path(path: str, backend: str, device: int | None) -> None:
+    """Refuse a code path that this machine does not have, or one for a backend that has none.
+
+    Raises:
+        UsageError: which paths there are, or what contradicts it.
+        BackendError: the native extension does not load.
+    """
+    if path == "auto":
+        return
+    names = [available.name for available in available_cpu_paths()]
+    if path not in names:
+        raise UsageError(f"--cpu-path: expected auto or one that this machine has ({', '.join(names)}), got {path!r}")
+    if backend not in ("auto", "cpu"):
+        raise UsageError(f"--cpu-path: expected --backend cpu or auto with it, got {backend}")
+    if device is not None:
+        raise UsageError("--cpu-path and --device: expected one of them, got both")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height from ``800x600``.
+
+    Raises:
+        UsageError: it is none, or too large to be meant.
+    """
+    match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.strip().lower())
+    if match is None or not all(1 <= int(side) <= LARGEST_SIDE for side in match.groups()):
+        raise UsageError(f"--size: expected WIDTHxHEIGHT in pixels, 1x1 to {LARGEST_SIDE}x{LARGEST_SIDE}, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def parse_frames(text: str, count: int) -> range:
+    """The frames from ``A:B`` (A included, B not; either may be left out) or ``A`` alone, of ``count``.
+
+    Raises:
+        UsageError: it is none, or outside of what there is.
+    """
+    match = re.fullmatch(r"(\d{0,9})(:?)(\d{0,9})", text.strip())
+    if match is None or not text.strip() or (not match[2] and not match[1]):
+        raise UsageError(f"--frames: expected A:B, got {text!r}")
+    first = int(match[1] or 0)
+    end = (int(match[3]) if match[3] else count) if match[2] else first + 1
+    if not 0 <= first < end <= count:
+        raise UsageError(f"--frames: expected A:B within 0:{count}, got {text!r}")
+    return range(first, end)
+
+
+def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
+    """``count`` of the items, evenly spread from the first on; all of them if there are no more."""
+    if count >= len(items):
+        return list(items)
+    return [items[k * len(items) // count] for k in range(count)]

@@ -1,0 +1,261 @@
+"""``kilonerf-train``: from posed photos to a scene."""
+
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
+from kilonerf.model_io.datasets import View, available_splits, load_splits
+from kilonerf.model_io.files.atomic import AtomicFile
+from kilonerf.model_io.original.export import export_original
+from kilonerf.trainer.data.bounds import Bounds, find_bounds
+from kilonerf.trainer.data.photos import Photos
+from kilonerf.trainer.loop.distributed import World
+from kilonerf.trainer.pipeline.observers import (
+    Observers,
+    PreviewObserver,
+    ProgressObserver,
+    TensorBoardObserver,
+    ViewObserver,
+)
+from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training, load_teacher
+from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
+
+from .command_line import run_command
+
+PROGRAM = "kilonerf-train"
+StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning"]
+
+
+@dataclass
+class TrainCommand:
+    """Train a scene from posed photos, in KiloNeRF's stages: teacher, occupancy, distillation, fine-tuning.
+
+    What the stages make goes into a folder beside the scene; a run that was interrupted or killed goes on from there
+    when the same command is given again.
+    """
+
+    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio or COLMAP one.
+    dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
+    # The scene to write, a .knf file.
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="SCENE")]
+    # tiny: minutes. fast: about an hour on two CPU cores. quality: hours. paper: its schedule, for a GPU.
+    preset: Preset = "fast"
+    # Where the stages leave what they made; beside the scene if left out.
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    # Stop after this stage.
+    stage: StageName | None = None
+    # Begin anew from this stage; what it and later ones made is removed.
+    restart_from: StageName | None = None
+    # The split to learn.
+    split: str = "train"
+    # GiB of photos that are kept in memory; more are streamed from a temporary file.
+    memory: float = 4.0
+    # The box around the scene: lower and upper corner; found if left out.
+    box: Annotated[tuple[float, float, float, float, float, float] | None, tyro.conf.arg(metavar="X Y Z X Y Z")] = None
+    # Weights of the scene: float16 or float32.
+    dtype: Literal["float16", "float32"] = "float16"
+    # Also write the scene in the layout of the original KiloNeRF code, into this folder.
+    export_original: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    # Show the scene in the viewer while it trains.
+    view: tyro.conf.FlagCreatePairsOff[bool] = False
+    # Seconds between two previews (PNG beside the photo) in the folder; 0: none.
+    preview_every: float = 120.0
+    # Write curves and previews for TensorBoard into the folder.
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    # auto: the first GPU, if there is one.
+    device: str = "auto"
+    # Threads on the CPU; all cores if left out.
+    threads: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    settings: Annotated[TrainingSettings, tyro.conf.arg(name="")] = field(default_factory=TrainingSettings)
+
+
+def main() -> None:
+    """Entry point of ``kilonerf-train``."""
+    preset = _said_preset(sys.argv[1:])
+    default = TrainCommand(dataset=tyro.MISSING, output=tyro.MISSING, preset=preset, settings=PRESETS[preset])
+    run_command(PROGRAM, TrainCommand, run, default)
+
+
+def run(command: TrainCommand) -> None:
+    """Train.
+
+    Raises:
+        KiloNeRFError: bad input, or a file that cannot be written.
+        KeyboardInterrupt: it was interrupted; the same command goes on.
+    """
+    world = World.from_environment()
+    device = _device(command.device, world)
+    if command.threads is not None:
+        if not 1 <= command.threads <= 1024:
+            raise UsageError(f"--threads: expected 1 to 1024, got {command.threads}")
+        torch.set_num_threads(command.threads)
+    if not 0 <= command.memory < math.inf:
+        raise UsageError(f"--memory: expected 0 or more GiB, got {command.memory}")
+    command.settings.check()
+    _check_output(command)
+    teacher = load_teacher(command.settings.teacher, device)
+    folder = command.folder or command.output.with_suffix(".training")
+    subject, previews = _read(command)
+    with _interruption() as interrupted:
+        observer = Observers()
+        training = Training(
+            subject,
+            command.settings,
+            folder,
+            world=world,
+            observer=observer,
+            device=device,
+            teacher=teacher,
+            interrupted=interrupted,
+        )
+        _prepare(folder, command)
+        if world.is_first:
+            _observe(observer, command, folder, previews)
+        observer.message(str(subject.bounds))
+        try:
+            last = STAGES[-1] if command.stage is None else command.stage
+            student = training.run(last)
+        finally:
+            observer.close()
+    if student is None or not world.is_first:
+        return
+    scene = training.finished_scene(student, np.float16 if command.dtype == "float16" else np.float32)
+    save_scene(scene, command.output)
+    if command.export_original is not None:
+        export_original(training.finished_scene(student, np.float32), command.export_original)
+    minutes = sum(training.seconds.values()) / 60
+    parts = ", ".join(f"{stage} {seconds / 60:.1f}" for stage, seconds in training.seconds.items())
+    print(f"{command.output}: {command.output.stat().st_size / 1e6:.1f} MB after {minutes:.1f} minutes ({parts})")
+
+
+def _said_preset(arguments: list[str]) -> Preset:
+    """The preset on the command line: its settings are the defaults of all other options."""
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == "--preset":
+            value = value or (arguments[index + 1] if index + 1 < len(arguments) else "")
+            return value if value in PRESETS else "fast"  # pyright: ignore[reportReturnType] # tyro says what is wrong
+    return "fast"
+
+
+def _device(name: str, world: World) -> torch.device:
+    """The device of this process.
+
+    Raises:
+        UsageError: there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"--device: expected auto, cpu or cuda, got {name!r}") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError("--device: expected a torch with CUDA and a GPU for cuda, got none")
+        if device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", world.rank)) % torch.cuda.device_count())
+    elif device.type != "cpu":
+        raise UsageError(f"--device: expected auto, cpu or cuda, got {name!r}")
+    return device
+
+
+def _check_output(command: TrainCommand) -> None:
+    """What is written in the end can be; hours later would be too late to say so.
+
+    Raises:
+        UsageError: the scene's name does not end in .knf.
+        OutputError: the scene cannot be written, or the folder for the original layout has files already.
+    """
+    if command.output.suffix != ".knf":
+        raise UsageError(f"{command.output}: expected a name that ends in .knf")
+    if not command.output.parent.is_dir():
+        raise OutputError(f"{command.output}: expected an existing folder, got none named {command.output.parent}")
+    AtomicFile(command.output).discard()
+    original = command.export_original
+    if original is not None and original.exists() and (not original.is_dir() or any(original.iterdir())):
+        raise OutputError(f"{original}: expected a new or an empty folder")
+
+
+def _prepare(folder: Path, command: TrainCommand) -> None:
+    """Make the run's folder; forget the stages that shall be run anew.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+        if command.restart_from is not None:
+            for stage in (*STAGES[STAGES.index(command.restart_from) :], "progress"):
+                (folder / f"{stage}.safetensors").unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
+
+
+def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
+    """The data set; and some views to look at while training, of the test split if there is one."""
+    splits = available_splits(command.dataset)
+    other = next((name for name in ("test", "val") if name in splits and name != command.split), None)
+    names = (command.split,) if other is None else (command.split, other)
+    dataset, *others = load_splits(command.dataset, names)
+    if not dataset.views:
+        raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+    memory = int(command.memory * 2**30)
+    photos = Photos(dataset.views, downscale=command.settings.downscale, memory=memory) if wanted else None
+    if command.box is None:
+        bounds = find_bounds(dataset, photos)
+    else:
+        lower, upper = command.box[:3], command.box[3:]
+        if not all(low < high for low, high in zip(lower, upper, strict=True)):
+            raise UsageError(f"--box: expected a lower corner below the upper one, got {command.box}")
+        bounds = Bounds(lower, upper, "the command line")
+    looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
+    previews = looked_at[:: max(1, -(-len(looked_at) // 3))]
+    return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
+
+
+def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:
+    observers.append(ProgressObserver())
+    curves = TensorBoardObserver(folder / "tensorboard") if command.tensorboard else None
+    if curves is not None:
+        observers.append(curves)
+    if command.preview_every > 0 and previews:
+        show = None if curves is None else curves.preview
+        observers.append(PreviewObserver(previews, folder / "previews", command.preview_every, observers.message, show))
+    if command.view:
+        observers.append(ViewObserver(folder / "view.knf", observers.message))
+
+
+@contextmanager
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and ``kill`` are noted, so that a step is finished first; a second one ends at once."""
+    noted = False
+
+    def note(number: int, frame: object) -> None:
+        nonlocal noted
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    main()

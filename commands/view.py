@@ -1,0 +1,140 @@
+"""``kilonerf-view``: the window program's command line."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
+from kilonerf.viewer.scene_loading import SceneLoader
+
+from .command_line import run_command
+from .render_switches import check_cpu_path, parse_size
+
+PROGRAM = "kilonerf-view"
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
+
+    # The .knf file to open; without one, drop a file on the window or press O.
+    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.
+    watch: bool = False
+    # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
+    backend: Literal["auto", "cuda", "cpu", "reference"] = "auto"
+    # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
+    cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
+    # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
+    device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
+    precision: Literal["auto", "float16", "float32"] = "auto"
+    # False colours: how many samples each ray takes, or which network it meets first (cuda and reference).
+    heat_map: Literal["off", "samples", "networks"] = "off"
+    # Size of the window.
+    size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
+    # Pictures per second to aim at while the camera moves.
+    target_fps: float = 20.0
+    # Let each picture follow the camera, by its depth, until the next one is there.
+    reprojection: bool = True
+    # Let pictures of a CUDA device go straight into the window's texture, where that works.
+    interop: bool = True
+    # Folder for screenshots, camera paths and videos.
+    output_folder: Path = field(default_factory=Path)
+    # Begin with the camera going slowly round.
+    turntable: bool = False
+    # Begin with the scene's box shown.
+    show_box: bool = False
+    # Begin with the grid of networks shown.
+    show_network_grid: bool = False
+    # Begin with the occupancy grid shown.
+    show_occupancy_grid: bool = False
+    # Coarseness of the occupancy grid: 0 is full, each level halves it.
+    occupancy_level: Literal[0, 1, 2, 3, 4] = 0
+    # Size of recorded videos; odd numbers are made even.
+    video_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
+    # Frames per second of recorded videos.
+    video_fps: int = 30
+    # Leave this many seconds after the first picture.
+    exit_after: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
+    # When leaving, save the whole window as PNG, with the picture at full quality.
+    screenshot: Annotated[Path | None, tyro.conf.arg(metavar="F.png")] = None
+    # Record the flight from the first picture on; when leaving, render it to this .mp4 or .webm.
+    record: Annotated[Path | None, tyro.conf.arg(metavar="F.mp4")] = None
+
+
+def view(options: ViewOptions) -> None:
+    """Open the window and run until it is left.
+
+    Raises:
+        KiloNeRFError: a wrong option, no display, no OpenGL 3.3, a bad scene, an output that cannot be written.
+    """
+    size, video_size = parse_size(options.size), parse_size(options.video_size)
+    _check(options)
+    loader = SceneLoader()
+    if options.watch:
+        loader.watch()
+    if options.scene is not None:
+        if not options.scene.exists():
+            raise SceneError(f"{options.scene}: no such file")
+        loader.load(options.scene)  # while the libraries below are imported
+    try:
+        from kilonerf.kernels import create_renderer
+        from kilonerf.viewer.app import ViewerApp
+        from kilonerf.viewer.drawing.overlays import OverlayOptions
+        from kilonerf.viewer.scripted_run import ScriptedRun
+        from kilonerf.viewer.settings import VideoSettings, ViewerSettings
+    except ImportError as error:  # moderngl and glfw load system libraries
+        raise DisplayError(f"a library for the window cannot be loaded: {error}") from error
+    overlays = OverlayOptions(
+        box=options.show_box,
+        network_grid=options.show_network_grid,
+        occupancy_grid=options.show_occupancy_grid,
+        occupancy_level=options.occupancy_level,
+    )
+    video = VideoSettings(fps=options.video_fps)
+    video.set_size(*video_size)
+    settings = ViewerSettings(
+        # To name a device is to ask for CUDA; if that fails, the window says why and goes on with the CPU.
+        backend="cuda" if options.backend == "auto" and options.device is not None else options.backend,
+        device=options.device,
+        cpu_path=options.cpu_path,
+        precision=options.precision,
+        heat_map=options.heat_map,
+        target_fps=options.target_fps,
+        reprojection=options.reprojection,
+        interop=options.interop,
+        overlays=overlays,
+        video=video,
+    )
+    make_renderer = partial(create_renderer, device=options.device, cpu_path=options.cpu_path)
+    app = ViewerApp(settings, size, options.output_folder, loader, make_renderer)
+    try:
+        app.navigator.set_turntable(options.turntable)
+        ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
+    finally:
+        app.close()
+
+
+def _check(options: ViewOptions) -> None:
+    """Refuse what could only fail at the end."""
+    check_cpu_path(options.cpu_path, options.backend, options.device)
+    for output in (options.screenshot, options.record):
+        if output is not None and not output.absolute().parent.is_dir():
+            raise OutputError(f"{output}: the folder does not exist")
+    if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
+        raise OutputError(f"{options.record}: expected a name that ends in .mp4 or .webm")
+    if not 1 <= options.video_fps <= 240:
+        raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
+    if not 1.0 <= options.target_fps <= 240.0:
+        raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")
+    if options.exit_after is not None and not 0.0 <= options.exit_after < float("inf"):
+        raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
+
+
+def main() -> None:
+    """Entry point of ``kilonerf-view``."""
+    run_command(PROGRAM, ViewOptions, view)

@@ -1,0 +1,297 @@
+// One screen tile: the cells front to back; in each, the samples of its rays, its one network, compositing.
+//
+// Compiled once per instruction set and WITHOUT fused multiply-add: which samples count is decided by the very
+// operations of kernels/sampling.py, so every backend takes the same ones.
+#include "cpu/march/evaluator.h"
+#include "cpu/simd/vectors.h"
+
+#define KNF_SHARED static inline __attribute__((always_inline))
+#include "sampling_rule.h"
+
+namespace knf::KNF_PATH {
+
+namespace {
+
+KNF_INLINE int minimum(int a, int b) { return a < b ? a : b; }
+KNF_INLINE int maximum(int a, int b) { return a > b ? a : b; }
+
+void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work) {
+    for (int y = tile.y0; y < tile.y1; y++) {
+        const floats b = splat(-pixel_slope(static_cast<float>(y), frame.cy, frame.fy));
+        for (int x = tile.x0; x < tile.x1; x += W) {
+            const int at = (y - tile.y0) * TILE + (x - tile.x0);
+            const floats a = pixel_slope(static_cast<float>(x) + lane_numbers(), frame.cx, frame.fx);
+            floats squares = {};
+            for (int axis = 0; axis < 3; axis++) {
+                const floats d = ray_component(frame.rotation + 3 * axis, a, b);
+                store(work.direction[axis] + at, d);
+                const floats size = d < 0.0f ? -d : d;
+                const floats tiny = d < 0.0f ? splat(-1e-12f) : splat(1e-12f);
+                store(work.inverse[axis] + at, 1.0f / (size < 1e-12f ? tiny : d));
+                squares = squares + d * d;
+            }
+            for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
+            store(work.transmittance + at, splat(1.0f));
+            store(work.hit + at, ints{});
+            store(work.depth + at, floats{});
+            __builtin_memset(work.colour[at], 0, sizeof(work.colour[0]) * W);
+        }
+    }
+}
+
+// Bits of the samples first + j, j = 0..31, that count for each lane's ray.
+KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell,
+                                  const floats (&direction)[3], floats first, floats last) {
+    words mask = {};
+    const uint32_t* bits = scene.occupancy + cell.first_word;
+    for (int j = 0; j < 32; j++) {
+        const floats index = first + static_cast<float>(j);
+        ints counts = index <= last;
+        if (!lane_bits(counts)) break;
+        const floats t = sample_depth(index, frame.near, frame.step);
+        words voxel = {};
+        for (int axis = 0; axis < 3; axis++) {
+            const floats p = sample_position(frame.origin[axis], t, direction[axis]);
+            if (cell.near_border) counts &= (p > scene.inside_min[axis]) & (p < scene.inside_max[axis]);
+            const floats voxels = voxel_coordinate(p, scene.box_min[axis], scene.inverse_voxel[axis]);
+            const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
+            counts &= local < static_cast<uint32_t>(scene.factor[axis]);  // a negative one is large
+            voxel |= local << scene.voxel_shift[axis];
+        }
+        if (frame.ess) {
+            voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
+            const words word = gather(bits, reinterpret_cast<ints>(voxel >> 5));
+            const words bit = (word >> (voxel & 31u)) & 1u;
+            mask |= (bit & reinterpret_cast<words>(counts)) << static_cast<unsigned>(j);
+        } else {
+            mask |= (reinterpret_cast<words>(counts) & 1u) << static_cast<unsigned>(j);
+        }
+    }
+    return mask;
+}
+
+// Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
+// each. Returns their number; `more` is set if a ray has indices beyond this chunk.
+int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+               const Rectangle& area, int chunk, Workspace& work, bool& more) {
+    float low[3], high[3];
+    for (int axis = 0; axis < 3; axis++) {
+        const float slack = box_slack(frame.origin[axis], scene.box_min[axis], scene.box_max[axis]);
+        low[axis] = ((frame.ess ? cell.tight_min : cell.full_min)[axis] - slack) - frame.origin[axis];
+        high[axis] = ((frame.ess ? cell.tight_max : cell.full_max)[axis] + slack) - frame.origin[axis];
+    }
+    const float inverse_step = 1.0f / frame.step;
+    const float offset = frame.near * inverse_step;
+    more = false;
+    int found = 0;
+    for (int y = area.y0; y < area.y1; y++) {
+        for (int x = tile.x0 + (area.x0 - tile.x0) / W * W; x < area.x1; x += W) {
+            const int at = (y - tile.y0) * TILE + (x - tile.x0);
+            const floats column = static_cast<float>(x) + lane_numbers();
+            ints alive = (column >= static_cast<float>(area.x0)) & (column < static_cast<float>(area.x1));
+            if (frame.ert) alive &= load(work.transmittance + at) >= frame.ert_threshold;
+            if (!lane_bits(alive)) continue;
+            floats enter = splat(-1e30f), leave = splat(1e30f), direction[3];
+            for (int axis = 0; axis < 3; axis++) {
+                const floats inverse = load(work.inverse[axis] + at);
+                const floats t0 = low[axis] * inverse, t1 = high[axis] * inverse;
+                enter = max(enter, min(t0, t1));
+                leave = min(leave, max(t0, t1));
+            }
+            enter = min(max(enter * inverse_step - offset, splat(0.0f)), splat(2e7f));
+            leave = min(max(leave * inverse_step - offset, splat(-1.0f)), splat(2e7f));
+            const floats first =
+                max(ceil(enter - index_slack(enter + offset)), splat(0.0f)) + static_cast<float>(32 * chunk);
+            const floats last = min(floor(leave + index_slack(leave + offset)), splat(frame.last));
+            alive &= first <= last;
+            if (!lane_bits(alive)) continue;
+            for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
+            const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
+            more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
+            const words mask = occupied_samples(scene, frame, cell, direction, first, end);
+            const ints hit = mask != 0;
+            const unsigned lanes = lane_bits(hit);
+            if (!lanes) continue;
+            const Compaction front(lanes);
+            store(work.ray + found, front(lane_indices() + at));
+            store(work.first + found, front(first));
+            store(work.mask + found, front(mask));
+            store(work.queue_length + found, front(load(work.length + at)));
+            for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + found, front(direction[axis]));
+            store(work.queue_transmittance + found, front(load(work.transmittance + at)));
+            for (auto& sums : work.sums) store(sums + found, floats{});
+            store(work.hit + at, load(work.hit + at) | hit);
+            found += __builtin_popcount(lanes);
+        }
+    }
+    return found;
+}
+
+// The next sample of every queued ray.
+void take_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell, int count, Workspace& work) {
+    for (int i = 0; i < count; i += W) {
+        const words mask = load(work.mask + i), lowest = mask & (0u - mask);
+        store(work.mask + i, mask ^ lowest);
+        // The number of its one bit is the exponent of that power of two as a float.
+        const floats power = to_floats(reinterpret_cast<ints>(lowest));
+        const ints bit = ((reinterpret_cast<ints>(power) >> 23) & 255) - 127;
+        const floats t = sample_depth(load(work.first + i) + to_floats(bit), frame.near, frame.step);
+        store(work.t + i, t);
+        const floats length = load(work.queue_length + i);
+        for (int axis = 0; axis < 3; axis++) {
+            const floats d = load(work.queue_direction[axis] + i);
+            const floats p = sample_position(frame.origin[axis], t, d);
+            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.local_scale[axis]));
+            if (!FITTED) store(work.unit[axis] + i, d / length);
+        }
+    }
+}
+
+// Composite the queue's samples (KiloNeRF Eq. 1).
+void composite(const FrameSetup& frame, int count, Workspace& work) {
+    for (int i = 0; i < count; i += W) {
+        const floats distance = load(work.queue_length + i) * frame.step;
+        const floats alpha = 1.0f - exp(-(load(work.density + i) * distance));
+        const floats before = load(work.queue_transmittance + i), weight = before * alpha;
+        store(work.queue_transmittance + i, before * (1.0f - alpha));
+        const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
+                                 load(work.t + i)};
+        for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, load(work.sums[sum] + i) + weight * values[sum]);
+    }
+}
+
+// A ray leaves the queue: its sums go to the picture's.
+KNF_INLINE void finish_ray(Workspace& work, int at) {
+    const int ray = work.ray[at];
+    for (int sum = 0; sum < 4; sum++) work.colour[ray][sum] += work.sums[sum][at];
+    work.depth[ray] += work.sums[4][at];
+    work.transmittance[ray] = work.queue_transmittance[at];
+}
+
+// Keep the rays that live and have samples left; returns their number.
+int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
+    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
+    int kept = 0;
+    for (int i = 0; i < count; i += W) {
+        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : (1u << W) - 1u;
+        const ints stays = (load(work.mask + i) != 0) & (load(work.queue_transmittance + i) >= threshold);
+        const unsigned lanes = lane_bits(stays) & valid;
+        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1) finish_ray(work, i + __builtin_ctz(ended));
+        if (lanes != valid || kept != i) {
+            const Compaction front(lanes);
+            store(work.ray + kept, front(load(work.ray + i)));
+            store(work.mask + kept, front(load(work.mask + i)));
+            store(work.first + kept, front(load(work.first + i)));
+            store(work.queue_length + kept, front(load(work.queue_length + i)));
+            store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
+            for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
+            for (auto& sum : work.sums) store(sum + kept, front(load(sum + i)));
+        }
+        kept += __builtin_popcount(lanes);
+    }
+    return kept;
+}
+
+void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, const Picture& picture,
+                   Counters& counters) {
+    int hit = 0;
+    for (int y = tile.y0; y < tile.y1; y++) {
+        for (int x = tile.x0; x < tile.x1; x++) {
+            const int ray = (y - tile.y0) * TILE + (x - tile.x0);
+            const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
+            const float* colour = work.colour[ray];
+            const float alpha = colour[3];
+            for (int channel = 0; channel < 3; channel++)
+                picture.rgb[3 * pixel + channel] = colour[channel] + (1.0f - alpha) * frame.background[channel];
+            picture.alpha[pixel] = alpha;
+            picture.depth[pixel] = alpha > 0.0f ? work.depth[ray] / alpha : __builtin_inff();
+            hit += work.hit[ray] != 0;
+        }
+    }
+    counters.rays_hit += hit;
+}
+
+// A tile that no cell touches.
+void write_background(const FrameSetup& frame, const Rectangle& tile, const Picture& picture) {
+    for (int y = tile.y0; y < tile.y1; y++) {
+        for (int x = tile.x0; x < tile.x1; x++) {
+            const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
+            for (int channel = 0; channel < 3; channel++) picture.rgb[3 * pixel + channel] = frame.background[channel];
+            picture.alpha[pixel] = 0.0f;
+            picture.depth[pixel] = __builtin_inff();
+        }
+    }
+}
+
+// Adds the time since the last call to one stage or another.
+struct StageClock {
+    double last = now_ms();
+    void lap(double& stage) {
+        const double now = now_ms();
+        stage += now - last;
+        last = now;
+    }
+};
+
+// Into how many parts a visit's pixels must be cut along one axis for directions to be fitted (direction_fit.h).
+int parts(int pixels, float focal) {
+    constexpr float LARGEST_SLOPE = 0.06f;
+    if (!FITTED) return 1;
+    const float number = static_cast<float>(pixels) / (LARGEST_SLOPE * focal) + 1.0f;
+    return number < static_cast<float>(pixels) ? static_cast<int>(number) : pixels;
+}
+
+// The samples of one cell that lie behind `area`: find them; round by round evaluate one of each ray and composite.
+// One at a time: with early termination, none is evaluated that the picture does not need.
+void render_visit(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+                  const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
+    const void* network = scene.networks + cell.network * scene.network_size;
+    bool more = true, begun = false;
+    for (int chunk = 0; more; chunk++) {
+        int count = queue_rays(scene, frame, cell, tile, area, chunk, work, more);
+        while (count) {
+            take_samples(scene, frame, cell, count, work);
+            clock.lap(counters.march_ms);
+            if (!begun) begin_visit(network, frame, tile, area, work);
+            begun = true;
+            evaluate(network, work, count);
+            clock.lap(counters.networks_ms);
+            composite(frame, count, work);
+            counters.samples += count;
+            count = compact_queue(frame, count, work);
+            clock.lap(counters.composite_ms);
+        }
+    }
+}
+
+}  // namespace
+
+void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
+                 int num_visits, Workspace& work, const Picture& picture, Counters& counters) {
+    StageClock clock;
+    if (!num_visits) {
+        write_background(frame, tile, picture);
+        return clock.lap(counters.rays_ms);
+    }
+    start_rays(frame, tile, work);
+    clock.lap(counters.rays_ms);
+    for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
+        const Rectangle& r = visit->rectangle;
+        const Rectangle seen = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
+                                minimum(r.y1, tile.y1)};
+        const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
+        for (int part = 0; part < columns * rows; part++) {
+            const int column = part % columns, row = part / columns;
+            render_visit(scene, frame, scene.cells[visit->cell], tile,
+                         {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
+                          seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
+                          seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},
+                         work, counters, clock);
+        }
+    }
+    clock.lap(counters.march_ms);
+    write_picture(frame, tile, work, picture, counters);
+    clock.lap(counters.rays_ms);
+}
+
+}  // namespace knf::KNF_PATH

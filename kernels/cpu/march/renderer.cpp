@@ -1,0 +1,296 @@
+// One frame: order the cells front to back, find the screen tiles that each may touch, render tiles by threads.
+#include "cpu/march/renderer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <exception>
+#include <stdexcept>
+
+#include "cpu/simd/amx_support.h"
+
+#define KNF_SHARED static inline
+#include "sampling_rule.h"
+
+namespace knf {
+
+double now_ms() {
+    using namespace std::chrono;
+    return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
+}
+
+static std::vector<const CodePath*> runnable_paths() {
+    std::vector<const CodePath*> paths;
+#if defined(KNF_X86)
+    __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#if defined(KNF_AMX)
+    if (avx512 && amx_is_permitted()) paths.push_back(&amx::path);
+#endif
+    if (avx512 && __builtin_cpu_supports("avx512vnni")) paths.push_back(&avx512_vnni::path);
+    if (avx2 && __builtin_cpu_supports("avxvnni")) paths.push_back(&avx_vnni::path);
+    if (avx2) paths.push_back(&avx2_int16::path);
+    if (avx512) paths.push_back(&avx512::path);
+    if (avx2) paths.push_back(&avx2::path);
+#endif
+    paths.push_back(&baseline::path);
+    return paths;
+}
+
+std::vector<std::pair<std::string, std::string>> available_paths() {
+    std::vector<std::pair<std::string, std::string>> names;
+    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name, path->arithmetic);
+    return names;
+}
+
+void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory, std::align_val_t(ALIGNMENT)); }
+
+Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
+    std::string names;
+    for (const CodePath* candidate : runnable_paths()) {
+        if (!path_ && (path == candidate->name || path == candidate->arithmetic || path == "auto")) path_ = candidate;
+        names += (names.empty() ? "" : ", ") + std::string(candidate->name);
+    }
+    if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
+    if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
+    for (int i = 0; i < threads; i++)
+        workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
+
+    for (int axis = 0; axis < 3; axis++) {
+        scene_.resolution[axis] = arrays.resolution[axis];
+        scene_.factor[axis] = arrays.factor[axis];
+        scene_.box_min[axis] = arrays.box_min[axis];
+        scene_.box_max[axis] = arrays.box_max[axis];
+        scene_.inside_min[axis] = arrays.inside_min[axis];
+        scene_.inside_max[axis] = arrays.inside_max[axis];
+        scene_.inverse_voxel[axis] = arrays.inverse_voxel[axis];
+        scene_.local_scale[axis] = arrays.local_scale[axis];
+    }
+    const auto bits_for = [](int number) {
+        int bits = 0;
+        while (1 << bits < number) bits++;
+        return bits;
+    };
+    scene_.voxel_shift[2] = 0;
+    scene_.voxel_shift[1] = bits_for(arrays.factor[2]);
+    scene_.voxel_shift[0] = scene_.voxel_shift[1] + bits_for(arrays.factor[1]);
+    prepare_cells(arrays);
+    prepare_networks(arrays);
+    scene_.num_cells = static_cast<int>(cells_.size());
+    scene_.cells = cells_.data();
+    scene_.networks = networks_.get();
+    scene_.network_size = path_->network_size;
+    scene_.occupancy = occupancy_.data();
+}
+
+Renderer::~Renderer() = default;
+
+// Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
+// without sorting samples, and two cells of one distance never share a ray.
+const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
+    int camera[3], farthest = 0;
+    for (int axis = 0; axis < 3; axis++) {
+        const float voxel = voxel_coordinate(origin[axis], scene_.box_min[axis], scene_.inverse_voxel[axis]);
+        const float limit = static_cast<float>(scene_.resolution[axis] * scene_.factor[axis] - 1);
+        camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / scene_.factor[axis];
+        farthest += scene_.resolution[axis];
+    }
+    const auto distance = [&camera](const Cell& cell) {
+        return std::abs(cell.index[0] - camera[0]) + std::abs(cell.index[1] - camera[1]) +
+               std::abs(cell.index[2] - camera[2]);
+    };
+    distance_starts_.assign(farthest + 1, 0);
+    for (const Cell& cell : cells_) distance_starts_[distance(cell) + 1]++;
+    for (int i = 0; i < farthest; i++) distance_starts_[i + 1] += distance_starts_[i];
+    order_.resize(cells_.size());
+    for (size_t i = 0; i < cells_.size(); i++) order_[distance_starts_[distance(cells_[i])]++] = static_cast<int>(i);
+    return order_;
+}
+
+// Inverse of the rotation part (which may hold a scale): world to camera axes. False if it has none.
+static bool invert(const float (&m)[9], double (&inverse)[9]) {
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            const int r0 = (j + 1) % 3, r1 = (j + 2) % 3, c0 = (i + 1) % 3, c1 = (i + 2) % 3;
+            inverse[3 * i + j] = static_cast<double>(m[3 * r0 + c0]) * m[3 * r1 + c1] -
+                                 static_cast<double>(m[3 * r0 + c1]) * m[3 * r1 + c0];
+        }
+    const double determinant = m[0] * inverse[0] + m[1] * inverse[3] + m[2] * inverse[6];
+    if (!(std::abs(determinant) > 1e-30)) return false;
+    for (double& value : inverse) value /= determinant;
+    return true;
+}
+
+// Pixels whose rays may meet the box; empty if it lies behind the camera, everything if it reaches behind it.
+static Rectangle project_box(const FrameSetup& frame, const double (&to_camera)[9], const float (&low)[3],
+                             const float (&high)[3]) {
+    double x0 = 1e30, y0 = 1e30, x1 = -1e30, y1 = -1e30;
+    int behind = 0;
+    for (int corner = 0; corner < 8; corner++) {
+        double p[3], q[3];
+        for (int axis = 0; axis < 3; axis++)
+            p[axis] = static_cast<double>(corner >> axis & 1 ? high[axis] : low[axis]) - frame.origin[axis];
+        for (int i = 0; i < 3; i++)
+            q[i] = to_camera[3 * i] * p[0] + to_camera[3 * i + 1] * p[1] + to_camera[3 * i + 2] * p[2];
+        const double z = -q[2];
+        if (z <= 1e-6 * (std::abs(q[0]) + std::abs(q[1]))) {
+            behind += 1 + (z < 0 ? 8 : 0);
+            continue;
+        }
+        const double x = frame.cx + frame.fx * q[0] / z, y = frame.cy - frame.fy * q[1] / z;
+        x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
+    }
+    if (behind == 8 * 9) return {0, 0, 0, 0};
+    if (behind) return {0, 0, frame.width, frame.height};
+    // Pixel centres lie at +0.5; one pixel more on each side covers the rounding of rays.
+    const auto pixel = [](double v, int limit) {
+        return static_cast<int>(std::clamp(v, 0.0, static_cast<double>(limit)));
+    };
+    return {pixel(std::floor(x0 - 1.5), frame.width), pixel(std::floor(y0 - 1.5), frame.height),
+            pixel(std::ceil(x1 + 1.5), frame.width), pixel(std::ceil(y1 + 1.5), frame.height)};
+}
+
+// For every screen tile the cells that may touch it, front to back.
+void Renderer::visit_tiles(const FrameSetup& frame) {
+    const int columns = (frame.width + TILE - 1) / TILE, rows = (frame.height + TILE - 1) / TILE;
+    const Rectangle all = {0, 0, frame.width, frame.height};
+    double to_camera[9];
+    const bool invertible = invert(frame.rotation, to_camera);
+    in_view_.clear();
+    tile_starts_.assign(static_cast<size_t>(columns) * rows + 1, 0);
+    const auto for_tiles = [&](const Rectangle& r, auto&& action) {
+        for (int ty = r.y0 / TILE; ty <= (r.y1 - 1) / TILE; ty++)
+            for (int tx = r.x0 / TILE; tx <= (r.x1 - 1) / TILE; tx++) action(ty * columns + tx);
+    };
+    for (int row : order_) {
+        const Cell& cell = cells_[row];
+        if (frame.ess && !cell.occupied) continue;
+        const Rectangle r = !invertible ? all
+                            : frame.ess ? project_box(frame, to_camera, cell.tight_min, cell.tight_max)
+                                        : project_box(frame, to_camera, cell.full_min, cell.full_max);
+        if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
+        in_view_.push_back({row, r});
+        for_tiles(r, [&](int tile) { tile_starts_[tile + 1]++; });
+    }
+    tile_order_.resize(tile_starts_.size() - 1);
+    for (size_t i = 0; i < tile_order_.size(); i++) tile_order_[i] = static_cast<int>(i);
+    std::sort(tile_order_.begin(), tile_order_.end(), [&](int a, int b) {
+        return tile_starts_[a + 1] != tile_starts_[b + 1] ? tile_starts_[a + 1] > tile_starts_[b + 1] : a < b;
+    });
+    for (size_t i = 1; i < tile_starts_.size(); i++) tile_starts_[i] += tile_starts_[i - 1];
+    visits_.resize(tile_starts_.back());
+    for (const Visit& visit : in_view_)
+        for_tiles(visit.rectangle, [&](int tile) { visits_[tile_starts_[tile]++] = visit; });
+    // Filling has moved each start to the next tile's; move them back.
+    for (size_t i = tile_starts_.size() - 1; i > 0; i--) tile_starts_[i] = tile_starts_[i - 1];
+    tile_starts_[0] = 0;
+}
+
+FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {
+    FrameResult result;
+    const double started = now_ms();
+    order_cells(frame.origin);
+    visit_tiles(frame);
+    result.setup_ms = now_ms() - started;
+
+    const int columns = (frame.width + TILE - 1) / TILE;
+    const int tiles = static_cast<int>(tile_order_.size());
+    std::atomic<int> next{0};
+    std::atomic<bool> cancelled{false};
+    std::vector<Counters> counters(workspaces_.size());
+    const auto work = [&](size_t thread) {
+        for (int i; (i = next.fetch_add(1, std::memory_order_relaxed)) < tiles;) {
+            if (cancel && *cancel) {
+                cancelled = true;
+                return;
+            }
+            const int tile = tile_order_[i], x = tile % columns * TILE, y = tile / columns * TILE;
+            const Rectangle pixels = {x, y, std::min(x + TILE, frame.width), std::min(y + TILE, frame.height)};
+            path_->render_tile(scene_, frame, pixels, visits_.data() + tile_starts_[tile],
+                               tile_starts_[tile + 1] - tile_starts_[tile], *workspaces_[thread], picture,
+                               counters[thread]);
+        }
+    };
+    run_threads(work);
+
+    result.cancelled = cancelled;
+    result.total_ms = now_ms() - started;
+    const double threads = static_cast<double>(workspaces_.size());
+    for (const Counters& c : counters) {
+        result.counters.samples += c.samples;
+        result.counters.rays_hit += c.rays_hit;
+        result.counters.rays_ms += c.rays_ms / threads;
+        result.counters.march_ms += c.march_ms / threads;
+        result.counters.networks_ms += c.networks_ms / threads;
+        result.counters.composite_ms += c.composite_ms / threads;
+    }
+    const Counters& c = result.counters;
+    result.idle_ms =
+        std::max(0.0, result.total_ms - result.setup_ms - c.rays_ms - c.march_ms - c.networks_ms - c.composite_ms);
+    return result;
+}
+
+void Renderer::query(const int32_t* rows, const float* points, const float* unit, int64_t count, float* rgb,
+                     float* density) {
+    if (path_->fits_directions) throw std::logic_error("query: this code path knows the directions of frames only");
+    std::vector<std::vector<int64_t>> by_cell(cells_.size());
+    for (int64_t i = 0; i < count; i++) {
+        for (int channel = 0; channel < 3; channel++) rgb[3 * i + channel] = 0.0f;
+        density[i] = 0.0f;
+        if (rows[i] >= 0) by_cell[rows[i]].push_back(i);
+    }
+    Workspace& work = *workspaces_[0];
+    for (size_t row = 0; row < cells_.size(); row++) {
+        const std::vector<int64_t>& members = by_cell[row];
+        for (size_t begin = 0; begin < members.size(); begin += TILE_RAYS) {
+            const int batch = static_cast<int>(std::min<size_t>(TILE_RAYS, members.size() - begin));
+            for (int i = 0; i < batch + 3 * MAX_LANES; i++) {
+                const int64_t point = members[begin + std::min(i, batch - 1)];
+                for (int axis = 0; axis < 3; axis++) {
+                    const float p = points[3 * point + axis];
+                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis], scene_.local_scale[axis]);
+                    work.unit[axis][i] = unit[3 * point + axis];
+                }
+            }
+            path_->evaluate(scene_.networks + cells_[row].network * scene_.network_size, work, batch);
+            for (int i = 0; i < batch; i++) {
+                const int64_t point = members[begin + i];
+                for (int channel = 0; channel < 3; channel++) rgb[3 * point + channel] = work.rgb[channel][i];
+                density[point] = work.density[i];
+            }
+        }
+    }
+}
+
+double Renderer::network_rate(int samples, double seconds, int networks) {
+    const Rectangle tile = {0, 0, TILE, TILE};
+    FrameSetup frame{};
+    frame.width = frame.height = TILE;
+    frame.fx = frame.fy = 1000.0f;
+    for (int i = 0; i < 3; i++) frame.rotation[4 * i] = 1.0f;
+    std::atomic<int64_t> evaluated{0};
+    const double started = now_ms();
+    run_threads([&](size_t thread) {
+        Workspace& work = *workspaces_[thread];
+        for (int i = 0; i < samples + 3 * MAX_LANES; i++) {
+            work.ray[i] = i % TILE_RAYS;
+            for (int axis = 0; axis < 3; axis++) {
+                work.local[axis][i] = static_cast<float>((i * (17 + axis)) % 256) / 128.0f - 1.0f;
+                work.unit[axis][i] = 0.57735f;
+            }
+        }
+        for (size_t n = thread; now_ms() - started < 1000.0 * seconds; n++) {
+            const unsigned char* network = scene_.networks + n % networks * scene_.network_size;
+            path_->begin_visit(network, frame, tile, tile, work);
+            path_->evaluate(network, work, samples);
+            evaluated += samples;
+        }
+    });
+    return static_cast<double>(evaluated) / (now_ms() - started) * 1000.0;
+}
+
+}  // namespace knf

@@ -1,0 +1,101 @@
+// The native CPU renderer: prepares a scene once, then renders frames with a number of threads.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "cpu/march/scene.h"
+
+namespace knf {
+
+// Arrays of a Scene as Python holds them; only read while the renderer is made.
+struct SceneArrays {
+    int resolution[3];
+    int factor[3];
+    float box_min[3], box_max[3], inside_min[3], inside_max[3], inverse_voxel[3], cell_size[3], local_scale[3];
+    const bool* occupancy;         // [resolution * factor]
+    const int32_t* network_index;  // [resolution]
+    int num_networks;
+    const float* layers[12];  // weight, bias of pts_linears.0, pts_linears.1, alpha, feature, direction, rgb
+};
+
+struct FrameResult {
+    bool cancelled = false;
+    Counters counters;
+    double setup_ms = 0, idle_ms = 0, total_ms = 0;
+};
+
+class Renderer {
+  public:
+    // path: "auto" (the best this machine can run) or the name of one; throws std::invalid_argument.
+    Renderer(const SceneArrays& arrays, int threads, const std::string& path);
+    ~Renderer();
+    Renderer(const Renderer&) = delete;
+    Renderer& operator=(const Renderer&) = delete;
+
+    // `cancel` is polled between tiles; may be null.
+    FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel);
+
+    // Only for paths whose arithmetic is float32.
+    // Colour [count][3] and density [count] of points of given cells (rows of `cells`, -1: zero). points and unit
+    // directions are [count][3].
+    void query(const int32_t* cells, const float* points, const float* unit, int64_t count, float* rgb, float* density);
+
+    // Samples a second that the networks alone evaluate, by all threads together, from memory: `samples` for each of
+    // the first `networks` networks in turn, for some seconds.
+    double network_rate(int samples, double seconds, int networks);
+
+    int threads() const { return static_cast<int>(workspaces_.size()); }
+    const char* path() const { return path_->name; }
+    const char* arithmetic() const { return path_->arithmetic; }
+    // Rows of the cells front to back from a place in the world.
+    const std::vector<int>& order_cells(const float (&origin)[3]);
+    // For each cell of the grid its row in the list of cells that have a network, or -1.
+    const std::vector<int32_t>& cell_rows() const { return cell_rows_; }
+
+  private:
+    static constexpr size_t ALIGNMENT = 64;
+    struct Delete {
+        void operator()(void* memory) const;
+    };
+
+    // Call work(number) once in every thread.
+    template <class Work>
+    void run_threads(const Work& work) {
+        const auto prepared_work = [&](size_t number) {
+            if (path_->begin_thread) path_->begin_thread();
+            work(number);
+            if (path_->end_thread) path_->end_thread();
+        };
+        std::vector<std::thread> helpers;
+        for (size_t i = 1; i < workspaces_.size(); i++) helpers.emplace_back(prepared_work, i);
+        prepared_work(0);
+        for (std::thread& helper : helpers) helper.join();
+    }
+    void prepare_cells(const SceneArrays& arrays);
+    void prepare_networks(const SceneArrays& arrays);
+    void visit_tiles(const FrameSetup& frame);
+
+    const CodePath* path_;
+    SceneData scene_{};
+    std::vector<Cell> cells_;
+    std::vector<int32_t> cell_rows_;
+    std::unique_ptr<unsigned char[], Delete> networks_;  // packed
+    std::vector<uint32_t> occupancy_;
+    std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
+    // Of the frame at work; kept to save their allocation.
+    std::vector<int> order_;            // cells front to back
+    std::vector<int> distance_starts_;  // counting sort by distance
+    std::vector<Visit> in_view_;        // cells front to back, those that may be seen
+    std::vector<Visit> visits_;         // the same, tile by tile
+    std::vector<int> tile_starts_;      // first visit of each tile
+    std::vector<int> tile_order_;       // busiest first
+};
+
+// Names and arithmetic of the code paths that this machine can run, best first.
+std::vector<std::pair<std::string, std::string>> available_paths();
+
+}  // namespace knf

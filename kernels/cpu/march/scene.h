@@ -1,0 +1,182 @@
+// What the renderer keeps of a scene, and what one frame needs. Plain data: these types cross the border between
+// translation units that are compiled for different instruction sets, so nothing here may bring inline code of
+// the standard library along (the linker would keep one copy, perhaps one the machine cannot run).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace knf {
+
+constexpr int HIDDEN = 32;
+constexpr int POSITION_FREQUENCIES = 10;
+constexpr int DIRECTION_FREQUENCIES = 4;
+constexpr int POSITION_CHANNELS = 3 * (1 + 2 * POSITION_FREQUENCIES);    // 63
+constexpr int DIRECTION_CHANNELS = 3 * (1 + 2 * DIRECTION_FREQUENCIES);  // 27
+
+// One tiny network. Weights are [in][out]. The feature layer has no activation, so it is folded into the
+// feature rows of the direction layer when the scene is loaded.
+struct alignas(64) Network {
+    float w0[POSITION_CHANNELS * HIDDEN];
+    float w1[HIDDEN * HIDDEN];
+    float w_direction[(HIDDEN + DIRECTION_CHANNELS) * HIDDEN];  // rows: hidden units of layer 1, encoded direction
+    float w_colour[HIDDEN * 3];
+    float w_density[HIDDEN];
+    float b0[HIDDEN];
+    float b1[HIDDEN];
+    float b_direction[HIDDEN];
+    float b_colour[3];
+    float b_density;
+};
+
+// A cell of the network grid that has a network.
+struct Cell {
+    int index[3];
+    int network;
+    int first_voxel[3];  // index * factor
+    float minimum[3];    // lower corner, world units
+    float tight_min[3];  // box around the cell's occupied voxels; empty cells are not visited with ESS on
+    float tight_max[3];
+    float full_min[3];  // the whole cell, for ESS off
+    float full_max[3];
+    bool occupied;        // any voxel
+    bool near_border;     // the margin of the "inside the box" test may cut it
+    uint32_t first_word;  // its voxels, one bit each, start at this word of `occupancy`
+};
+
+struct SceneData {
+    int resolution[3];
+    int factor[3];       // voxels per cell
+    int voxel_shift[3];  // a voxel's bit within its cell: the sum of its indices, each shifted so
+    float box_min[3];
+    float box_max[3];
+    float inside_min[3];
+    float inside_max[3];
+    float inverse_voxel[3];
+    float local_scale[3];  // 2 / cell size
+    int num_cells;
+    const Cell* cells;
+    const unsigned char* networks;  // as the code path has packed them
+    size_t network_size;
+    const uint32_t* occupancy;
+};
+
+// Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
+struct FrameSetup {
+    int width, height;
+    float origin[3];
+    float rotation[9];  // row-major
+    float fx, fy, cx, cy;
+    float near, step;
+    float last;  // index of the last sample
+    bool ess, ert;
+    float ert_threshold;
+    float background[3];
+};
+
+struct Picture {
+    float* rgb;    // [height][width][3]
+    float* alpha;  // [height][width]
+    float* depth;  // [height][width]
+};
+
+struct Counters {
+    int64_t samples = 0;
+    int64_t rays_hit = 0;
+    double rays_ms = 0, march_ms = 0, networks_ms = 0, composite_ms = 0;
+};
+
+// Pixels x0 <= x < x1, y0 <= y < y1.
+struct Rectangle {
+    int x0, y0, x1, y1;
+};
+
+constexpr int TILE = 64;  // edge of a screen tile, pixels
+constexpr int TILE_RAYS = TILE * TILE;
+constexpr int MAX_LANES = 16;
+constexpr int SUMS = 5;  // of weight times red, green, blue, 1 and t
+constexpr int VISIT_BYTES = 4096;
+constexpr int QUEUE = TILE_RAYS + 4 * MAX_LANES;  // whole vectors are written and read
+
+// Everything one thread works on; made once, reused by every tile.
+struct alignas(64) Workspace {
+    // The tile's rays.
+    float direction[3][TILE_RAYS];  // un-normalised
+    float inverse[3][TILE_RAYS];    // 1 / direction, never infinite
+    float length[TILE_RAYS];        // |direction|
+    float transmittance[TILE_RAYS];
+    float colour[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
+    float depth[TILE_RAYS];      // sum of weight * t
+    int hit[TILE_RAYS];          // whether a sample was taken
+
+    // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
+    // of each, and that is then compacted. Sums are of this cell.
+    int ray[QUEUE];
+    float first[QUEUE];  // bit j of `mask` stands for sample first + j
+    uint32_t mask[QUEUE];
+    float queue_length[QUEUE];
+    float queue_direction[3][QUEUE];
+    float queue_transmittance[QUEUE];
+    float sums[SUMS][QUEUE];
+
+    // The queue's samples of one round.
+    float t[QUEUE];
+    float local[3][QUEUE];  // coordinates within the cell
+    float unit[3][QUEUE];   // unit direction; left alone by code paths that fit directions
+    float rgb[3][QUEUE];
+    float density[QUEUE];
+    alignas(64) unsigned char visit[VISIT_BYTES];  // what a code path has computed for the visit at hand
+};
+
+// A visit of one cell by the rays of one tile.
+struct Visit {
+    int cell;
+    Rectangle rectangle;  // pixels whose rays may meet the cell
+};
+
+// The code of one instruction set and one arithmetic of the networks.
+struct CodePath {
+    const char* name;
+    const char* arithmetic;
+    bool fits_directions;
+    size_t network_size;  // bytes of a packed network, a multiple of 64
+    void (*pack)(const Network& network, void* packed);
+    // Prepare for the samples of one cell within `area`, a part of the tile.
+    void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
+                        Workspace& work);
+    // Evaluate a packed network for the queue's first `count` samples, rounded up to whole vectors: local and unit
+    // (or, where directions are fitted for a visit, local and ray) -> rgb and density.
+    void (*evaluate)(const void* network, Workspace& work, int count);
+    // Render one tile: visits are in front-to-back order.
+    void (*render_tile)(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
+                        int num_visits, Workspace& work, const Picture& picture, Counters& counters);
+    // What every thread does before and after work with this path; may be null.
+    void (*begin_thread)() = nullptr;
+    void (*end_thread)() = nullptr;
+};
+
+namespace amx {
+extern const CodePath path;
+}
+namespace avx512_vnni {
+extern const CodePath path;
+}
+namespace avx_vnni {
+extern const CodePath path;
+}
+namespace avx512 {
+extern const CodePath path;
+}
+namespace avx2_int16 {
+extern const CodePath path;
+}
+namespace avx2 {
+extern const CodePath path;
+}
+namespace baseline {
+extern const CodePath path;
+}
+
+double now_ms();
+
+}  // namespace knf

@@ -1,0 +1,34 @@
+"""The code paths of the CPU backend: one for each instruction set and arithmetic that it is compiled for."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kilonerf.model_io import BackendError
+
+Precision = Literal["float32", "int16", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class CpuPath:
+    """A code path that this machine can run.
+
+    Attributes:
+        name: as ``--cpu-path`` takes it.
+        precision: in which its networks multiply; everything else of a frame is float32 everywhere.
+    """
+
+    name: str
+    precision: Precision
+
+
+def available_cpu_paths() -> tuple[CpuPath, ...]:
+    """The code paths that this machine can run, best first: "auto" takes the first.
+
+    Raises:
+        BackendError: the native extension does not load.
+    """
+    try:
+        from .. import _cpu
+    except ImportError as error:
+        raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
+    return tuple(CpuPath(name, arithmetic) for name, arithmetic in _cpu.available_paths())

@@ -1,0 +1,166 @@
+"""The native CPU backend: the fused renderer in C++ (kernels/cpu), any number of threads."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import LAYER_SHAPES, BackendError, Camera, Scene
+
+from ..frame import Frame, FrameStatistics
+from ..options import RenderOptions
+from ..renderer import CancelToken, RenderCancelled
+from ..sampling import SampleSteps, SceneGrid, networks_at, ray_origin
+
+PATH_NAMES = {
+    "amx": "AMX bfloat16",
+    "avx512-vnni": "AVX-512 VNNI int16",
+    "avx-vnni": "AVX-VNNI int16",
+    "avx2-int16": "AVX2 int16",
+    "avx512": "AVX-512 float32",
+    "avx2": "AVX2 float32",
+    "baseline": "baseline SIMD float32",
+}
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every platform
+        return os.cpu_count() or 1
+
+
+class CpuRenderer:
+    """Renders cell by cell, front to back, in C++; takes the same samples as the reference.
+
+    Args:
+        scene: what to render.
+        threads: None: one per usable core. The picture does not depend on it, bit for bit.
+        path: code path: "auto" (the best that the machine has) or one of ``PATH_NAMES``. Frames whose options ask
+            for float32, and queries, take the best float32 path if this one computes in 16 bits.
+
+    Raises:
+        BackendError: the extension is missing, or the machine cannot run ``path``.
+    """
+
+    backend = "cpu"
+
+    def __init__(self, scene: Scene, *, threads: int | None = None, path: str = "auto") -> None:
+        try:
+            from .. import _cpu
+        except ImportError as error:
+            raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
+        self.scene = scene
+        self._extension = _cpu
+        self._grid = SceneGrid.of(scene)
+        self._threads = usable_cores() if threads is None else threads
+        self._native = self._newest = self._prepared(path)
+        self._float32 = self._native if self._native.arithmetic == "float32" else None
+        self._cell_rows = np.asarray(self._native.cell_rows, np.int32).reshape(scene.resolution)
+
+    @property
+    def device(self) -> str:
+        """Code path (of the newest frame) and threads, for people."""
+        return f"{PATH_NAMES[self._newest.path]}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+
+    def _prepared(self, path: str) -> Any:
+        """The native renderer of a code path; "float32": the best with that arithmetic."""
+        scene, grid = self.scene, self._grid
+        layers = [
+            np.ascontiguousarray(scene.layers[f"{name}.{kind}"], np.float32)
+            for name in LAYER_SHAPES
+            for kind in ("weight", "bias")
+        ]
+        try:
+            return self._extension.make_renderer(
+                resolution=scene.resolution,
+                factor=grid.factor.tolist(),
+                box_min=grid.box_min.tolist(),
+                box_max=scene.aabb_max.astype(np.float32).tolist(),
+                inside_min=grid.inside_min.tolist(),
+                inside_max=grid.inside_max.tolist(),
+                inverse_voxel=grid.inverse_voxel.tolist(),
+                cell_size=grid.cell_size.tolist(),
+                local_scale=grid.local_scale.tolist(),
+                occupancy=np.ascontiguousarray(scene.occupancy),
+                network_index=np.ascontiguousarray(scene.network_index),
+                layers=layers,
+                threads=self._threads,
+                path=path,
+            )
+        except ValueError as error:
+            raise BackendError(f"backend 'cpu': {error}") from error
+
+    def _in_float32(self) -> Any:
+        if self._float32 is None:
+            self._float32 = self._prepared("float32")
+        return self._float32
+
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`."""
+        steps = SampleSteps.of(self.scene, options)
+        rgb = np.empty((camera.height, camera.width, 3), np.float32)
+        alpha = np.empty((camera.height, camera.width), np.float32)
+        depth = np.empty((camera.height, camera.width), np.float32)
+        self._newest = self._in_float32() if options.precision == "float32" else self._native
+        result = self._newest.render(
+            width=camera.width,
+            height=camera.height,
+            origin=ray_origin(camera).tolist(),
+            rotation=camera.matrix[:3, :3].ravel().tolist(),
+            lens=(camera.fx, camera.fy, camera.cx, camera.cy),
+            near=float(steps.near),
+            step=float(steps.step),
+            last=float(steps.last),
+            ess=options.ess,
+            ert=options.ert,
+            ert_threshold=options.ert_threshold,
+            background=options.background,
+            rgb=rgb,
+            alpha=alpha,
+            depth=depth,
+            cancel=(cancel or CancelToken()).flag,
+        )
+        if result["cancelled"]:
+            raise RenderCancelled
+        statistics = FrameStatistics(
+            samples=result["samples"],
+            evaluations=result["evaluations"],
+            rays=camera.width * camera.height,
+            rays_hit=result["rays_hit"],
+            total_ms=result["total_ms"],
+            stages_ms=result["stages_ms"],
+            threads=self._threads,
+        )
+        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3]
+        directions: NDArray[np.float32],  # [P, 3]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :meth:`kilonerf.kernels.Renderer.query`."""
+        points = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
+        directions = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
+        network, cells = networks_at(self.scene, self._grid, points)
+        rows = np.where(network >= 0, self._cell_rows[tuple(cells.T)], np.int32(-1))
+        rgb = np.empty((len(points), 3), np.float32)
+        density = np.empty(len(points), np.float32)
+        self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
+        return rgb, density
+
+    def network_rate(self, samples: int, seconds: float) -> float:
+        """Samples a second that the networks alone evaluate, by all threads together, with nothing around them.
+
+        Args:
+            samples: of each network at a time, at most 4096.
+            seconds: how long to measure.
+
+        Raises:
+            ValueError: the scene has no networks, or ``samples`` is out of range.
+        """
+        if not self.scene.num_networks or not 0 < samples <= 4096:
+            raise ValueError(f"network_rate: expected networks, and 1 to 4096 samples, got {samples}")
+        return self._native.network_rate(samples, seconds, self.scene.num_networks)

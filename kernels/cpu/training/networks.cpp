@@ -1,0 +1,380 @@
+// The tiny networks forward and backward, and Adam. Compiled once per instruction set, with fused multiply-add.
+//
+// Activations are [sample][unit], one vector lane per unit: every product here, of either direction, is then the same
+// small kernel (rows of one matrix broadcast, rows of the other one loaded), nothing is transposed but weights, and
+// no lane is lost to networks with few samples. Encodings are [channel][sample], one lane per sample.
+//
+// The feature layer has no activation. It is folded into the direction layer for each item (as the renderer does when
+// a scene is loaded), and its gradients are unfolded at the item's end: 3072 multiply-adds a sample instead of 6144.
+// Samples of one ray follow each other: a run of equal directions is encoded and multiplied once.
+#include "cpu/kilonerf/layers.h"
+#include "cpu/training/training.h"
+
+namespace knf::KNF_PATH {
+namespace {
+
+using namespace knf::train;
+
+constexpr int TILE_SAMPLES = 96;  // at a time; a multiple of every lane count
+#if defined(__AVX512F__)
+constexpr int BLOCK_ROWS = 12;  // 12 * 2 sums of 32 registers
+#else
+constexpr int BLOCK_ROWS = 3;  // 3 * 4 sums of 16 registers
+#endif
+constexpr int BLOCK_VECTORS = HIDDEN / W < 4 ? HIDDEN / W : 4;
+constexpr int BLOCK_COLUMNS = BLOCK_VECTORS * W;
+
+struct alignas(64) Activations {
+    float position[POSITION_CHANNELS * TILE_SAMPLES];    // encoded, [channel][sample]
+    float direction[DIRECTION_CHANNELS * TILE_SAMPLES];  // encoded, [channel][run]
+    float directed[TILE_SAMPLES * HIDDEN];               // of runs: what they add to the direction layer
+    float hidden0[TILE_SAMPLES * HIDDEN];
+    float hidden1[TILE_SAMPLES * HIDDEN];
+    float hidden2[TILE_SAMPLES * HIDDEN];
+    float raw[TILE_SAMPLES * 4];     // density, colour before activation
+    float active[TILE_SAMPLES * 4];  // sigmoid of those
+};
+
+struct alignas(64) Workspace {
+    // Of the samples at hand.
+    float point[3][TILE_SAMPLES];
+    float unit[3][TILE_SAMPLES];  // of runs
+    int32_t sample[TILE_SAMPLES];
+    int32_t run[TILE_SAMPLES];
+    int count, runs;
+    Activations a;
+    // Gradients with respect to sums before activations.
+    float d_raw[TILE_SAMPLES * 4];
+    float d_hidden2[TILE_SAMPLES * HIDDEN];
+    float d_hidden1[TILE_SAMPLES * HIDDEN];
+    float d_hidden0[TILE_SAMPLES * HIDDEN];
+    float d_runs[TILE_SAMPLES * HIDDEN];
+    // Of the item's network.
+    float folded[HIDDEN * HIDDEN];  // W_FEATURE times the feature rows of W_DIRECTION
+    float folded_bias[HIDDEN];
+    float folded_t[HIDDEN * HIDDEN];
+    float w1_t[HIDDEN * HIDDEN];
+    float features_t[HIDDEN * HIDDEN];  // the feature rows of W_DIRECTION, transposed
+    float colour_t[3 * HIDDEN];
+    float d_folded[HIDDEN * HIDDEN];
+    float d_colour_t[3 * HIDDEN];
+};
+
+enum class Then { NOTHING, RELU, MASK };
+
+struct Matrix {  // element (i, k) at data[i * row + k * column]
+    const float* data;
+    int row, column;
+};
+
+// R rows and BLOCK_COLUMNS columns of c = start + a * b.
+template <int R, Then THEN>
+KNF_INLINE void multiply_block(int depth, Matrix a, const float* __restrict b, const float* start, int start_row,
+                               const float* __restrict mask, float* c) {
+    floats sum[R][BLOCK_VECTORS];
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECTORS; v++) sum[r][v] = load(start + r * start_row + v * W);
+    const float* row = a.data;
+#pragma GCC unroll 4
+    for (int k = 0; k < depth; k++, row += a.column, b += HIDDEN) {
+#if defined(__AVX512F__)
+        floats right[BLOCK_VECTORS];
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECTORS; v++) right[v] = load(b + v * W);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+            for (int v = 0; v < BLOCK_VECTORS; v++) sum[r][v] += row[r * a.row] * right[v];
+#else
+        floats left[R];
+#pragma GCC unroll 12
+        for (int r = 0; r < R; r++) left[r] = splat(row[r * a.row]);
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECTORS; v++) {
+            const floats right = load(b + v * W);
+#pragma GCC unroll 12
+            for (int r = 0; r < R; r++) sum[r][v] += left[r] * right;
+        }
+#endif
+    }
+#pragma GCC unroll 12
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 4
+        for (int v = 0; v < BLOCK_VECTORS; v++) {
+            floats value = sum[r][v];
+            if (THEN == Then::RELU) value = max(value, floats{});
+            if (THEN == Then::MASK) value = load(mask + r * HIDDEN + v * W) > 0.0f ? value : floats{};
+            store(c + r * HIDDEN + v * W, value);
+        }
+}
+
+template <int R>
+struct Size {
+    static constexpr int rows = R;
+};
+
+// c = start + a * b, then rectified, or zero where mask is not positive. b: [depth][HIDDEN]; c, mask: [rows][HIDDEN].
+// start: [rows][HIDDEN] (it may be c), or one row for all where start_row is 0.
+template <Then THEN = Then::NOTHING>
+KNF_INLINE void multiply(int rows, int depth, Matrix a, const float* b, const float* start, int start_row, float* c,
+                         const float* mask = nullptr) {
+    for (int column = 0; column < HIDDEN; column += BLOCK_COLUMNS) {
+        const auto block = [&](auto size, int r) {
+            multiply_block<decltype(size)::rows, THEN>(
+                depth, {a.data + r * a.row, a.row, a.column}, b + column, start + r * start_row + column, start_row,
+                THEN == Then::MASK ? mask + r * HIDDEN + column : nullptr, c + r * HIDDEN + column);
+        };
+        int r = 0;
+        for (; r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) block(Size<BLOCK_ROWS>{}, r);
+        if constexpr (BLOCK_ROWS > 4)
+            for (; r + 4 <= rows; r += 4) block(Size<4>{}, r);
+        if (rows - r == 3) block(Size<3>{}, r);
+        if (rows - r == 2) block(Size<2>{}, r);
+        if (rows - r == 1) block(Size<1>{}, r);
+    }
+}
+
+// sum[HIDDEN] += all rows.
+KNF_INLINE void add_rows(int rows, const float* from, float* sum) {
+    floats total[HIDDEN / W];
+    for (int v = 0; v < HIDDEN / W; v++) total[v] = load(sum + v * W);
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < HIDDEN / W; v++) total[v] += load(from + r * HIDDEN + v * W);
+    for (int v = 0; v < HIDDEN / W; v++) store(sum + v * W, total[v]);
+}
+
+KNF_INLINE void transpose(const float* from, float* to, int rows, int columns) {
+    for (int r = 0; r < rows; r++)
+        for (int c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
+}
+
+// Sums of the lanes of four vectors.
+KNF_INLINE void store_sums(const floats (&v)[4], float* to) {
+#if defined(__AVX512F__)
+    for (int i = 0; i < 4; i++) to[i] = _mm512_reduce_add_ps((__m512)v[i]);
+#elif defined(__AVX2__)
+    const __m256 sums =
+        _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[0], (__m256)v[1]), _mm256_hadd_ps((__m256)v[2], (__m256)v[3]));
+    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)));
+#else
+    for (int i = 0; i < 4; i++) {
+        float sum = 0;
+        for (int lane = 0; lane < W; lane++) sum += v[i][lane];
+        to[i] = sum;
+    }
+#endif
+}
+
+// What the layers need besides the parameters themselves.
+void prepare(const float* p, Workspace& work) {
+    const float zeros[HIDDEN] = {};
+    multiply(HIDDEN, HIDDEN, {p + W_FEATURE, HIDDEN, 1}, p + W_DIRECTION, zeros, 0, work.folded);
+    multiply(1, HIDDEN, {p + B_FEATURE, 0, 1}, p + W_DIRECTION, p + B_DIRECTION, 0, work.folded_bias);
+    transpose(p + W_COLOUR, work.colour_t, HIDDEN, 3);
+}
+
+void prepare_backward(const float* p, Workspace& work) {
+    transpose(work.folded, work.folded_t, HIDDEN, HIDDEN);
+    transpose(p + W1, work.w1_t, HIDDEN, HIDDEN);
+    transpose(p + W_DIRECTION, work.features_t, HIDDEN, HIDDEN);
+    for (float& x : work.d_folded) x = 0;
+    for (float& x : work.d_colour_t) x = 0;
+}
+
+// Take sample `s` into the tile.
+KNF_INLINE void take(const Samples& samples, int32_t s, Workspace& work) {
+    const int i = work.count++;
+    work.sample[i] = s;
+    for (int axis = 0; axis < 3; axis++) work.point[axis][i] = samples.points[3 * static_cast<int64_t>(s) + axis];
+    const float* d = samples.directions + 3 * static_cast<int64_t>(s);
+    const int last = work.runs - 1;
+    if (i == 0 || work.unit[0][last] != d[0] || work.unit[1][last] != d[1] || work.unit[2][last] != d[2]) {
+        for (int axis = 0; axis < 3; axis++) work.unit[axis][work.runs] = d[axis];
+        work.runs++;
+    }
+    work.run[i] = work.runs - 1;
+}
+
+template <int FREQUENCIES>
+KNF_INLINE void encode_tile(const float (&values)[3][TILE_SAMPLES], int count, float* rows) {
+    constexpr int VECTORS = TILE_SAMPLES / W;
+    for (int axis = 0; axis < 3; axis++)
+        for (int v = 0; v < (count + W - 1) / W; v++)
+            encode<FREQUENCIES, VECTORS>(load(values[axis] + v * W),
+                                         reinterpret_cast<floats*>(rows) + axis * (1 + 2 * FREQUENCIES) * VECTORS + v);
+}
+
+// Everything up to the sums before the last activations, for the samples in the tile.
+void run_forward(const float* p, Workspace& work) {
+    Activations& a = work.a;
+    const int n = work.count;
+    for (int axis = 0; axis < 3; axis++) {  // whole vectors are encoded
+        for (int i = n; i % W; i++) work.point[axis][i] = 0;
+        for (int i = work.runs; i % W; i++) work.unit[axis][i] = 0;
+    }
+    encode_tile<POSITION_FREQUENCIES>(work.point, n, a.position);
+    encode_tile<DIRECTION_FREQUENCIES>(work.unit, work.runs, a.direction);
+    multiply<Then::RELU>(n, POSITION_CHANNELS, {a.position, 1, TILE_SAMPLES}, p + W0, p + B0, 0, a.hidden0);
+    multiply<Then::RELU>(n, HIDDEN, {a.hidden0, HIDDEN, 1}, p + W1, p + B1, 0, a.hidden1);
+    multiply(work.runs, DIRECTION_CHANNELS, {a.direction, 1, TILE_SAMPLES}, p + W_DIRECTION + HIDDEN * HIDDEN,
+             work.folded_bias, 0, a.directed);
+    const float* start = a.directed;
+    if (work.runs < n) {
+        for (int i = 0; i < n; i++)
+            for (int v = 0; v < HIDDEN; v += W)
+                store(a.hidden2 + i * HIDDEN + v, load(a.directed + work.run[i] * HIDDEN + v));
+        start = a.hidden2;
+    }
+    multiply<Then::RELU>(n, HIDDEN, {a.hidden1, HIDDEN, 1}, work.folded, start, HIDDEN, a.hidden2);
+
+    floats bias = {};
+    for (int lane = 0; lane < W; lane++) bias[lane] = lane % 4 ? p[B_COLOUR + lane % 4 - 1] : p[B_DENSITY];
+    for (int i = 0; i < n; i++) {
+        floats sum[4] = {};
+        for (int v = 0; v < HIDDEN; v += W) {
+            const floats h1 = load(a.hidden1 + i * HIDDEN + v), h2 = load(a.hidden2 + i * HIDDEN + v);
+            sum[0] += h1 * load(p + W_DENSITY + v);
+            for (int c = 0; c < 3; c++) sum[1 + c] += h2 * load(work.colour_t + c * HIDDEN + v);
+        }
+        store_sums(sum, a.raw + 4 * i);
+    }
+    for (int i = 4 * n; i % W; i++) a.raw[i] = 0;
+    for (int i = 0; i < 4 * n; i += W) {
+        const floats raw = load(a.raw + i) + bias;
+        store(a.raw + i, raw);
+        store(a.active + i, 1.0f / (1.0f + exp(-raw)));
+    }
+}
+
+// From the gradients of the outputs in d_raw to those of the parameters, for the samples in the tile.
+void run_backward(const float* p, bool rectified, Workspace& work, float* g) {
+    const Activations& a = work.a;
+    const int n = work.count;
+    const float zeros[HIDDEN] = {};
+    ints is_density;
+    for (int lane = 0; lane < W; lane++) is_density[lane] = lane % 4 ? 0 : -1;
+    for (int i = 0; i < 4 * n; i += W) {
+        const floats d = load(work.d_raw + i), q = load(a.active + i);
+        const floats d_density = rectified ? (load(a.raw + i) > 0.0f ? d : floats{}) : d;
+        store(work.d_raw + i, is_density ? d_density : d * (q * (1.0f - q)));
+    }
+    for (int i = 0; i < n; i++) {
+        g[B_DENSITY] += work.d_raw[4 * i];
+        for (int c = 0; c < 3; c++) g[B_COLOUR + c] += work.d_raw[4 * i + 1 + c];
+    }
+    // Colour layer.
+    multiply(3, n, {work.d_raw + 1, 1, 4}, a.hidden2, work.d_colour_t, HIDDEN, work.d_colour_t);
+    multiply<Then::MASK>(n, 3, {work.d_raw + 1, 4, 1}, work.colour_t, zeros, 0, work.d_hidden2, a.hidden2);
+    // Direction layer with the feature layer folded into it.
+    multiply(HIDDEN, n, {a.hidden1, 1, HIDDEN}, work.d_hidden2, work.d_folded, HIDDEN, work.d_folded);
+    const float* d_runs = work.d_hidden2;
+    if (work.runs < n) {
+        for (int i = 0; i < work.runs * HIDDEN; i += W) store(work.d_runs + i, floats{});
+        for (int i = 0; i < n; i++)
+            for (int v = 0; v < HIDDEN; v += W) {
+                float* sum = work.d_runs + work.run[i] * HIDDEN + v;
+                store(sum, load(sum) + load(work.d_hidden2 + i * HIDDEN + v));
+            }
+        d_runs = work.d_runs;
+    }
+    float* g_direction = g + W_DIRECTION + HIDDEN * HIDDEN;
+    multiply(DIRECTION_CHANNELS, work.runs, {a.direction, TILE_SAMPLES, 1}, d_runs, g_direction, HIDDEN, g_direction);
+    add_rows(work.runs, d_runs, g + B_DIRECTION);
+    // Density, and what comes back into layer 1.
+    multiply(1, n, {work.d_raw, 1, 4}, a.hidden1, g + W_DENSITY, HIDDEN, g + W_DENSITY);
+    multiply(n, 1, {work.d_raw, 4, 1}, p + W_DENSITY, zeros, 0, work.d_hidden1);
+    multiply<Then::MASK>(n, HIDDEN, {work.d_hidden2, HIDDEN, 1}, work.folded_t, work.d_hidden1, HIDDEN, work.d_hidden1,
+                         a.hidden1);
+    // Layer 1, layer 0.
+    multiply(HIDDEN, n, {a.hidden0, 1, HIDDEN}, work.d_hidden1, g + W1, HIDDEN, g + W1);
+    add_rows(n, work.d_hidden1, g + B1);
+    multiply<Then::MASK>(n, HIDDEN, {work.d_hidden1, HIDDEN, 1}, work.w1_t, zeros, 0, work.d_hidden0, a.hidden0);
+    multiply(POSITION_CHANNELS, n, {a.position, TILE_SAMPLES, 1}, work.d_hidden0, g + W0, HIDDEN, g + W0);
+    add_rows(n, work.d_hidden0, g + B0);
+}
+
+// Gradients of the feature layer and of the rows that it was folded with.
+void unfold(const float* p, const Workspace& work, float* g) {
+    const float zeros[HIDDEN] = {};
+    const float* d_bias = g + B_DIRECTION;
+    multiply(HIDDEN, HIDDEN, {p + W_FEATURE, 1, HIDDEN}, work.d_folded, g + W_DIRECTION, HIDDEN, g + W_DIRECTION);
+    multiply(HIDDEN, 1, {p + B_FEATURE, 1, 0}, d_bias, g + W_DIRECTION, HIDDEN, g + W_DIRECTION);
+    multiply(HIDDEN, HIDDEN, {work.d_folded, HIDDEN, 1}, work.features_t, zeros, 0, g + W_FEATURE);
+    multiply(1, HIDDEN, {d_bias, 0, 1}, work.features_t, zeros, 0, g + B_FEATURE);
+    transpose(work.d_colour_t, g + W_COLOUR, 3, HIDDEN);
+}
+
+KNF_INLINE int32_t sample_at(const Samples& samples, int64_t place) {
+    return samples.order ? samples.order[place] : static_cast<int32_t>(place);
+}
+
+void forward(const float* parameters, const Samples& samples, const Item& item, void* workspace,
+             const Outputs& outputs) {
+    Workspace& work = *static_cast<Workspace*>(workspace);
+    prepare(parameters, work);
+    for (int64_t place = item.begin; place < item.end;) {
+        for (work.count = work.runs = 0; place < item.end && work.count < TILE_SAMPLES; place++)
+            take(samples, sample_at(samples, place), work);
+        run_forward(parameters, work);
+        for (int i = 0; i < work.count; i++) {
+            const int64_t s = work.sample[i];
+            const float density = work.a.raw[4 * i];
+            outputs.density[s] = samples.rectified && !(density > 0.0f) ? 0.0f : density;
+            for (int c = 0; c < 3; c++) outputs.rgb[3 * s + c] = work.a.active[4 * i + 1 + c];
+        }
+    }
+}
+
+void backward(const float* parameters, const Samples& samples, const Item& item, void* workspace,
+              const OutputGradients& gradients, float* gradient) {
+    Workspace& work = *static_cast<Workspace*>(workspace);
+    prepare(parameters, work);
+    prepare_backward(parameters, work);
+    for (int i = 0; i < ROW; i += W) store(gradient + i, floats{});
+    for (int64_t place = item.begin; place < item.end;) {
+        for (work.count = work.runs = 0; place < item.end && work.count < TILE_SAMPLES; place++) {
+            const int32_t s = sample_at(samples, place);
+            const float density = gradients.density[s];
+            const float* rgb = gradients.rgb + 3 * static_cast<int64_t>(s);
+            if (density == 0 && rgb[0] == 0 && rgb[1] == 0 && rgb[2] == 0) continue;  // behind an opaque surface, say
+            float* d = work.d_raw + 4 * work.count;
+            d[0] = density, d[1] = rgb[0], d[2] = rgb[1], d[3] = rgb[2];
+            take(samples, s, work);
+        }
+        if (work.count == 0) continue;
+        run_forward(parameters, work);
+        run_backward(parameters, samples.rectified, work, gradient);
+    }
+    unfold(parameters, work, gradient);
+}
+
+void add(const float* __restrict from, float* __restrict to) {
+    for (int i = 0; i < ROW; i++) to[i] += from[i];
+}
+
+void adam(const AdamStep& step, const float* __restrict gradient, float* __restrict parameters, float* __restrict first,
+          float* __restrict second) {
+    const float* __restrict decay = step.decay;
+    const AdamStep s = step;
+    const auto update = [=](int i, float g) __attribute__((always_inline)) {
+        first[i] = s.beta1 * first[i] + s.one_minus_beta1 * g;
+        second[i] = s.beta2 * second[i] + s.one_minus_beta2 * g * g;
+        parameters[i] -= s.rate * first[i] / (__builtin_sqrtf(second[i]) * s.second_scale + s.epsilon);
+    };
+    if (gradient && decay)
+        for (int i = 0; i < ROW; i++) update(i, gradient[i] + decay[i] * parameters[i]);
+    else if (gradient)
+        for (int i = 0; i < ROW; i++) update(i, gradient[i]);
+    else if (decay)
+        for (int i = 0; i < ROW; i++) update(i, decay[i] * parameters[i]);
+    else
+        for (int i = 0; i < ROW; i++) update(i, 0.0f);
+}
+
+}  // namespace
+
+extern const train::Path train_path = {KNF_PATH_NAME, sizeof(Workspace), forward, backward, add, adam};
+
+}  // namespace knf::KNF_PATH

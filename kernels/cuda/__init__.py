@@ -1,0 +1,1 @@
+"""The CUDA backend: kernels compiled where they run, and what launches them."""

@@ -1,0 +1,335 @@
+"""The CUDA backend: one launch per frame of the fused kernel in kernels/cuda/render.cu."""
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import BackendError, Camera, Scene
+
+from ..frame import Frame, FrameStatistics
+from ..options import RenderOptions
+from ..renderer import CancelToken, RenderCancelled
+from ..sampling import networks_at
+from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
+from .scene import OUTPUT, CudaScene, Precision
+
+TILE = 16  # pixels, as in render.cu
+THREADS = TILE * TILE
+POINTS_AT_ONCE = 1 << 22  # of a query; bounds its memory to 160 MiB
+TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
+BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
+PICTURE = {"rgb": ((3,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
+PER_RAY = {"samples": ((), np.int32), "network": ((), np.int32)}
+ON_DEVICE = {"rgba": ((4,), np.float32), "depth": ((), np.float32), "solid_depth": ((), np.float32)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Resident:
+    """A scene in the device's memory, in one precision."""
+
+    layout: CudaScene
+    cells: DeviceArray
+    full_cells: DeviceArray
+    occupancy: DeviceArray
+    networks: DeviceArray
+    render: DeviceKernel
+    query: DeviceKernel
+
+
+@dataclass(frozen=True, eq=False)
+class LaunchedFrame:
+    """A frame that is, or will soon be, in the device's memory: nobody has waited for it yet.
+
+    Its arrays are its own as long as it lives; then the renderer makes another frame in them.
+
+    Attributes:
+        camera: what it shows.
+        arrays: by the names of the kernel's outputs, [H, W, ...].
+        marks: before and after the kernel.
+    """
+
+    camera: Camera
+    arrays: Mapping[str, DeviceArray]
+    marks: tuple[Any, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceFrame:
+    """A finished frame that stays in the device's memory as long as this object lives.
+
+    Attributes:
+        launched: its arrays: float32 ``rgba`` [H, W, 4], which is ``rgb`` and ``alpha`` of a
+            :class:`~kilonerf.kernels.Frame`; ``depth`` [H, W]; ``solid_depth`` [H, W], +inf where alpha is below
+            :data:`~kilonerf.kernels.frame.OPAQUE`.
+        statistics: the work it took.
+        device: whose memory it is in.
+    """
+
+    launched: LaunchedFrame
+    statistics: FrameStatistics
+    device: CudaDevice
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.launched.camera.width, self.launched.camera.height
+
+    @cached_property
+    def host(self) -> Frame:
+        """A copy on the host, made when it is first asked for; may be asked for by any thread.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self.device.active():
+            arrays = self.launched.arrays
+            rgba, depth = self.device.download([arrays["rgba"], arrays["depth"]])
+        return Frame(np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth, self.statistics)
+
+
+class CudaRenderer:
+    """Renders with the fused CUDA kernel.
+
+    A scene is laid out and copied to the device when a frame first needs it in that precision; a frame needs one
+    launch and no word from the host. Results are copied back at the end.
+
+    Args:
+        scene: what to render.
+        device: what to run on; :class:`~kilonerf.kernels.cuda.cupy_device.CupyDevice` on a real one.
+
+    Raises:
+        BackendError: the kernels cannot be compiled, or memory is short.
+    """
+
+    backend = "cuda"
+
+    def __init__(self, scene: Scene, device: CudaDevice) -> None:
+        self.scene = scene
+        self.device = device.name
+        self._device = device
+        self._residents: dict[Precision, _Resident] = {}
+        self._idle_buffers: list[dict[str, DeviceArray]] = []
+        self._buffers_of: tuple[int, int] | None = None
+        self._order: tuple[object, DeviceArray, int] | None = None
+        self._precision: Precision = "float32"
+        self._take_precision(RenderOptions())
+        with device.active():
+            self._counters = self._upload(np.zeros(3, np.uint64), "counters")
+            self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
+            self._resident(self._precision)
+
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched."""
+        return self._render(camera, options, cancel, PICTURE)
+
+    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
+        return self._render(camera, options, cancel, {**PICTURE, **PER_RAY})
+
+    def _render(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None, outputs: Mapping[str, Any]
+    ) -> Frame:
+        _check_token(cancel)
+        with self._device.active():
+            launched = self.launch(camera, options, outputs)
+            *arrays, counters = self._device.download([*launched.arrays.values(), self._counters])
+            done = self._device.mark()
+            statistics = self._statistics(launched, counters, {"copy": (launched.marks[1], done)})
+        return Frame(**dict(zip(launched.arrays, arrays, strict=True)), statistics=statistics)
+
+    def render_on_device(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
+    ) -> DeviceFrame:
+        """Like :meth:`render`, but the picture stays in the device's memory; only its statistics are copied."""
+        _check_token(cancel)
+        with self._device.active():
+            launched = self.launch(camera, options, ON_DEVICE)
+            (counters,) = self._device.download([self._counters])
+            statistics = self._statistics(launched, counters, {})
+        return DeviceFrame(launched, statistics, self._device)
+
+    def launch(self, camera: Camera, options: RenderOptions, outputs: Mapping[str, Any]) -> LaunchedFrame:
+        """Start a frame and return.
+
+        Args:
+            camera: from where.
+            options: how.
+            outputs: what the kernel is to write: shape of a pixel's value and dtype, by the output's name.
+
+        Raises:
+            BackendError: the device lacks memory, or what the precision needs.
+        """
+        self._take_precision(options)
+        with self._device.active():
+            scene = self._resident(self._precision)
+            buffers = self._frame_buffers(camera, outputs)
+            order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
+            output = np.zeros((), OUTPUT)
+            for name in outputs:
+                output[name] = buffers[name].pointer
+            output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
+            self._device.clear(self._counters)
+            began = self._device.mark()
+            tiles = -(-camera.width // TILE) * -(-camera.height // TILE)
+            if tiles:
+                room = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
+                cells = scene.cells if options.ess else scene.full_cells
+                frame = scene.layout.frame(self.scene, camera, options, num_cells)
+                arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
+                scene.render.launch(min(tiles, room), THREADS, arguments)
+            arrays = {name: buffers[name] for name in outputs}
+            launched = LaunchedFrame(camera, arrays, (began, self._device.mark()))
+        # Any thread may be the last that holds the frame: to append to a list is safe there.
+        weakref.finalize(launched, self._idle_buffers.append, buffers).atexit = False
+        return launched
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3]
+        directions: NDArray[np.float32],  # [P, 3]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :meth:`kilonerf.kernels.Renderer.query`."""
+        points = np.asarray(points, np.float32).reshape(-1, 3)
+        directions = np.asarray(directions, np.float32).reshape(-1, 3)
+        rgb = np.zeros((len(points), 3), np.float32)
+        density = np.zeros(len(points), np.float32)
+        with self._device.active():
+            scene = self._resident(self._precision)
+            for begin in range(0, len(points), POINTS_AT_ONCE):
+                part = slice(begin, begin + POINTS_AT_ONCE)
+                found, result = self._query_part(scene, points[part], directions[part])
+                rgb[begin + found], density[begin + found] = result[:, :3], result[:, 3]
+        return rgb, density
+
+    def _query_part(
+        self, scene: _Resident, points: NDArray[np.float32], directions: NDArray[np.float32]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+        """Which points lie in occupied space, and their colour and density [., 4]."""
+        grid = scene.layout.grid
+        network, cells = networks_at(self.scene, grid, points)
+        found = np.flatnonzero(network >= 0)
+        found = found[np.argsort(network[found], kind="stable")]
+        if not len(found):
+            return found, np.empty((0, 4), np.float32)
+        batches = _batches(network[found])
+        local = np.ascontiguousarray(grid.local(points[found], cells[found]), np.float32)
+        self._require(batches.nbytes + 10 * 4 * len(found), f"a query of {len(found)} points")
+        result = self._allocate((len(found), 4), np.float32, "query result")
+        arguments = (
+            self._upload(batches, "query batches"),
+            scene.networks,
+            self._upload(local, "query points"),
+            self._upload(np.ascontiguousarray(directions[found]), "query directions"),
+            result,
+        )
+        scene.query.launch(len(batches), THREADS, arguments)
+        return found, self._device.download([result])[0]
+
+    def _take_precision(self, options: RenderOptions) -> None:
+        able = self._device.architecture >= TENSOR_CORES
+        if options.precision == "float16" and not able:
+            raise BackendError(
+                f"backend 'cuda': float16 needs tensor cores of compute capability 7.5 or newer, "
+                f"{self._device.name} has {self._device.architecture / 10:.1f}: use float32"
+            )
+        best: Precision = "float16" if able else "float32"
+        self._precision = best if options.precision == "auto" else options.precision
+        self.device = f"{self._device.name}, {PRECISION_NAMES[self._precision]}"
+
+    def _resident(self, precision: Precision) -> _Resident:
+        """The scene on the device, put there if need be."""
+        if precision not in self._residents:
+            defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
+            render = self._device.kernel("render.cu", "render", defines)
+            query = self._device.kernel("query.cu", "query", defines)
+            layout = CudaScene.of(self.scene, precision)
+            arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
+            size = sum(array.nbytes for array in arrays.values())
+            self._require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
+            there = {name: self._upload(array, name) for name, array in arrays.items()}
+            self._residents[precision] = _Resident(layout, **there, render=render, query=query)
+        return self._residents[precision]
+
+    def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
+        """Rows of the cells front to back, and their number; copied only when they change."""
+        key = (ess, *layout.camera_cell(camera).tolist())
+        if self._order is None or self._order[0] != key:
+            rows = layout.order(camera, ess)
+            self._order = (key, self._upload(rows, "order of cells"), len(rows))
+        return self._order[1], self._order[2]
+
+    def _frame_buffers(self, camera: Camera, outputs: Mapping[str, Any]) -> dict[str, DeviceArray]:
+        """Arrays for a frame of this size that no living frame is in."""
+        size = (camera.height, camera.width)
+        if self._buffers_of != size:
+            self._idle_buffers, self._buffers_of = [], size
+        buffers = self._idle_buffers.pop() if self._idle_buffers else {}
+        missing = {name: (size + shape, dtype) for name, (shape, dtype) in outputs.items() if name not in buffers}
+        if missing:
+            need = sum(array_bytes(shape, dtype) for shape, dtype in missing.values())
+            self._require(need, f"a picture of {camera.width}x{camera.height}")
+            buffers.update({name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()})
+        return buffers
+
+    def _statistics(
+        self, launched: LaunchedFrame, counters: NDArray[np.uint64], more_stages: Mapping[str, tuple[Any, Any]]
+    ) -> FrameStatistics:
+        """The figures of a finished frame; stages are pairs of marks."""
+        samples, evaluations, hit = (int(count) for count in counters)
+        marks = {"kernel": launched.marks, **more_stages}
+        stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
+        return FrameStatistics(
+            samples=samples,
+            evaluations=evaluations,
+            rays=launched.camera.width * launched.camera.height,
+            rays_hit=hit,
+            total_ms=sum(stages.values()),
+            stages_ms=stages,
+        )
+
+    def _require(self, need: int, what: str) -> None:
+        """Complain before anything is allocated if it cannot fit."""
+        if need > self._device.free_bytes():
+            raise self._no_room(need, what)
+
+    def _upload(self, array: NDArray[Any], name: str) -> DeviceArray:
+        try:
+            return self._device.upload(array, name)
+        except OutOfDeviceMemoryError:
+            raise self._no_room(array.nbytes, name, " but refuses it") from None
+
+    def _allocate(self, shape: tuple[int, ...], dtype: Any, name: str) -> DeviceArray:
+        try:
+            return self._device.allocate(shape, dtype, name)
+        except OutOfDeviceMemoryError:
+            raise self._no_room(array_bytes(shape, dtype), name, " but refuses it") from None
+
+    def _no_room(self, need: int, what: str, and_yet: str = "") -> BackendError:
+        return BackendError(
+            f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has "
+            f"{mebibytes(self._device.free_bytes())} free{and_yet}: close other programs, or use --backend cpu"
+        )
+
+
+def _check_token(cancel: CancelToken | None) -> None:
+    if cancel is not None and cancel.cancelled:
+        raise RenderCancelled
+
+
+def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
+    """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
+    starts = np.flatnonzero(np.diff(networks, prepend=-1))
+    lengths = np.diff(starts, append=len(networks))
+    counts = -(-lengths // THREADS)
+    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a batch in its run
+    batches = np.zeros(len(number), BATCH)
+    batches["first"] = np.repeat(starts, counts) + number * THREADS
+    batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])
+    batches["network"] = networks[batches["first"]]
+    return batches

@@ -1,0 +1,1 @@
+"""How good a picture is, how long it takes, and on what machine."""

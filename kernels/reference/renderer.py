@@ -1,0 +1,176 @@
+"""The reference renderer: plain NumPy, the truth that every other backend is compared with."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import Camera, Scene
+
+from ..frame import Frame, FrameStatistics
+from ..options import RenderOptions
+from ..renderer import CancelToken, RenderCancelled
+from ..sampling import Floats, SampleSteps, SceneGrid, networks_at, positions, ray_directions, ray_origin
+from .networks import evaluate_networks
+
+POSITIONS_AT_ONCE = 1 << 21  # bounds the memory of a chunk of rays
+
+
+class ReferenceRenderer:
+    """Renders with NumPy in one thread.
+
+    Sample points and all decisions are float32 (:mod:`kilonerf.kernels.sampling`); ``dtype`` is the precision
+    of the networks and of compositing.
+    """
+
+    backend = "reference"
+
+    def __init__(self, scene: Scene, dtype: type[np.floating] = np.float32) -> None:
+        self.scene = scene
+        self.dtype = dtype
+        self.device = f"NumPy {np.__version__}, {dtype.__name__}"
+        self._grid = SceneGrid.of(scene)
+        self._layers = {name: np.asarray(array, self.dtype) for name, array in scene.layers.items()}
+
+    def query(
+        self,
+        points: NDArray[np.float32],  # [P, 3]
+        directions: NDArray[np.float32],  # [P, 3]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See :meth:`kilonerf.kernels.Renderer.query`."""
+        points = np.asarray(points, np.float32).reshape(-1, 3)
+        directions = np.asarray(directions, np.float32).reshape(-1, 3)
+        network, cells = networks_at(self.scene, self._grid, points)
+        active = np.flatnonzero(network >= 0)
+        rgb = np.zeros((len(points), 3), np.float32)
+        density = np.zeros(len(points), np.float32)
+        rgb[active], density[active] = self._evaluate(
+            network[active], cells[active], points[active], directions[active]
+        )
+        return rgb, density
+
+    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`."""
+        return replace(self.render_per_ray(camera, options, cancel), samples=None, network=None)
+
+    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
+        started = time.perf_counter()
+        steps = SampleSteps.of(self.scene, options)
+        width, height = camera.width, camera.height
+        rgb = np.empty((height, width, 3), np.float32)
+        alpha = np.empty((height, width), np.float32)
+        depth = np.empty((height, width), np.float32)
+        samples = np.empty((height, width), np.int32)
+        network = np.empty((height, width), np.int32)
+        evaluations = 0
+        for y in range(height if width else 0):
+            if cancel is not None and cancel.cancelled:
+                raise RenderCancelled
+            directions = ray_directions(camera, slice(y, y + 1))[0]
+            traced = self._trace(ray_origin(camera), directions, steps, options)
+            colour, opacity, distance, samples[y], network[y], found = traced
+            background = np.asarray(options.background, self.dtype)
+            rgb[y] = colour + (1 - opacity)[:, None] * background
+            alpha[y], depth[y] = opacity, distance
+            evaluations += found
+        total_ms = (time.perf_counter() - started) * 1e3
+        statistics = FrameStatistics(
+            samples=int(samples.sum()),
+            evaluations=evaluations,
+            rays=width * height,
+            rays_hit=int((samples > 0).sum()),
+            total_ms=total_ms,
+            stages_ms={"all": total_ms},
+        )
+        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics, samples=samples, network=network)
+
+    def _evaluate(
+        self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        local = self._grid.local(points, cells).astype(self.dtype)
+        return evaluate_networks(self._layers, network, local, directions.astype(self.dtype))
+
+    def _trace(
+        self,
+        origin: Floats,  # [3]
+        directions: Floats,  # [R, 3]
+        steps: SampleSteps,
+        options: RenderOptions,
+    ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer], NDArray[np.int32], int]:
+        """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
+        rays = len(directions)
+        first, last = _index_range(origin, directions, steps, self.scene)
+        length = int(np.maximum(last - first + 1, 0).max(initial=0))
+        parts = []  # (ray, index) of the samples that count, chunk by chunk
+        chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))
+        for begin in range(0, length, chunk):
+            index = first[:, None] + np.arange(begin, min(begin + chunk, length))
+            points = positions(origin, directions[:, None], steps.t(index))
+            network, _ = networks_at(self.scene, self._grid, points.reshape(-1, 3), ess=options.ess)
+            counts = (network.reshape(index.shape) >= 0) & (index <= last[:, None])
+            ray, column = np.nonzero(counts)
+            parts.append((ray, index[ray, column]))
+        ray = np.concatenate([part[0] for part in parts] or [np.empty(0, np.int64)])
+        index = np.concatenate([part[1] for part in parts] or [np.empty(0, np.int64)])
+        order = np.lexsort((index, ray))
+        ray, index = ray[order], index[order]
+
+        t = steps.t(index)
+        points = positions(origin, directions[ray], t)
+        network, cells = networks_at(self.scene, self._grid, points, ess=options.ess)
+        norms = np.sqrt((directions.astype(self.dtype) ** 2).sum(-1))
+        unit = directions / norms[:, None]
+        rgb, density = self._evaluate(network, cells, points, unit[ray])
+        sample_alpha = 1 - np.exp(-density * (norms[ray] * steps.step))
+        first_network = np.full(rays, -1, np.int32)
+        hit, first_sample = np.unique(ray, return_index=True)
+        first_network[hit] = network[first_sample]
+        return *_composite(rays, ray, sample_alpha, rgb, t, options), first_network, len(ray)
+
+
+def _index_range(
+    origin: Floats, directions: Floats, steps: SampleSteps, scene: Scene
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last sample index [R] that can lie in the box: two samples too many at either end, never too few."""
+    d = directions.astype(np.float64)
+    d = np.where(np.abs(d) < 1e-12, 1e-12, d)
+    to_low = (scene.aabb_min.astype(np.float64) - origin) / d
+    to_high = (scene.aabb_max.astype(np.float64) - origin) / d
+    enter = np.minimum(to_low, to_high).max(-1)
+    leave = np.maximum(to_low, to_high).min(-1)
+    limit = float(steps.last)
+    first = np.clip((enter - steps.near) / steps.step - 2, 0, limit + 1)
+    last = np.clip((leave - steps.near) / steps.step + 2, -1, limit)
+    return np.floor(first).astype(np.int64), np.floor(last).astype(np.int64)
+
+
+def _composite(
+    rays: int,
+    ray: NDArray[np.integer],  # [S], ascending
+    alpha: NDArray[np.floating],  # [S]
+    rgb: NDArray[np.floating],  # [S, 3]
+    t: Floats,  # [S]
+    options: RenderOptions,
+) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer]]:
+    """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon.
+
+    Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0) and samples taken [R].
+    """
+    dtype = alpha.dtype
+    found = np.bincount(ray, minlength=rays)
+    slot = np.arange(len(ray)) - np.repeat(np.cumsum(found) - found, found)
+    padded = np.zeros((rays, int(found.max(initial=0))), dtype)
+    padded[ray, slot] = alpha
+    transmittance = np.cumprod(1 - padded, axis=1, dtype=dtype)
+    before = np.concatenate([np.ones((rays, 1), dtype), transmittance[:, :-1]], axis=1)[ray, slot]
+    taken = before >= options.ert_threshold if options.ert else np.ones(len(ray), bool)
+    weight = np.where(taken, before * alpha, 0)
+
+    colour = np.zeros((rays, 3), dtype)
+    np.add.at(colour, ray, weight[:, None] * rgb)
+    opacity = np.bincount(ray, weight, minlength=rays).astype(dtype)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        depth = np.where(opacity > 0, np.bincount(ray, weight * t, minlength=rays) / opacity, np.inf)
+    return colour, opacity, depth, np.bincount(ray[taken], minlength=rays)

@@ -1,0 +1,1 @@
+"""Cameras, and how they move: the pinhole camera, paths through keyframes, turntables."""

@@ -1,0 +1,1 @@
+"""The ``.knf`` file (docs/knf.md)."""

@@ -1,0 +1,1 @@
+"""Checkpoints of the original KiloNeRF code, read and written; torch is imported here only."""

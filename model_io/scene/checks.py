@@ -1,0 +1,178 @@
+"""Everything that must hold for a Scene, checked once when it is made. Each fault is one SceneError."""
+
+import json
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..camera.camera import Camera
+from ..errors import SceneError
+from .architecture import tensor_shapes
+
+if TYPE_CHECKING:
+    from .scene import Scene
+
+MAX_VOXELS = 2**30  # 1 GiB of memory for the occupancy grid
+MAX_FACTOR = 64  # occupancy voxels per network cell and axis
+MAX_SAMPLES = 2**16  # samples per ray
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def fail(field: str, expected: str, got: object) -> NoReturn:
+    """Raise the one SceneError that names the field, what was expected and what was there."""
+    raise SceneError(f"{field}: expected {expected}, got {got}")
+
+
+def check_scene(scene: "Scene") -> None:
+    """Check every rule of :class:`~kilonerf.model_io.Scene`.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    _check_box(scene)
+    _check_grids(scene)
+    _check_layers(scene)
+    _check_network_index(scene)
+    _check_sampling(scene)
+    _check_extras(scene)
+
+
+def _check_array(field: str, value: object, dtype: Any, ndim: int) -> None:
+    if not isinstance(value, np.ndarray):
+        fail(field, "a NumPy array", type(value).__name__)
+    if value.dtype != np.dtype(dtype):
+        fail(field, f"dtype {np.dtype(dtype)}", value.dtype)
+    if value.ndim != ndim:
+        fail(field, f"{ndim} dimension(s)", f"shape {list(value.shape)}")
+    if not value.flags.c_contiguous:
+        fail(field, "an array in C order", f"strides {list(value.strides)}")
+
+
+def _check_box(scene: "Scene") -> None:
+    for field in ("aabb_min", "aabb_max"):
+        corner = getattr(scene, field)
+        _check_array(field, corner, np.float32, 1)
+        if corner.shape != (3,):
+            fail(field, "shape [3]", f"shape {list(corner.shape)}")
+        if not np.isfinite(corner).all():
+            fail(field, "finite numbers", corner.tolist())
+    size = scene.aabb_max.astype(np.float64) - scene.aabb_min.astype(np.float64)
+    # Cells are measured in float32: an edge must neither overflow nor vanish there.
+    if not (size > 0).all() or not (size < np.finfo(np.float32).max).all():
+        fail("aabb", "aabb_min < aabb_max on every axis", f"{scene.aabb_min.tolist()} .. {scene.aabb_max.tolist()}")
+
+
+def _check_grids(scene: "Scene") -> None:
+    _check_array("network_index", scene.network_index, np.int32, 3)
+    _check_array("occupancy", scene.occupancy, np.bool_, 3)
+    check_resolutions(scene.occupancy.shape, scene.network_index.shape)
+    cell_size = (scene.aabb_max - scene.aabb_min) / np.asarray(scene.occupancy.shape, dtype=np.float32)
+    if not (cell_size >= np.finfo(np.float32).tiny).all():
+        fail("aabb", "voxels with edges above 1e-38", f"edges {cell_size.tolist()}")
+
+
+def check_resolutions(occupancy: Sequence[int], networks: Sequence[int]) -> None:
+    """Check the two grids' resolutions: each >= 1, occupancy a whole multiple of networks, not absurdly large.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    if min(networks) < 1:
+        fail("network_index", "at least one cell on every axis", list(networks))
+    if math.prod(occupancy) > MAX_VOXELS:
+        fail("occupancy", f"at most {MAX_VOXELS} voxels", list(occupancy))
+    for axis, voxels, cells in zip("xyz", occupancy, networks, strict=True):
+        if voxels < 1 or voxels % cells or voxels // cells > MAX_FACTOR:
+            fail(
+                "occupancy",
+                f"a resolution that is a whole multiple (1 to {MAX_FACTOR}) of the network grid's {list(networks)}",
+                f"{list(occupancy)} (axis {axis})",
+            )
+
+
+def _check_layers(scene: "Scene") -> None:
+    bias = scene.layers.get("pts_linears.0.bias")
+    if bias is None or np.ndim(bias) != 2:
+        fail("pts_linears.0.bias", "an array [N, 32]", "nothing" if bias is None else f"shape {list(np.shape(bias))}")
+    shapes = tensor_shapes(bias.shape[0])
+    if set(scene.layers) != set(shapes):
+        missing, extra = sorted(set(shapes) - set(scene.layers)), sorted(set(scene.layers) - set(shapes))
+        fail("layers", f"the {len(shapes)} arrays of one network", f"missing {missing}, unknown {extra}")
+    if bias.dtype not in (np.float16, np.float32):
+        fail("pts_linears.0.bias", "dtype float16 or float32", bias.dtype)
+    for name, shape in shapes.items():
+        array = scene.layers[name]
+        _check_array(name, array, bias.dtype, len(shape))
+        if array.shape != shape:
+            fail(name, f"shape {list(shape)}", f"shape {list(array.shape)}")
+        if not np.isfinite(array).all():
+            fail(name, "finite numbers", f"{int(np.count_nonzero(~np.isfinite(array)))} that are not")
+
+
+def _check_network_index(scene: "Scene") -> None:
+    index, networks = scene.network_index, scene.num_networks
+    if index.min() < -1 or index.max() >= networks:
+        fail("network_index", f"values from -1 to {networks - 1}", f"{index.min()} .. {index.max()}")
+    cells_of_network = np.bincount(index[index >= 0], minlength=networks)
+    if networks and cells_of_network.max() > 1:
+        shared = int(cells_of_network.argmax())
+        fail("network_index", "each network in one cell only", f"network {shared} in {cells_of_network[shared]} cells")
+    stray = occupied_cells(scene.occupancy, scene.resolution) & (index < 0)
+    if stray.any():
+        cell = np.argwhere(stray)[0].tolist()
+        fail("occupancy", "no occupied voxel in a cell without a network", f"one in cell {cell}")
+
+
+def occupied_cells(
+    occupancy: NDArray[np.bool_],  # [ox, oy, oz]
+    resolution: tuple[int, int, int],
+) -> NDArray[np.bool_]:
+    """Which network cells hold an occupied voxel, bool [rx, ry, rz]. ``occupancy`` must be a whole multiple."""
+    rx, ry, rz = resolution
+    # One axis at a time, the slowest first, so that every reduction runs along contiguous memory.
+    slabs = occupancy.reshape(rx, -1, occupancy.shape[1] * occupancy.shape[2]).any(axis=1)
+    rows = slabs.reshape(rx, ry, -1, occupancy.shape[2]).any(axis=2)
+    return np.asarray(rows.reshape(rx, ry, rz, -1).any(axis=3))
+
+
+def _check_sampling(scene: "Scene") -> None:
+    for field in ("near", "far"):
+        value = getattr(scene, field)
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            fail(field, "a finite number", repr(value))
+    if not 0 <= scene.near < scene.far:
+        fail("near", "0 <= near < far", f"near {scene.near}, far {scene.far}")
+    samples = scene.num_samples
+    if not isinstance(samples, int | np.integer) or isinstance(samples, bool) or not 2 <= samples <= MAX_SAMPLES:
+        fail("num_samples", f"a whole number from 2 to {MAX_SAMPLES}", repr(samples))
+    background = scene.background
+    if (
+        not isinstance(background, tuple | list)
+        or len(background) != 3
+        or not all(isinstance(value, Real) and 0 <= value <= 1 for value in background)
+    ):
+        fail("background", "three numbers in [0, 1]", repr(background))
+
+
+def _check_extras(scene: "Scene") -> None:
+    if scene.start_camera is not None and not isinstance(scene.start_camera, Camera):
+        fail("start_camera", "a Camera or None", type(scene.start_camera).__name__)
+    poses = scene.training_poses
+    if poses is not None:
+        _check_array("training_poses", poses, np.float32, 3)
+        if poses.shape[1:] != (4, 4):
+            fail("training_poses", "shape [M, 4, 4]", f"shape {list(poses.shape)}")
+        if not np.isfinite(poses).all():
+            fail("training_poses", "finite numbers", f"{int(np.count_nonzero(~np.isfinite(poses)))} that are not")
+    if scene.preview is not None and (
+        not isinstance(scene.preview, bytes) or not scene.preview.startswith(PNG_SIGNATURE)
+    ):
+        fail("preview", "the bytes of a PNG picture", f"{type(scene.preview).__name__} {scene.preview[:8]!r}")
+    try:
+        json.dumps(dict(scene.provenance), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        fail("provenance", "JSON values only", error)

@@ -1,0 +1,91 @@
+"""Facts about a scene, for programs and for people: what ``kilonerf-info`` prints."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from ..knf.format import KIND, VERSION
+from .architecture import PARAMETERS_PER_NETWORK
+from .scene import Scene
+
+
+def describe(scene: Scene) -> dict[str, Any]:
+    """Facts about a scene, JSON values only."""
+    camera = scene.start_camera
+    voxels = int(np.count_nonzero(scene.occupancy))
+    return {
+        "kind": KIND,
+        "version": VERSION,
+        "aabb": [scene.aabb_min.tolist(), scene.aabb_max.tolist()],
+        "network_resolution": list(scene.resolution),
+        "cell_size": scene.cell_size.tolist(),
+        "occupancy_resolution": list(scene.occupancy.shape),
+        "occupied_voxels": voxels,
+        "occupied_share": voxels / scene.occupancy.size,
+        "networks": scene.num_networks,
+        "networks_dropped": scene.network_index.size - int(np.count_nonzero(scene.network_index >= 0)),
+        "parameters": scene.num_networks * PARAMETERS_PER_NETWORK,
+        "dtype": str(scene.dtype),
+        "near": float(scene.near),
+        "far": float(scene.far),
+        "num_samples": int(scene.num_samples),
+        "step": float(scene.step),
+        "background": [float(value) for value in scene.background],
+        "start_camera": None
+        if camera is None
+        else {
+            "position": camera.position.tolist(),
+            "width": camera.width,
+            "height": camera.height,
+            "fov_y_degrees": float(np.degrees(camera.fov_y)),
+        },
+        "training_poses": 0 if scene.training_poses is None else len(scene.training_poses),
+        "preview_bytes": 0 if scene.preview is None else len(scene.preview),
+        "provenance": dict(scene.provenance),
+    }
+
+
+def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What :func:`describe` says, with ``file_bytes``, as names and texts for people."""
+
+    def times(sizes: list[int]) -> str:
+        return " x ".join(map(str, sizes))
+
+    def numbers(values: list[float]) -> str:
+        return ", ".join(f"{value:.4g}" for value in values)
+
+    camera = facts["start_camera"]
+    rows = [
+        ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {facts['kind']} version {facts['version']}"),
+        ("box", f"({numbers(facts['aabb'][0])}) to ({numbers(facts['aabb'][1])})"),
+        ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
+        ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
+        ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
+        ("occupancy grid", f"{times(facts['occupancy_resolution'])}, {times(list(scene.occupancy_factor))} per cell"),
+        ("occupied", f"{facts['occupied_voxels']:,} voxels, {100 * facts['occupied_share']:.2f} %"),
+        (
+            "sampling",
+            f"{facts['num_samples']} samples from {facts['near']:.4g} to {facts['far']:.4g}, step {facts['step']:.4g}",
+        ),
+        ("background", numbers(facts["background"])),
+        (
+            "start camera",
+            "none"
+            if camera is None
+            else f"at ({numbers(camera['position'])}), {camera['width']} x {camera['height']}, "
+            f"{camera['fov_y_degrees']:.1f} degrees high",
+        ),
+        ("training poses", str(facts["training_poses"])),
+        ("preview", f"{facts['preview_bytes']} bytes" if facts["preview_bytes"] else "none"),
+    ]
+    return rows + [(key.replace("_", " "), _said(value)) for key, value in facts["provenance"].items()]
+
+
+def _said(value: object) -> str:
+    """A JSON value as a person would write it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(map(_said, value))
+    return json.dumps(value)

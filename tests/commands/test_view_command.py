@@ -1,0 +1,163 @@
+"""`kilonerf-view` as a person or a script starts it."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from kilonerf.model_io import CameraPath, save_scene
+
+needs_xvfb = pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
+COMMAND = (sys.executable, "-c", "from kilonerf.commands.view import main; main()")
+
+
+def run(*arguments, **environment):
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def assert_one_line(result, *parts):
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("kilonerf-view: error: ")
+    for part in parts:
+        assert part in line
+
+
+@pytest.fixture
+def scene_file(toy_scene, tmp_path):
+    save_scene(toy_scene, tmp_path / "toy.knf")
+    return tmp_path / "toy.knf"
+
+
+def test_no_display_is_one_line(scene_file):
+    assert_one_line(run(scene_file, DISPLAY="", WAYLAND_DISPLAY="", XDG_SESSION_TYPE=""), "no display")
+
+
+def test_a_display_that_does_not_answer_is_one_line(scene_file):
+    assert_one_line(run(scene_file, DISPLAY=":4242", WAYLAND_DISPLAY=""), "no display")
+
+
+@needs_xvfb
+def test_too_old_an_opengl_is_one_line(scene_file):
+    assert_one_line(run(scene_file, MESA_GL_VERSION_OVERRIDE="2.1"), "OpenGL 3.3 is needed")
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    assert_one_line(run(tmp_path / "missing.knf"), "missing.knf")
+
+
+@needs_xvfb
+@pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{", b"\xff" * 500])
+def test_a_broken_file_is_one_line(tmp_path, content):
+    (tmp_path / "broken.knf").write_bytes(content)
+    assert_one_line(run(tmp_path / "broken.knf"), "broken.knf")
+
+
+@needs_xvfb
+def test_a_folder_is_one_line(tmp_path):
+    assert_one_line(run(tmp_path), str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--size", "big"),
+        ("--video-fps", "0"),
+        ("--target-fps", "0"),
+        ("--exit-after", "-1"),
+        ("--screenshot", "/nowhere/at/all.png"),
+        ("--record", "film.gif"),
+        ("--cpu-path", "sse9"),
+    ],
+)
+def test_options_out_of_range_are_one_line(arguments):
+    assert_one_line(run(*arguments), arguments[1] if arguments[0] != "--size" else "big")
+
+
+@needs_xvfb
+def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
+    output = tmp_path / "window.png"
+    result = run(scene_file, "--size", "700x500", "--show-box", "--exit-after", 0, "--screenshot", output)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    with Image.open(output) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (500, 700, 3)
+    assert len(np.unique(pixels[:, :350].reshape(-1, 3), axis=0)) > 100  # a picture on the left
+    assert pixels[:, 400:].mean() < 80  # a dark panel on the right
+    assert pixels[:, 400:].max() > 200  # with bright text on it
+
+
+@needs_xvfb
+@pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
+def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture(scene_file, tmp_path, arguments):
+    output = tmp_path / "window.png"
+    size = ("--size", "700x500", "--exit-after", 0, "--screenshot", output)
+    result = run(scene_file, *size, *arguments, CUDA_VISIBLE_DEVICES="")  # without CuPy, driver or device
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(output) as image:
+        assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
+
+
+def test_a_code_path_is_of_the_cpu_backend():
+    assert_one_line(run("--cpu-path", "baseline", "--backend", "reference"), "--cpu-path", "--backend cpu")
+    assert_one_line(run("--cpu-path", "baseline", "--device", "0"), "--cpu-path and --device")
+
+
+@needs_xvfb
+def test_an_empty_window_can_be_scripted_too(tmp_path):
+    output = tmp_path / "window.png"
+    assert run("--exit-after", 0, "--screenshot", output).returncode == 0
+    with Image.open(output) as image:
+        assert image.size == (1280, 800)
+
+
+@needs_xvfb
+def test_a_turntable_is_recorded_and_rendered_before_leaving(scene_file, tmp_path):
+    film = tmp_path / "film.webm"
+    result = run(
+        *(scene_file, "--size", "500x400", "--turntable", "--no-reprojection", "--no-interop", "--exit-after", 1),
+        *("--record", film, "--video-size", "64x48", "--video-fps", 10),
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    path = CameraPath.load(tmp_path / "film.json")
+    with av.open(str(film)) as video:
+        pictures = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
+    assert len(pictures) == int(path.duration * 10 + 1e-6) + 1 >= 10
+    assert pictures[0].shape == (48, 64, 3)
+    assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0
+
+
+@needs_xvfb
+def test_leaving_at_once_still_gives_a_video_of_one_picture(scene_file, tmp_path):
+    result = run(scene_file, "--exit-after", 0, "--record", tmp_path / "still.mp4", "--video-size", "64x48")
+    assert (result.returncode, result.stderr) == (0, "")
+    with av.open(str(tmp_path / "still.mp4")) as video:
+        assert len(list(video.decode(video=0))) >= 1
+
+
+def test_help_explains_every_option():
+    result = run("--help")
+    assert result.returncode == 0
+    for word in (
+        "--backend",
+        "--turntable",
+        "--show-occupancy-grid",
+        "--no-reprojection",
+        "--no-interop",
+        "--record",
+        "Press H",
+    ):
+        assert word in result.stdout

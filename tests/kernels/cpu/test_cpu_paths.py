@@ -1,0 +1,49 @@
+"""Which code paths of the CPU backend this machine has, and that a named one is taken."""
+
+import sys
+
+import pytest
+
+from kilonerf.kernels import create_renderer
+from kilonerf.kernels.cpu.paths import available_cpu_paths
+from kilonerf.kernels.cpu.renderer import PATH_NAMES, CpuRenderer
+from kilonerf.model_io import BackendError, Scene
+
+
+def test_every_machine_has_the_baseline_in_float32() -> None:
+    paths = {path.name: path.precision for path in available_cpu_paths()}
+    assert paths["baseline"] == "float32"
+    assert set(paths) <= set(PATH_NAMES)
+    for name, precision in paths.items():
+        expected = "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
+        assert precision == expected
+
+
+def test_a_named_path_is_taken_and_auto_takes_the_first(toy_scene: Scene) -> None:
+    paths = available_cpu_paths()
+    for path in paths:
+        renderer = create_renderer(toy_scene, "cpu", threads=1, cpu_path=path.name)
+        assert renderer.device == f"{PATH_NAMES[path.name]}, 1 thread"
+    assert create_renderer(toy_scene, "cpu", threads=1).device == f"{PATH_NAMES[paths[0].name]}, 1 thread"
+
+
+def test_a_named_path_asks_for_the_cpu(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_cuda(scene: Scene, device: int | None) -> None:
+        raise AssertionError("CUDA was tried")
+
+    monkeypatch.setattr("kilonerf.kernels.renderer._cuda_renderer", no_cuda)
+    assert create_renderer(toy_scene, cpu_path="baseline").backend == "cpu"
+
+
+def test_a_missing_extension_is_a_backend_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kilonerf.kernels._cpu", None)
+    monkeypatch.delattr("kilonerf.kernels._cpu", raising=False)
+    with pytest.raises(BackendError, match="native extension"):
+        available_cpu_paths()
+
+
+def test_the_networks_alone_are_measured(toy_scene: Scene) -> None:
+    renderer = CpuRenderer(toy_scene, threads=2)
+    assert renderer.network_rate(100, 0.01) > 0
+    with pytest.raises(ValueError, match="1 to 4096 samples, got 5000"):
+        renderer.network_rate(5000, 0.01)

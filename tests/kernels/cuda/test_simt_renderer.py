@@ -1,0 +1,149 @@
+"""What the CUDA renderer does around its kernels (memory, copies, precision, errors), on the SIMT host."""
+
+import numpy as np
+import pytest
+
+from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions
+from kilonerf.kernels.cuda.renderer import ON_DEVICE, CudaRenderer
+from kilonerf.kernels.frame import OPAQUE
+from kilonerf.kernels.reference.renderer import ReferenceRenderer
+from kilonerf.model_io import BackendError, Scene
+from simt.compilation import why_unavailable
+from simt.simt_device import SimtDevice
+from simt.simt_pictures import small_views
+from support.scenes import random_scene, views
+
+pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
+
+
+@pytest.mark.parametrize("name", ["outside", "inside"])
+def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, name: str) -> None:
+    camera = small_views(toy_scene)[name]
+    renderer = CudaRenderer(toy_scene, SimtDevice(80, checked=True))
+    expected = renderer.render(camera, RenderOptions())
+    frame = renderer.render_on_device(camera, RenderOptions())
+    assert frame.size == (camera.width, camera.height)
+    np.testing.assert_array_equal(frame.host.rgb, expected.rgb)
+    np.testing.assert_array_equal(frame.host.alpha, expected.alpha)
+    np.testing.assert_array_equal(frame.host.depth, expected.depth)
+    (solid,) = frame.device.download([frame.launched.arrays["solid_depth"]])
+    np.testing.assert_array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
+    assert np.isfinite(solid).any()
+    assert not np.array_equal(solid, expected.depth)
+    assert frame.statistics.samples == expected.statistics.samples
+    assert list(frame.statistics.stages_ms) == ["kernel"]
+
+
+def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: Scene) -> None:
+    cameras = small_views(toy_scene)
+    device = SimtDevice(80)
+    renderer = CudaRenderer(toy_scene, device)
+    first = renderer.render_on_device(cameras["outside"], RenderOptions())
+    device.allocations.clear()
+    second = renderer.render_on_device(cameras["outside"], RenderOptions(background=(0.0, 0.0, 0.0)))
+    assert device.allocations == list(ON_DEVICE)  # not the first one's, which is still there
+    assert first.host.rgb[0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert second.host.rgb[0, 0].tolist() == [0.0, 0.0, 0.0]
+    device.allocations.clear()
+    del first
+    third = renderer.render_on_device(cameras["outside"], RenderOptions())
+    assert not device.allocations
+    other = renderer.render_on_device(cameras["inside"], RenderOptions())  # of another size
+    del second, third
+    renderer.render_on_device(cameras["outside"], RenderOptions())
+    assert device.allocations == list(ON_DEVICE) * 2  # memory of a size that is not wanted any more is not kept
+    assert other.host.rgb.shape[:2] == (cameras["inside"].height, cameras["inside"].width)
+
+
+def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
+    device = SimtDevice(80)
+    renderer = CudaRenderer(toy_scene, device)
+    cameras = small_views(toy_scene)
+    camera = cameras["outside"]
+    renderer.render(camera, RenderOptions())
+    device.uploads.clear()
+    device.allocations.clear()
+    turned = camera.moved(np.concatenate([camera.matrix[:3, :3] @ np.diag([1, -1, -1]), camera.matrix[:3, 3:]], axis=1))
+    renderer.render(camera, RenderOptions(ert=False))
+    renderer.render(turned, RenderOptions())
+    assert device.uploads == device.allocations == []
+    renderer.render(camera, RenderOptions(ess=False))
+    assert device.uploads == ["order of cells"]
+    renderer.render(cameras["inside"], RenderOptions(ess=False))
+    assert device.uploads == ["order of cells"] * 2
+    assert device.allocations == ["rgb", "alpha", "depth"]  # of another size
+    renderer.render_per_ray(cameras["inside"], RenderOptions(ess=False))
+    assert device.allocations[3:] == ["samples", "network"]
+
+
+def test_simt_precision_is_chosen_by_the_device_or_by_name(toy_scene: Scene) -> None:
+    camera = small_views(toy_scene)["inside"]
+    renderer = CudaRenderer(toy_scene, SimtDevice(80))
+    assert renderer.backend == "cuda"
+    assert renderer.device == "SIMT host, float16 tensor cores"
+    half = renderer.render(camera, RenderOptions())
+    full = renderer.render(camera, RenderOptions(precision="float32"))
+    assert renderer.device == "SIMT host, float32"
+    expected = ReferenceRenderer(toy_scene).render(camera, RenderOptions())
+    assert np.abs(full.rgb - expected.rgb).max() < 2e-5 < np.abs(half.rgb - expected.rgb).max()
+    again = renderer.render(camera, RenderOptions(precision="float16"))
+    assert np.array_equal(half.rgb, again.rgb)
+    old = CudaRenderer(toy_scene, SimtDevice(70))
+    assert old.device == "SIMT host, float32"
+    with pytest.raises(BackendError, match=r"float16 needs .*7\.5 or newer, SIMT host has 7\.0"):
+        old.render(camera, RenderOptions(precision="float16"))
+    assert np.array_equal(old.render(camera, RenderOptions()).rgb, full.rgb)
+
+
+def test_simt_a_used_token_cancels_before_the_launch(toy_scene: Scene) -> None:
+    device = SimtDevice(80)
+    renderer = CudaRenderer(toy_scene, device)
+    token = CancelToken()
+    token.cancel()
+    with pytest.raises(RenderCancelled):
+        renderer.render(small_views(toy_scene)["inside"], RenderOptions(), token)
+    assert not device.launches
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_simt_too_little_memory_names_need_and_free(toy_scene: Scene, honest: bool) -> None:
+    device = SimtDevice(80, memory=3 << 16, honest=honest)
+    with pytest.raises(BackendError) as caught:
+        CudaRenderer(toy_scene, device)
+    if honest:  # known before anything of the scene is allocated
+        expected = f"a scene of {toy_scene.num_networks} networks in float16 needs 1 MiB, SIMT host has 1 MiB free: "
+        assert device.uploads == ["counters", "tile counters"]
+    else:
+        expected = "networks needs 1 MiB, SIMT host has 1048576 MiB free but refuses it: "
+    assert str(caught.value) == f"backend 'cuda': {expected}close other programs, or use --backend cpu"
+
+
+def test_simt_scenes_of_4096_networks_in_both_precisions() -> None:
+    scene = random_scene((16, 16, 16), (2, 2, 2), dropped=0.0, seed=8)
+    assert scene.num_networks == 4096
+    camera = views(scene)["outside"].resized(9, 7)
+    expected = ReferenceRenderer(scene).render(camera, RenderOptions(step=0.1))
+    assert expected.statistics.rays_hit > 20
+    for architecture, mebibytes, worst in ((80, 48, 0.02), (70, 84, 2e-5)):
+        renderer = CudaRenderer(scene, SimtDevice(architecture, memory=mebibytes << 20))
+        frame = renderer.render(camera, RenderOptions(step=0.1))
+        assert ("float16" if architecture == 80 else "float32") in renderer.device
+        assert np.abs(frame.rgb - expected.rgb).max() < worst
+        assert frame.statistics.rays_hit == expected.statistics.rays_hit
+
+
+def test_simt_a_picture_too_large_leaves_the_renderer_usable(toy_scene: Scene) -> None:
+    renderer = CudaRenderer(toy_scene, SimtDevice(80, memory=4 << 20))
+    camera = small_views(toy_scene)["inside"]
+    before = renderer.render(camera, RenderOptions())
+    with pytest.raises(BackendError, match=r"a picture of 4000x3000 needs 229 MiB, SIMT host has 4 MiB free"):
+        renderer.render(camera.resized(4000, 3000), RenderOptions())
+    assert np.array_equal(renderer.render(camera, RenderOptions()).rgb, before.rgb)
+
+
+def test_simt_statistics_say_what_took_how_long(toy_scene: Scene) -> None:
+    frame = CudaRenderer(toy_scene, SimtDevice(80)).render(small_views(toy_scene)["inside"], RenderOptions())
+    stages = frame.statistics.stages_ms
+    assert list(stages) == ["kernel", "copy"]
+    assert sum(stages.values()) == pytest.approx(frame.statistics.total_ms)
+    assert stages["kernel"] > 0

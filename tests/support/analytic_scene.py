@@ -1,0 +1,48 @@
+"""A scene that is a formula: two soft balls with a highlight. Its photos are integrals, not drawings."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.kernels.sampling import ray_directions, ray_origin
+from kilonerf.model_io import Camera
+from support.photo_sets import ring, write_blender
+
+BALLS = (((-0.25, 0.1, 0.0), 0.4, (0.9, 0.3, 0.15)), ((0.4, -0.2, 0.25), 0.25, (0.15, 0.45, 0.85)))
+DENSITY = 60.0
+
+
+def field(points: NDArray[np.float64], directions: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
+    """Colour [..., 3] and density [...] at points along unit directions [..., 3]."""
+    density = np.zeros(points.shape[:-1])
+    colour = np.full(points.shape, 0.5)
+    for centre, radius, albedo in BALLS:
+        away = points - centre
+        distance = np.linalg.norm(away, axis=-1)
+        inside = DENSITY / (1 + np.exp(40 * (distance - radius)))
+        normal = away / np.maximum(distance, 1e-6)[..., None]
+        light = 0.6 + 0.3 * normal[..., 2] + 0.25 * np.clip(-(normal * directions).sum(-1), 0, 1) ** 4
+        colour = np.where((inside > density)[..., None], np.array(albedo) * light[..., None], colour)
+        density = np.maximum(density, inside)
+    return np.clip(colour, 0, 1), density
+
+
+def photo(camera: Camera, samples: int = 192) -> NDArray[np.uint8]:
+    """The scene from a camera, RGBA; colours are not premultiplied."""
+    directions = ray_directions(camera).reshape(-1, 3).astype(np.float64)
+    length = np.linalg.norm(directions, axis=-1, keepdims=True)
+    t = np.linspace(3.0, 5.2, samples)
+    points = ray_origin(camera).astype(np.float64) + t[:, None] * directions[:, None]
+    colour, density = field(points, np.broadcast_to((directions / length)[:, None], points.shape))
+    thickness = density * (t[1] - t[0]) * length
+    weights = np.exp(thickness - np.cumsum(thickness, axis=1)) * -np.expm1(-thickness)
+    alpha = weights.sum(1, keepdims=True)
+    seen = (weights[..., None] * colour).sum(1) / np.maximum(alpha, 1e-6)
+    rgba = np.concatenate([seen, alpha], axis=1).reshape(camera.height, camera.width, 4)
+    return np.rint(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
+
+
+def write_photos(folder: Path, views: int = 24, size: int = 48) -> Path:
+    """A Blender data set of it, with training views only."""
+    return write_blender(folder, ring(views, size, size), photo)

@@ -1,0 +1,119 @@
+"""The native renderer as a program of its own: for code that this machine, or its extension, cannot run."""
+
+import subprocess
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
+from kilonerf.kernels.sampling import SampleSteps, SceneGrid, ray_origin
+from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
+
+KERNELS = Path(__file__).resolve().parents[2] / "kernels"
+MAIN = Path(__file__).resolve().parents[1] / "kernels" / "cpu" / "other_machine.cpp"
+# The flags of kernels/cpu/CMakeLists.txt, but for the optimisation.
+COMMON = ["-std=gnu++17", "-Wall", "-Wextra", "-Werror", f"-I{KERNELS}", f"-I{KERNELS}/native"]
+PATH = ["-DKNF_PATH=baseline", '-DKNF_PATH_NAME="baseline"', "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+
+
+def compile_sources(compiler: str, folder: Path, sources: dict[Path, list[str]], optimisation: str) -> list[Path]:
+    """Compile each source with flags of its own; returns the objects.
+
+    Raises:
+        CalledProcessError: a source does not compile, or not without a warning.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    objects = [folder / f"{source.stem}.o" for source in sources]
+    commands = [
+        [compiler, *COMMON, optimisation, *flags, "-c", str(source), "-o", str(compiled)]
+        for (source, flags), compiled in zip(sources.items(), objects, strict=True)
+    ]
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(subprocess.run, commands):
+            done.check_returncode()
+    return objects
+
+
+def compile_renderer(compiler: str, folder: Path) -> list[Path]:
+    """What all code paths share, and a main program."""
+    plain = ["-ffp-contract=off"]
+    march = KERNELS / "cpu" / "march"
+    sources = {march / "prepare.cpp": plain, march / "renderer.cpp": plain, MAIN: []}
+    return compile_sources(compiler, folder, sources, "-O1")
+
+
+def compile_path(compiler: str, folder: Path, networks: str, flags: list[str], optimisation: str = "-O2") -> list[Path]:
+    """The march and the networks of one code path, under the name of the one that every machine has."""
+    sources = {
+        KERNELS / "cpu" / "march" / "march.cpp": [*PATH, *flags, "-ffp-contract=off"],
+        KERNELS / "cpu" / "kilonerf" / networks: [*PATH, *flags, "-ffp-contract=fast"],
+    }
+    return compile_sources(compiler, folder, sources, optimisation)
+
+
+def link(compiler: str, objects: list[Path], program: Path, *flags: str) -> Path:
+    subprocess.run([compiler, *flags, "-pthread", *objects, "-o", program], check=True)
+    return program
+
+
+def render(command: Sequence[str], scene: Scene, views: Sequence[tuple[Camera, RenderOptions]]) -> list[Frame]:
+    """Pictures of a scene by a program.
+
+    Raises:
+        CalledProcessError: the program fails.
+    """
+    data = _scene_bytes(scene) + b"".join(_view_bytes(scene, *view) for view in views)
+    done = subprocess.run(list(command), input=data, capture_output=True, check=True)
+    rest = done.stdout
+    frames = []
+    for camera, _ in views:
+        pixels = camera.width * camera.height
+        values = np.frombuffer(rest, np.float32, 5 * pixels)
+        samples, rays_hit = np.frombuffer(rest, np.int64, 2, 20 * pixels)
+        rest = rest[20 * pixels + 16 :]
+        size = (camera.height, camera.width)
+        statistics = FrameStatistics(
+            samples=int(samples),
+            evaluations=int(samples),
+            rays=pixels,
+            rays_hit=int(rays_hit),
+            total_ms=0.0,
+            stages_ms={},
+            threads=2,
+        )
+        rgb, alpha, depth = np.split(values, [3 * pixels, 4 * pixels])
+        frames.append(Frame(rgb.reshape(*size, 3), alpha.reshape(size), depth.reshape(size), statistics))
+    assert not rest
+    return frames
+
+
+def _scene_bytes(scene: Scene) -> bytes:
+    """What other_machine.cpp reads first."""
+    grid = SceneGrid.of(scene)
+    constants = [grid.box_min, scene.aabb_max, grid.inside_min, grid.inside_max, grid.inverse_voxel]
+    parts: list[np.ndarray] = [
+        np.array([*scene.resolution, *scene.occupancy_factor], np.int32),
+        *(np.asarray(constant, np.float32) for constant in (*constants, grid.cell_size, grid.local_scale)),
+        np.array(scene.num_networks, np.int32),
+        scene.occupancy,
+        scene.network_index,
+    ]
+    for name in LAYER_SHAPES:
+        for kind in ("weight", "bias"):
+            layer = np.asarray(scene.layers[f"{name}.{kind}"], np.float32)
+            parts += [np.array(layer.size, np.int32), layer]
+    return b"".join(part.tobytes() for part in parts)
+
+
+def _view_bytes(scene: Scene, camera: Camera, options: RenderOptions) -> bytes:
+    steps = SampleSteps.of(scene, options)
+    lens = [camera.fx, camera.fy, camera.cx, camera.cy, steps.near, steps.step, steps.last]
+    parts = [
+        np.array([camera.width, camera.height, options.ess, options.ert], np.int32),
+        ray_origin(camera),
+        camera.matrix[:3, :3].astype(np.float32),
+        np.array([*lens, options.ert_threshold, *options.background], np.float32),
+    ]
+    return b"".join(part.tobytes() for part in parts)

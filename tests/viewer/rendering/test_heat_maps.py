@@ -1,0 +1,155 @@
+"""False colours, by themselves and in the real window."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kilonerf.kernels import Frame, FrameStatistics, RenderOptions, create_renderer
+from kilonerf.model_io import Camera
+from kilonerf.viewer.rendering.heat_maps import (
+    MOST_SAMPLES,
+    NOTHING,
+    TICKS,
+    false_colors,
+    network_colors,
+    scale_colors,
+    scale_position,
+)
+from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult, RenderWorker
+from support.driving import Driver
+
+needs_window = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
+
+
+def frame_of(samples, network) -> Frame:
+    samples, network = np.asarray(samples, np.int32), np.asarray(network, np.int32)
+    plane = np.ones(samples.shape, np.float32)
+    rgb = np.full((*samples.shape, 3), 0.5, np.float32)
+    return Frame(rgb, plane, 2.0 * plane, FrameStatistics(), samples, network)
+
+
+def test_the_scale_is_logarithmic_and_ends_at_its_ends() -> None:
+    assert scale_position(np.array([0, 1, 8, 64, 512, 10_000])).tolist() == pytest.approx([0, 0, 1 / 3, 2 / 3, 1, 1])
+    assert max(TICKS) == MOST_SAMPLES
+
+
+def test_more_samples_are_brighter() -> None:
+    colors = scale_colors(scale_position(np.arange(1, MOST_SAMPLES + 1)))
+    luminance = colors @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(luminance) > 0).all()
+    assert luminance[0] > np.dot(NOTHING, [0.2126, 0.7152, 0.0722]) + 0.03
+    assert (colors >= 0).all()
+    assert (colors <= 1).all()
+
+
+def test_networks_can_be_told_apart() -> None:
+    colors = network_colors(4096)
+    assert (colors >= 0).all()
+    assert (colors <= 1).all()
+    assert np.abs(np.diff(colors, axis=0)).max(axis=1).min() > 0.1
+    assert len(np.unique(np.round(255 * colors), axis=0)) > 4000
+    assert colors.max(axis=1).min() > 0.5  # none looks like nothing
+
+
+def test_each_pixel_has_the_colour_of_its_count_or_its_network() -> None:
+    frame = frame_of([[0, 1, 8], [64, 600, 0]], [[-1, 3, 3], [0, 7, -1]])
+    by_samples, by_network = false_colors(frame, "samples"), false_colors(frame, "networks")
+    expected = scale_colors(np.array([0, 1 / 3, 2 / 3, 1]))
+    np.testing.assert_allclose(by_samples.rgb[[0, 0, 1, 1], [1, 2, 0, 1]], expected, atol=1e-6)
+    np.testing.assert_array_equal(by_network.rgb[[0, 0, 1, 1], [1, 2, 0, 1]], network_colors(8)[[3, 3, 0, 7]])
+    for mapped in (by_samples, by_network):
+        np.testing.assert_allclose(mapped.rgb[[0, 1], [0, 2]], np.array([NOTHING, NOTHING]))
+        assert mapped.rgb.dtype == np.float32
+        assert mapped.depth is frame.depth
+        assert mapped.alpha is frame.alpha
+    assert false_colors(frame, "off") is frame
+
+
+def test_nothing_at_all_can_be_mapped() -> None:
+    for shape in ((0, 0), (2, 3)):
+        frame = frame_of(np.zeros(shape), np.full(shape, -1))
+        for heat_map in ("samples", "networks"):
+            assert (false_colors(frame, heat_map).rgb == np.array(NOTHING, np.float32)).all()
+
+
+def rendered(scene, backend, heat_map) -> RenderResult:
+    """What the worker makes of a request."""
+    done = threading.Event()
+    worker = RenderWorker(done.set)
+    worker.keep_on_device = True
+    camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 40, 30)
+    worker.request(RenderRequest(View(scene, backend, camera, RenderOptions(), heat_map), 1.0, camera))
+    assert done.wait(60)
+    (result,) = worker.take_results()
+    worker.close()
+    return result
+
+
+@pytest.mark.parametrize("heat_map", ["samples", "networks"])
+def test_the_worker_makes_them_with_a_backend_that_counts(toy_scene, heat_map) -> None:
+    result = rendered(toy_scene, "reference", heat_map)
+    assert result.error is None
+    counted = create_renderer(toy_scene, "reference").render_per_ray(result.request.camera, RenderOptions())  # type: ignore[attr-defined]
+    assert isinstance(result.frame, Frame)
+    np.testing.assert_array_equal(result.frame.rgb, false_colors(counted, heat_map).rgb)
+    assert len(np.unique(result.frame.rgb.reshape(-1, 3), axis=0)) > 5
+
+
+def test_the_worker_says_which_backends_count(toy_scene) -> None:
+    result = rendered(toy_scene, "cpu", "samples")
+    assert (result.frame, result.error) == (
+        None,
+        "a heat map needs the CUDA or the reference backend, got 'cpu'",
+    )
+
+
+@needs_window
+def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
+    with Driver(tmp_path, toy_scene, size=(420, 240)) as driver:
+        driver.settings.backend, driver.settings.heat_map = "reference", "networks"
+        driver.settle()
+        shown = driver.app.view.shown
+        assert shown is not None
+        assert isinstance(shown.frame, Frame)
+        width = shown.request.view.camera.width
+        assert shown.request.scale == 1.0
+        np.testing.assert_allclose(shown.frame.rgb[0, 0], np.array(NOTHING))
+        assert shown.request.view.options.background == NOTHING  # what comes into view while the camera turns
+        difference = np.abs(driver.pixels()[:, :width].astype(int) - shown.frame.to_rgb8()).max(axis=2)
+        assert (difference[2:, 2:] <= 1).mean() > 0.999
+        driver.press("F12")
+        driver.until(lambda: any("Screenshot saved" in notice.text for notice in driver.app.notices.log))
+        saved = np.asarray(Image.open(tmp_path / "screenshot_001.png")).astype(int)
+        assert (np.abs(saved - shown.frame.to_rgb8()).max(axis=2) <= 1).mean() > 0.999
+        ys, xs = np.nonzero(shown.frame.alpha > 0.9)
+        x, y = xs[len(xs) // 2] + 0.5, ys[len(ys) // 2] + 0.5
+        assert driver.app.view.pick(x / width, y / shown.request.camera.height) is not None
+        driver.settings.heat_map = "off"
+        driver.settle()
+        after = driver.app.view.shown
+        assert after is not None
+        assert after.request.view.heat_map == "off"
+        assert after.request.view.options.background == toy_scene.background
+
+
+@needs_window
+def test_the_cpu_goes_on_with_the_picture_and_says_why(toy_scene, tmp_path) -> None:
+    with Driver(tmp_path, toy_scene, size=(420, 240)) as driver:
+        driver.settings.backend, driver.settings.heat_map = "cpu", "samples"
+        driver.settle()
+        assert driver.settings.heat_map == "off"
+        assert driver.settings.backend == "cpu"
+        shown = driver.app.view.shown
+        assert shown is not None
+        assert shown.request.view.heat_map == "off"
+        assert [(notice.text, notice.times) for notice in driver.app.notices.log] == [
+            (
+                "Rendering failed: a heat map needs the CUDA or the reference backend, got 'cpu'; "
+                "going on with the picture itself",
+                1,
+            )
+        ]

@@ -1,0 +1,1 @@
+"""From photos to batches of rays and their samples."""

@@ -1,0 +1,319 @@
+"""The photos of a split for training: all pixels in one array, and random batches of rays with what they should see.
+
+A batch depends on the seed and the step only (counter-based random numbers: Salmon et al. 2011, "Parallel random
+numbers: as easy as 1, 2, 3"), never on the batches before it: a resumed run draws the very same ones.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io import Camera, DatasetError, OutputError, View
+from kilonerf.model_io.datasets import load_pixels
+from kilonerf.model_io.datasets.inspection import raise_faults
+
+from ..loop.schedule import Ahead
+
+DEFAULT_MEMORY = 4 * 2**30  # bytes of photos that are kept in memory
+Background = tuple[float, float, float] | Literal["random"]
+_PIXELS, _BACKGROUNDS = 0, 1  # streams of random numbers
+
+
+@dataclass(frozen=True)
+class RayBatch:
+    """Rays of random pixels, and what they should see.
+
+    Attributes:
+        origins: float32 [N, 3], the cameras' places.
+        directions: float32 [N, 3], not normalised: the ray parameter is z-depth, as :class:`Camera` says.
+        rgb: float32 [N, 3] in [0, 1], the photo laid over the background.
+        background: float32 [N, 3], the colour that lies behind each ray.
+        alpha: float32 [N] in [0, 1], the photo's; 1 where it has no transparency.
+        pixels: int64 [N], the pixels' places in the array of all.
+    """
+
+    origins: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    rgb: NDArray[np.float32]
+    background: NDArray[np.float32]
+    alpha: NDArray[np.float32]
+    pixels: NDArray[np.int64]
+
+
+class Photos:
+    """All pixels of some views, in memory or, where they take more than is allowed, in a mapped temporary file.
+
+    Pictures may be of different sizes. Colours are kept in 8 bits, also when they are downscaled: rounded to within
+    0.5 / 255. The temporary file has no name, so that nothing of it is left however the program ends. Each batch
+    then reads as many scattered pages as it has rays: it belongs on a solid-state disk.
+
+    Attributes:
+        cameras: one for each view, of the downscaled pictures.
+        names: the views' names.
+        pixels: uint8 [P, 3 or 4], view after view, row after row; RGBA as soon as one photo has transparency.
+        offsets: int64 [V + 1], where each view's pixels begin.
+        in_memory: whether the pixels are in memory, not in a file.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[View],
+        *,
+        downscale: int = 1,
+        memory: int = DEFAULT_MEMORY,
+        cache_folder: Path | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Read all photos.
+
+        Args:
+            views: of a data set.
+            downscale: the area of so many pixels squared becomes one; columns and rows left over are cut off at the
+                right and the bottom.
+            memory: bytes; where the pixels take more, they are streamed from a file.
+            cache_folder: where that file is made; the system's folder for temporary files if left out.
+            progress: is told the number of photos read and of all.
+
+        Raises:
+            DatasetError: photos are missing, broken, or smaller than ``downscale``: all of them are named.
+            OutputError: the file cannot be written.
+        """
+        if not views:
+            raise DatasetError("photos: expected at least one view, got none")
+        self.cameras, faults = _downscaled_cameras(views, downscale)
+        raise_faults("photos", faults)
+        self.names = [view.name for view in views]
+        self.offsets = np.concatenate([[0], np.cumsum([c.width * c.height for c in self.cameras], dtype=np.int64)])
+        self.in_memory = True
+        self.pixels = self._read(views, downscale, memory, cache_folder, progress)
+        self._tables = _camera_tables(self.cameras)
+        self._one_size = len({(c.width, c.height) for c in self.cameras}) == 1
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the photos have transparency."""
+        return self.pixels.shape[1] == 4
+
+    def image(self, view: int) -> NDArray[np.uint8]:
+        """A view's picture, uint8 [H, W, 3 or 4]; not a copy."""
+        camera = self.cameras[view]
+        own = self.pixels[self.offsets[view] : self.offsets[view + 1]]
+        return own.reshape(camera.height, camera.width, -1)
+
+    def blended(self, view: int, background: tuple[float, float, float]) -> NDArray[np.float32]:
+        """A view's picture over a background, float32 [H, W, 3] in [0, 1]."""
+        rgb, _ = _over(self.image(view), np.asarray(background, dtype=np.float32))
+        return rgb
+
+    def batch(
+        self,
+        seed: int,
+        step: int,
+        size: int,
+        background: Background = (1.0, 1.0, 1.0),
+        among: NDArray[np.integer] | None = None,
+    ) -> RayBatch:
+        """Draw rays, uniformly from all pixels of all views, with replacement.
+
+        Args:
+            seed: of the run, 0 to 2^64 - 1.
+            step: of the training, from 0.
+            size: number of rays N.
+            background: RGB in [0, 1] behind transparent pixels, or "random": another for each ray.
+            among: integers [C], draw from these pixels only, given by their places in the array of all.
+        """
+        count = int(self.offsets[-1]) if among is None else len(among)
+        pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
+        if among is not None:
+            pixels = among[pixels].astype(np.int64)
+        behind: NDArray[np.float32]
+        if background == "random":
+            behind = _random(seed, step, _BACKGROUNDS, 3 * size).reshape(size, 3).astype(np.float32)
+        else:
+            behind = np.broadcast_to(np.asarray(background, dtype=np.float32), (size, 3))
+        origins, directions = self.rays(pixels)
+        rgb, alpha = _over(np.take(self.pixels, pixels, axis=0), behind)
+        return RayBatch(origins, directions, rgb, behind, alpha, pixels)
+
+    def rays(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Origins and directions, float32 [N, 3] each, of pixels by their places in the array of all."""
+        one_size = self._one_size
+        views = pixels // self.offsets[1] if one_size else np.searchsorted(self.offsets, pixels, side="right") - 1
+        tables = self._tables
+        rows, columns = np.divmod(pixels - self.offsets[views], tables.width[views])
+        x = (columns + 0.5 - tables.cx[views]) / tables.fx[views]
+        y = (rows + 0.5 - tables.cy[views]) / tables.fy[views]
+        axes = tables.rotation[views]
+        directions = axes[:, :, 0] * x[:, None] - axes[:, :, 1] * y[:, None] - axes[:, :, 2]
+        return tables.origin[views], directions.astype(np.float32)
+
+    def _read(
+        self,
+        views: Sequence[View],
+        downscale: int,
+        memory: int,
+        cache_folder: Path | None,
+        progress: Callable[[int, int], None] | None,
+    ) -> NDArray[np.uint8]:
+        """All photos into one array; faults of all of them into one error."""
+        count, faults = int(self.offsets[-1]), []
+        pixels: NDArray[np.uint8] | None = None
+        for index, view in enumerate(views):
+            try:
+                picture = _downscaled(load_pixels(view), downscale)
+            except DatasetError as error:
+                faults.append(str(error))
+                continue
+            if pixels is None:
+                pixels = self._allocate(count, picture.shape[2], memory, cache_folder)
+            elif picture.shape[2] > pixels.shape[1]:  # the first one with transparency
+                pixels = self._widened(pixels, int(self.offsets[index]), memory, cache_folder)
+            own = pixels[self.offsets[index] : self.offsets[index + 1]]
+            own[:, : picture.shape[2]] = picture.reshape(-1, picture.shape[2])
+            own[:, picture.shape[2] :] = 255
+            if progress is not None:
+                progress(index + 1, len(views))
+        raise_faults("photos", faults)
+        assert pixels is not None  # noqa: S101 - there is a view, and each has pixels or a fault
+        return pixels
+
+    def _allocate(self, count: int, channels: int, memory: int, cache_folder: Path | None) -> NDArray[np.uint8]:
+        size = count * channels
+        if size <= memory:
+            return np.empty((count, channels), np.uint8)
+        self.in_memory = False
+        try:
+            with tempfile.TemporaryFile(prefix="kilonerf-photos-", dir=cache_folder) as file:
+                if hasattr(os, "posix_fallocate"):  # else a full disk ends the program in the middle of a write
+                    os.posix_fallocate(file.fileno(), 0, size)
+                return np.memmap(file, np.uint8, "r+", shape=(count, channels))
+        except OSError as error:
+            where = cache_folder or tempfile.gettempdir()
+            raise OutputError(f"{where}: cannot cache {size} bytes of photos: {error.strerror or error}") from error
+
+    def _widened(
+        self, pixels: NDArray[np.uint8], filled: int, memory: int, cache_folder: Path | None
+    ) -> NDArray[np.uint8]:
+        """RGBA for what was RGB; the photos so far are opaque."""
+        wide = self._allocate(len(pixels), 4, memory, cache_folder)
+        wide[:filled, :3] = pixels[:filled]
+        wide[:filled, 3] = 255
+        return wide
+
+
+def batches_ahead(
+    photos: Photos,
+    rays: int,
+    background: tuple[float, float, float],
+    *,
+    random_background: bool,
+    seed: int,
+    among: NDArray[np.integer] | None = None,
+) -> Ahead[RayBatch]:
+    """Batches by their steps, made one step ahead.
+
+    Args:
+        photos: of these.
+        rays: of a batch.
+        background: RGB behind the photos.
+        random_background: where photos have transparency, every other batch has random colours behind them.
+        seed: of the batches.
+        among: as in :meth:`Photos.batch`.
+    """
+    behind: tuple[Background, Background] = (background, background)
+    if random_background and photos.has_alpha:
+        behind = (background, "random")
+    return Ahead(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among))
+
+
+@dataclass(frozen=True)
+class _CameraTables:
+    """What :meth:`Photos.rays` looks up for each ray, [V] and [V, 3, 3]."""
+
+    origin: NDArray[np.float32]
+    rotation: NDArray[np.float64]
+    width: NDArray[np.int64]
+    fx: NDArray[np.float64]
+    fy: NDArray[np.float64]
+    cx: NDArray[np.float64]
+    cy: NDArray[np.float64]
+
+
+def _camera_tables(cameras: Sequence[Camera]) -> _CameraTables:
+    return _CameraTables(
+        origin=np.array([camera.position for camera in cameras], np.float32),
+        rotation=np.array([camera.matrix[:3, :3] for camera in cameras]),
+        width=np.array([camera.width for camera in cameras]),
+        fx=np.array([camera.fx for camera in cameras]),
+        fy=np.array([camera.fy for camera in cameras]),
+        cx=np.array([camera.cx for camera in cameras]),
+        cy=np.array([camera.cy for camera in cameras]),
+    )
+
+
+def _downscaled_cameras(views: Sequence[View], downscale: int) -> tuple[list[Camera], list[str]]:
+    """The cameras of the downscaled pictures, and a line for each view that has no photo or too small a one."""
+    cameras, faults = [], []
+    if downscale < 1:
+        raise DatasetError(f"downscale: expected at least 1, got {downscale}")
+    for view in views:
+        camera = view.camera
+        if view.image_path is None:
+            faults.append(f"view {view.name}: expected a photo, got none in this data set")
+        elif min(camera.width, camera.height) < downscale:
+            size = f"{camera.width}x{camera.height}"
+            faults.append(f"{view.image_path}: expected at least {downscale} pixels each way to downscale, got {size}")
+        else:
+            lens = {key: getattr(camera, key) / downscale for key in ("fx", "fy", "cx", "cy")}
+            size = {"width": camera.width // downscale, "height": camera.height // downscale}
+            cameras.append(replace(camera, **size, **lens))
+    return cameras, faults
+
+
+def _downscaled(pixels: NDArray[np.uint8], downscale: int) -> NDArray[np.uint8]:
+    """Each block of ``downscale`` squared pixels becomes their mean; colours count as much as they are opaque."""
+    if downscale == 1:
+        return pixels
+    height, width, channels = pixels.shape[0] // downscale, pixels.shape[1] // downscale, pixels.shape[2]
+    cut = pixels[: height * downscale, : width * downscale]
+    blocks = cut.reshape(height, downscale, width, downscale, channels).astype(np.float32)
+    if channels == 3:
+        mean = blocks.mean(axis=(1, 3))
+    else:
+        alpha = blocks[..., 3:]
+        weight = alpha.sum(axis=(1, 3))
+        colour = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-6)
+        mean = np.concatenate([colour, weight / downscale**2], axis=-1)
+    return np.rint(mean).astype(np.uint8)
+
+
+def _over(
+    pixels: NDArray[np.uint8],  # [..., 3 or 4]
+    background: NDArray[np.float32],  # [..., 3] or [3]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Colours laid over a background, float32 [..., 3], and the pixels' alpha, float32 [...]; both in [0, 1]."""
+    values = pixels.astype(np.float32) * np.float32(1 / 255)
+    if values.shape[-1] == 3:
+        return values, np.ones(values.shape[:-1], np.float32)
+    alpha = values[..., 3:]
+    blended = values[..., :3] * alpha + background * (1 - alpha)
+    return blended.astype(np.float32, copy=False), alpha[..., 0]
+
+
+def _random(seed: int, step: int, stream: int, count: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1), float64 [count], that depend on the arguments only.
+
+    Raw words of Philox-4x64, which NumPy promises to keep; distributions of its Generator may change.
+    """
+    generator = np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0])
+    words = np.asarray(generator.random_raw(count), dtype=np.uint64)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53

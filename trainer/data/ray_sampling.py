@@ -1,0 +1,292 @@
+"""Which samples a ray takes in training: those in occupied voxels (empty-space skipping), stratified or as rendered.
+
+Without a seed they are the very samples that the renderers take (``kernels/sampling.py``).
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kilonerf.kernels.sampling import SceneGrid, positions
+from kilonerf.model_io import Scene, TrainingError
+
+from ..ops.cuda import cuda_for
+from ..ops.native import current_settings, extension, native_for
+from .cuda_sampler import CudaRaySampler
+
+_POSITIONS_AT_ONCE = 1 << 20  # bounds the memory of the plain twin
+_UINT64 = 2**64
+
+
+@dataclass(frozen=True)
+class RaySamples:
+    """Samples of R rays, ray by ray and front to back: what the networks and ``composite`` take.
+
+    Attributes:
+        offsets: int64 [R + 1]; the samples of ray r are ``offsets[r] : offsets[r + 1]``.
+        points: float32 [S, 3], coordinates within the network's cell, -1 to 1.
+        directions: float32 [S, 3], unit vectors.
+        network_index: int32 [S].
+        distance: float32 [S], world units from one sample to the next, step * |direction|.
+        depth: float32 [S], z-depth.
+    """
+
+    offsets: torch.Tensor
+    points: torch.Tensor
+    directions: torch.Tensor
+    network_index: torch.Tensor
+    distance: torch.Tensor
+    depth: torch.Tensor
+
+    def to(self, device: torch.device | str) -> "RaySamples":
+        """The same on a device."""
+        return RaySamples(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+class RaySampler:
+    """Takes samples t_k = near + k * step of rays, k = 0 .. num_samples - 1, where a voxel is occupied.
+
+    Args:
+        aabb_min: float32 [3], the box's lower corner.
+        aabb_max: float32 [3].
+        occupancy: bool [ox, oy, oz], a whole multiple of the network grid on each axis.
+        network_index: int32 [rx, ry, rz], -1 for a cell without a network.
+        near: z-depth of the first sample.
+        far: z-depth of the last one.
+        num_samples: K, at least 2.
+
+    Raises:
+        TrainingError: the grids do not fit, or fewer than two samples.
+    """
+
+    def __init__(
+        self,
+        aabb_min: NDArray[np.float32],
+        aabb_max: NDArray[np.float32],
+        occupancy: NDArray[np.bool_],
+        network_index: NDArray[np.int32],
+        *,
+        near: float,
+        far: float,
+        num_samples: int,
+    ) -> None:
+        if any(o % r or not o for o, r in zip(occupancy.shape, network_index.shape, strict=True)):
+            expected = f"a multiple of {network_index.shape}"
+            raise TrainingError(f"occupancy: expected {expected} voxels, got {occupancy.shape}")
+        if num_samples < 2 or not near < far:
+            raise TrainingError(f"samples: expected near < far and 2 or more, got {near} to {far}, {num_samples}")
+        self.occupancy = np.ascontiguousarray(occupancy, np.bool_)
+        self.network_index = np.ascontiguousarray(network_index, np.int32)
+        self.near = np.float32(near)
+        self.step = np.float32((far - near) / (num_samples - 1))
+        self.last = num_samples - 1
+        self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
+        self._native = self._prepared()
+        self._cuda: CudaRaySampler | None = None
+        self._densities: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(cls, scene: Scene) -> "RaySampler":
+        """Samples as ``scene`` was trained with."""
+        return cls(
+            scene.aabb_min,
+            scene.aabb_max,
+            scene.occupancy,
+            scene.network_index,
+            near=scene.near,
+            far=scene.far,
+            num_samples=scene.num_samples,
+        )
+
+    def sample(
+        self,
+        origins: NDArray[np.float32],  # [R, 3]
+        directions: NDArray[np.float32],  # [R, 3]
+        seed: int | None = None,
+        *,
+        first_ray: int = 0,
+        min_transmittance: float = 0.0,
+    ) -> RaySamples:
+        """Samples of rays.
+
+        Args:
+            origins: in world units.
+            directions: not normalised: the ray parameter is z-depth.
+            seed: None: samples as rendered. Else each lies anywhere in its own step, half a step before t_k to half a
+                step behind it, by a number that depends on (seed, ray, k) only; none before near or behind far.
+            first_ray: the number of the first ray: parts of a batch take the samples that the whole would.
+            min_transmittance: a ray ends with the sample at which its transmittance by :meth:`set_densities` falls
+                below this. 0: rays do not end.
+
+        Raises:
+            TrainingError: shapes do not fit.
+        """
+        origins = np.ascontiguousarray(origins, np.float32)
+        directions = np.ascontiguousarray(directions, np.float32)
+        if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
+            raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
+        seed = None if seed is None else seed % _UINT64
+        thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
+        if self._cuda is not None:
+            return RaySamples(*self._cuda.sample(origins, directions, seed, first_ray, thickness))
+        if native_for() is None or self._native is None:
+            return self._sample_plainly(origins, directions, seed, first_ray, thickness)
+        arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())
+        return RaySamples(*map(torch.from_numpy, arrays))
+
+    @cached_property
+    def voxels(self) -> NDArray[np.int64]:
+        """The V voxels that count, occupied ones of cells with a network, [V, 3] in C order."""
+        voxels = np.argwhere(self.occupancy)
+        cells = voxels // self._grid.factor
+        return voxels[self.network_index[tuple(cells.T)] >= 0]
+
+    def set_densities(self, densities: NDArray[np.float32]) -> None:
+        """Say about how dense the voxels are, so that rays can end where they see no farther.
+
+        Args:
+            densities: float32 [V], per world unit, of ``voxels``; zero before the first call.
+
+        Raises:
+            TrainingError: they are of other voxels.
+        """
+        if densities.shape != (len(self.voxels),):
+            raise TrainingError(f"densities: expected [{len(self.voxels)}], got {list(densities.shape)}")
+        densities = np.ascontiguousarray(densities, np.float32)
+        self._densities = densities
+        if self._native is not None:
+            self._native.set_densities(densities)
+        if self._cuda is not None:
+            self._cuda.set_densities(densities)
+
+    def to_device(self, device: torch.device | str) -> "RaySampler":
+        """Take samples on this device from now on, if there are kernels for it; returns itself.
+
+        Raises:
+            BackendError: CuPy is installed and cannot use the device.
+        """
+        where = torch.empty(0, device=device)
+        if (cuda := cuda_for(where)) is not None:
+            self._cuda = CudaRaySampler(
+                cuda.device,
+                where.device,
+                self._grid,
+                self.network_index,
+                self.voxels,
+                near=self.near,
+                step=self.step,
+                last=self.last,
+            )
+            if self._densities is not None:
+                self._cuda.set_densities(self._densities)
+        return self
+
+    def _prepared(self) -> Any:
+        """The native sampler, or None without the extension."""
+        if extension is None:
+            return None
+        grid = self._grid
+        constants = (
+            grid.box_min,
+            grid.inside_min,
+            grid.inside_max,
+            grid.inverse_voxel,
+            grid.cell_size,
+            grid.local_scale,
+        )
+        return extension.make_ray_sampler(
+            resolution=self.network_index.shape,
+            factor=grid.factor.tolist(),
+            constants=[constant.tolist() for constant in constants],
+            occupancy=self.occupancy,
+            network_index=self.network_index,
+            near=float(self.near),
+            step=float(self.step),
+            last=self.last,
+        )
+
+    def _sample_plainly(
+        self,
+        origins: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        seed: int | None,
+        first_ray: int,
+        most_thickness: float,
+    ) -> RaySamples:
+        """The plain twin: tests every sample of every ray."""
+        chunk = max(1, _POSITIONS_AT_ONCE // (self.last + 1))
+        densities = np.zeros(self.occupancy.shape, np.float32)
+        if self._densities is not None:
+            densities[tuple(self.voxels.T)] = self._densities
+        parts = [
+            self._rays_plainly(
+                np.arange(begin, min(begin + chunk, len(origins))),
+                origins,
+                directions,
+                seed,
+                first_ray,
+                densities,
+                most_thickness,
+            )
+            for begin in range(0, max(1, len(origins)), chunk)
+        ]
+        counts, *arrays = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+        return RaySamples(*map(torch.from_numpy, (offsets, *arrays)))
+
+    def _rays_plainly(
+        self,
+        rays: NDArray[np.int64],
+        origins: NDArray[np.float32],
+        directions: NDArray[np.float32],
+        seed: int | None,
+        first_ray: int,
+        densities: NDArray[np.float32],
+        most_thickness: float,
+    ) -> tuple[NDArray, ...]:
+        """Samples per ray, and the arrays of RaySamples but for the offsets."""
+        k = np.arange(self.last + 1)
+        index = np.broadcast_to(k.astype(np.float32), (len(rays), len(k)))
+        if seed is not None:
+            index = index + (_random_numbers(seed, first_ray + rays, k) - np.float32(0.5))
+        t = self.near + np.clip(index, np.float32(0), np.float32(self.last)) * self.step
+        o, d = origins[rays], directions[rays]
+        points = positions(o[:, None], d[:, None], t)
+        inside, voxel = self._grid.locate(points)
+        inside &= self.occupancy[tuple(np.moveaxis(voxel, -1, 0))]
+        cells = voxel // self._grid.factor
+        network = self.network_index[tuple(np.moveaxis(cells, -1, 0))]
+        counted = inside & (network >= 0)
+        length = np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
+        density = np.where(counted, densities[tuple(np.moveaxis(voxel, -1, 0))], 0.0).astype(np.float64)
+        thickness = density * (length * self.step)[:, None]
+        before = np.pad(np.cumsum(thickness, axis=1), ((0, 0), (1, 0)))[:, :-1]
+        ray, column = np.nonzero(counted & (before <= most_thickness))
+        return (
+            np.bincount(ray, minlength=len(rays)),
+            self._grid.local(points[ray, column], cells[ray, column]).astype(np.float32),
+            (d / length[:, None])[ray],
+            network[ray, column],
+            (length * self.step)[ray],
+            t[ray, column],
+        )
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014); sums and products modulo 2^64."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _random_numbers(seed: int, rays: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Numbers in [0, 1) for each ray and k, float32 [R, K]."""
+    keys = _mixed(np.uint64(seed) ^ _mixed(rays.astype(np.uint64)))
+    top = _mixed(keys[:, None] + k.astype(np.uint64)) >> np.uint64(40)
+    return top.astype(np.float32) * np.float32(2.0**-24)

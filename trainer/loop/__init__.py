@@ -1,0 +1,1 @@
+"""What every stage's loop needs: schedules, checkpoints, several processes."""

@@ -1,0 +1,1 @@
+"""Differentiable operations over native and CUDA kernels, each with its plain twin in torch."""

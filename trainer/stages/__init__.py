@@ -1,0 +1,1 @@
+"""The stages of a training, and the scene while it is trained."""

@@ -1,0 +1,153 @@
+"""Fine-tuning: all networks together learn the photos (KiloNeRF section 3.3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..data.footprints import covered_pixels
+from ..data.photos import Photos, batches_ahead
+from ..loop.distributed import World
+from ..loop.schedule import learning_rate, sample_seed
+from ..ops.adam import Adam
+from ..ops.compositing import composite
+from ..ops.networks import SampleGroups, tiny_networks
+from .student import Student, rectified_density
+from .voxels import OccupiedVoxels
+
+_LEAK = 0.1  # of the gradient that a dead density would have
+_LARGEST_DENSITY = 400.0  # of an estimate: so that it can fall again soon
+
+
+@dataclass(frozen=True)
+class FineTuningSettings:
+    """How the networks learn the photos."""
+
+    # Steps, each of one batch of rays.
+    steps: int = 45_000
+    # Rays of a step.
+    rays: int = 12_288
+    # Learning rate of Adam at the beginning.
+    learning_rate: float = 4e-3
+    # Learning rate at the end.
+    last_learning_rate: float = 5e-5
+    # L2 regularisation of the last two layers.
+    view_dependent_l2: float = 1e-8
+    # Rays end where an estimate of their transmittance falls below this; 0: never.
+    min_transmittance: float = 1e-3
+    # Steps between two looks at how dense each voxel is, for that estimate.
+    refresh_every: int = 50
+    # Rays only of pixels that the scene can cover, not of all pixels.
+    covered_only: bool = True
+
+
+class FineTuning:
+    """The stage; a step depends on its number, the parameters and the density estimate only.
+
+    Args:
+        student: whose networks are trained, in place.
+        photos: to learn.
+        settings: how.
+        random_background: photos have transparency: every other step lays them over random colours, for opacity.
+        seed: of batches and samples.
+        world: processes that share the rays among them.
+
+    Attributes:
+        steps: how many there are.
+        rays: of a step.
+        samples: samples evaluated in the last step.
+    """
+
+    def __init__(
+        self,
+        student: Student,
+        photos: Photos,
+        settings: FineTuningSettings,
+        *,
+        random_background: bool,
+        seed: int,
+        world: World,
+    ) -> None:
+        self.student, self.settings, self.steps = student, settings, settings.steps
+        self.rays, self.samples = settings.rays, 0
+        self._seed, self._world = seed, world
+        self._device = student.networks.rows.device
+        self._adam = Adam(
+            student.networks,
+            learning_rate=0.0,
+            betas=(0.9, 0.99),
+            epsilon=1e-12,
+            view_dependent_l2=settings.view_dependent_l2,
+        )
+        self._sampler = student.sampler()
+        self._voxels = OccupiedVoxels(student)
+        self._densities = torch.zeros(len(self._voxels.voxels))
+        among = None
+        if settings.covered_only:
+            among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
+        self._ahead = batches_ahead(
+            photos, settings.rays, student.background, random_background=random_background, seed=seed, among=among
+        )
+
+    def step(self, step: int) -> dict[str, float]:
+        """One batch of rays; returns the mean squared error before it, of the processes' own rays."""
+        settings, networks = self.settings, self.student.networks
+        if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
+            self._refresh(step)
+        batch = self._ahead.get(step)
+        own = self._world.share(settings.rays)
+        samples = self._sampler.sample(
+            batch.origins[own],
+            batch.directions[own],
+            sample_seed(self._seed, step),
+            first_ray=own.start,
+            min_transmittance=settings.min_transmittance,
+        ).to(self._device)
+        groups = SampleGroups.of(samples.network_index, networks.num_networks)
+        rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
+        seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, samples.distance, samples.depth)
+        background, target = (torch.tensor(array[own], device=self._device) for array in (batch.background, batch.rgb))
+        error = (seen.over(background) - target) ** 2
+        self._adam.zero_grad()
+        (error.sum() / (3 * settings.rays)).backward()
+        counts = groups.starts.diff()
+        if networks.rows.grad is not None:
+            self._world.add_up(networks.rows.grad)
+            self._world.add_up(counts)
+        self._adam.learning_rate = learning_rate(
+            step, settings.steps, settings.learning_rate, settings.last_learning_rate, warm_up=100
+        )
+        # A network that no ray met has no gradient, and its moments say nothing new.
+        self._adam.step(counts.nonzero()[:, 0])
+        self.samples = len(samples.points)
+        return {"error": float(error.detach().mean())}
+
+    def finish(self) -> None:
+        """Stop making batches."""
+        self._ahead.close()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed stage goes on from."""
+        rows = self.student.networks.rows.detach()
+        return {"rows": rows, "densities": self._densities, **self._adam.state_dict()}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave."""
+        with torch.no_grad():
+            self.student.networks.rows.copy_(state["rows"])
+        self._adam.load_state_dict(state)
+        self._densities = state["densities"].clone()
+        self._tell_sampler()
+
+    def _refresh(self, step: int) -> None:
+        """Look how dense the voxels are."""
+        found = self._voxels.densities(self._seed, step).clamp(max=_LARGEST_DENSITY)
+        known = bool(self._densities.any())
+        self._densities = 0.8 * self._densities + 0.2 * found if known else found
+        self._tell_sampler()
+
+    def _tell_sampler(self) -> None:
+        densities = np.empty(len(self._densities), np.float32)
+        densities[self._voxels.order] = self._densities.numpy()
+        self._sampler.set_densities(densities)

@@ -1,0 +1,1 @@
+"""The camera in the user's hand: orbit and fly, mouse and keys."""

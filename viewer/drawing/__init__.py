@@ -1,0 +1,1 @@
+"""What OpenGL draws: the newest frame, reprojected, and the overlays over it."""

@@ -1,0 +1,1 @@
+"""From a flight to a video: recording, rendering, encoding."""

@@ -1,0 +1,225 @@
+"""The renderer in its own thread: it always works on the newest request, and hands back the newest result."""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from kilonerf.kernels import (
+    CancelToken,
+    Frame,
+    PerRayRenderer,
+    RenderCancelled,
+    Renderer,
+    RenderOptions,
+    create_renderer,
+)
+from kilonerf.kernels.cuda.renderer import DeviceFrame
+from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
+
+from .heat_maps import false_colors
+from .priority import PICTURE_NICENESS, stand_back
+from .resolution import View
+
+
+class RendererFactory(Protocol):
+    """What :func:`~kilonerf.kernels.create_renderer` looks like from here; tests pass their own."""
+
+    def __call__(self, scene: Scene, backend: str) -> Renderer:
+        """Make a renderer of ``scene``."""
+        ...
+
+
+@runtime_checkable
+class DeviceRenderer(Protocol):
+    """A renderer that can leave its pictures on a CUDA device."""
+
+    def render_on_device(
+        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
+    ) -> DeviceFrame:
+        """See :meth:`kilonerf.kernels.cuda.renderer.CudaRenderer.render_on_device`."""
+        ...
+
+
+@dataclass(frozen=True)
+class RenderRequest:
+    """One picture to make: ``view`` at ``scale``, so with ``camera``."""
+
+    view: View
+    scale: float
+    camera: Camera
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the picture."""
+        return self.camera.width * self.camera.height
+
+
+@dataclass(frozen=True, eq=False)
+class RenderResult:
+    """What became of a request: a frame, or an error as one line.
+
+    Attributes:
+        request: what was asked for.
+        frame: the picture, perhaps still on a CUDA device; None if it failed.
+        milliseconds: wall time of the renderer, without waiting.
+        device: what it ran on, for people.
+        error: one line, if it failed.
+        backend: what made it or failed to: never "auto", unless that found nothing.
+    """
+
+    request: RenderRequest
+    frame: Frame | DeviceFrame | None
+    milliseconds: float
+    device: str = ""
+    error: str | None = None
+    backend: str = ""
+
+    def host_frame(self) -> Frame | None:
+        """The picture on the host, copied there when first asked for; None if there is none, or the device failed."""
+        if isinstance(self.frame, DeviceFrame):
+            with suppress(BackendError):
+                return self.frame.host
+            return None
+        return self.frame
+
+
+class RenderWorker:
+    """Renders in a thread of its own.
+
+    The newest request wins: one that waits is replaced. A frame that runs is cancelled if the newest request is
+    of another scene or backend, or has at most half of its pixels. Any other is finished, so that a camera in
+    motion, whose frames are all of one size, yields a new picture each time, however often it asks. As a size
+    cannot be halved for ever, something is always finished in the end.
+
+    Args:
+        on_result: called in the worker's thread after each result (to wake the window).
+        make_renderer: makes the renderers.
+
+    Attributes:
+        keep_on_device: whether pictures that a CUDA device makes are to stay there; holds from the next one on.
+    """
+
+    def __init__(
+        self,
+        on_result: Callable[[], None] = lambda: None,
+        make_renderer: RendererFactory = create_renderer,
+    ) -> None:
+        self._on_result = on_result
+        self._make_renderer = make_renderer
+        self.keep_on_device = False
+        self._changed = threading.Condition()
+        self._next: RenderRequest | None = None
+        self._running: RenderRequest | None = None
+        self._started = 0.0
+        self._token = CancelToken()
+        self._results: list[RenderResult] = []
+        self._closed = False
+        self._renderers: dict[str, Renderer] = {}
+        self._scene: Scene | None = None
+        self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
+        self._thread.start()
+
+    def request(self, request: RenderRequest) -> None:
+        """Ask for a picture; returns at once. One that runs, or whose result waits to be taken, is not made twice."""
+        with self._changed:
+            runs = request == self._running and not self._token.cancelled
+            if runs or (self._results and self._results[-1].request == request):
+                self._next = None
+                return
+            self._next = request
+            if self._running is not None and _outdates(request, self._running):
+                self._token.cancel()
+            self._changed.notify_all()
+
+    def take_results(self) -> list[RenderResult]:
+        """Results since the last call, oldest first."""
+        with self._changed:
+            results, self._results = self._results, []
+        return results
+
+    @property
+    def running(self) -> tuple[RenderRequest, float] | None:
+        """The request that is being rendered and for how many milliseconds already, or None."""
+        with self._changed:
+            if self._running is None:
+                return None
+            return self._running, 1000.0 * (time.perf_counter() - self._started)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being rendered or waits, or a result has not been taken."""
+        with self._changed:
+            return self._running is not None or self._next is not None or bool(self._results)
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Stop the frame under way and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._next = None
+            self._token.cancel()
+            self._changed.notify_all()
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        stand_back(PICTURE_NICENESS)
+        while True:
+            with self._changed:
+                while self._next is None and not self._closed:
+                    self._changed.wait()
+                if self._closed or self._next is None:
+                    return
+                request, self._next = self._next, None
+                self._running, self._started = request, time.perf_counter()
+                token = self._token = CancelToken()
+            result = self._render(request, token)
+            with self._changed:
+                self._running = None
+                if result is not None:
+                    self._results.append(result)
+            if result is not None:
+                self._on_result()
+
+    def _render(self, request: RenderRequest, token: CancelToken) -> RenderResult | None:
+        backend = request.view.backend
+        try:
+            renderer = self._renderer(request.view.scene, backend)
+            backend = renderer.backend
+            start = time.perf_counter()
+            frame = self._frame(renderer, request, token)
+        except RenderCancelled:
+            return None
+        except KiloNeRFError as error:
+            return RenderResult(request, None, 0.0, error=str(error), backend=backend)
+        except Exception as error:  # whatever a backend raises must become a message, not the end of the thread
+            text = " ".join(str(error).split()) or "no details"
+            message = f"{request.view.backend}: {type(error).__name__}: {text}"
+            return RenderResult(request, None, 0.0, error=message, backend=backend)
+        milliseconds = 1000.0 * (time.perf_counter() - start)
+        return RenderResult(request, frame, milliseconds, renderer.device, backend=backend)
+
+    def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame | DeviceFrame:
+        arguments = (request.camera, request.view.options, token)
+        heat_map = request.view.heat_map
+        if heat_map != "off":
+            if not isinstance(renderer, PerRayRenderer):
+                raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
+            return false_colors(renderer.render_per_ray(*arguments), heat_map)
+        if self.keep_on_device and isinstance(renderer, DeviceRenderer):
+            return renderer.render_on_device(*arguments)
+        return renderer.render(*arguments)
+
+    def _renderer(self, scene: Scene, backend: str) -> Renderer:
+        if scene is not self._scene:
+            self._renderers.clear()
+            self._scene = scene
+        if backend not in self._renderers:
+            self._renderers[backend] = self._make_renderer(scene, backend)
+        return self._renderers[backend]
+
+
+def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
+    other = (new.view.scene, new.view.backend) != (running.view.scene, running.view.backend)
+    return other or 2 * new.pixels <= running.pixels
