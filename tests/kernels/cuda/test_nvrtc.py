@@ -22,7 +22,7 @@ from benchmarks.gpu.nvrtc_compiler import (
 
 BASELINE = REPOSITORY / "benchmarks" / "gpu" / "sorted_baseline.cu"
 VARIANTS = all_variants(program_sources()) + [v for v in all_variants([BASELINE]) if not v.tensor_cores]
-TRAINING = {"train_adam", "train_networks", "train_rays"}
+TRAINING = {"adam", "networks", "rays"}
 TENSOR_PRODUCTS = 44  # m16n8k16, of one pass over 16 samples: 16 + 8 + 16 for the layers, 4 for the outputs
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))

@@ -8,8 +8,8 @@
 // The order matters: each of these uses the ones before it.
 #include "half.h"
 #include "intrinsics.h"
-#include "memory.h"
 #include "warp.h"
+#include "memory.h"
 
 #ifdef KNF_SIMT_HOST
 // CUDA allows `__shared__ alignas(16) T name`; after thread_local, C++ allows only the older spelling.
