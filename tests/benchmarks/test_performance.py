@@ -68,7 +68,7 @@ def test_cameras_are_the_training_poses_or_a_ring(setup):
 
 
 def test_grids_of_random_networks_take_the_same_samples(toy_scene, monkeypatch):
-    monkeypatch.setattr("performance_scenes.OCCUPANCY", 32)
+    monkeypatch.setattr("benchmarks.performance.scenes.OCCUPANCY", 32)
     scenes = [random_networks(toy_scene, cells) for cells in (1, 4, 8)]
     assert [scene.resolution for scene in scenes] == [(1, 1, 1), (4, 4, 4), (8, 8, 8)]
     assert scenes[0].num_networks == 1 < scenes[1].num_networks < scenes[2].num_networks
@@ -171,7 +171,7 @@ def test_a_profile_is_read_function_by_function():
 
 
 def test_what_is_missing_is_said(setup, monkeypatch):
-    monkeypatch.setattr("performance_processes.shutil.which", lambda name: None)
+    monkeypatch.setattr("benchmarks.performance.processes.shutil.which", lambda name: None)
     with pytest.raises(SectionSkipped, match="perf is not installed"):
         sections.profile(setup)
     monkeypatch.setattr(sections, "torch_is_installed", lambda: False)

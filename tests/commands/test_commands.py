@@ -69,7 +69,7 @@ def good(tmp_path_factory) -> bytes:
 
 def test_info_as_json(good, tmp_path):
     (tmp_path / "a.knf").write_bytes(good)
-    done = run("viewer.info_command", "a.knf", "--json", folder=tmp_path)
+    done = run("commands.info", "a.knf", "--json", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     facts = json.loads(done.stdout)
     scene = random_scene()
@@ -137,13 +137,13 @@ def test_info_of_bad_files(name, message, good, tmp_path):
 
 def test_bad_files_in_a_process_of_its_own(good, tmp_path):
     (tmp_path / "a.knf").write_bytes(good[:-1])
-    assert_one_line(run("viewer.info_command", "a.knf", folder=tmp_path), "kilonerf-info", "a.knf: ")
+    assert_one_line(run("commands.info", "a.knf", folder=tmp_path), "kilonerf-info", "a.knf: ")
     arguments = ("a.knf", "--occupancy", "o", "--bbox", "b", "-o", "out.knf")
-    assert_one_line(run("model_io.import_command", *arguments, folder=tmp_path), "kilonerf-import", "a.knf: ")
+    assert_one_line(run("commands.import_checkpoint", *arguments, folder=tmp_path), "kilonerf-import", "a.knf: ")
     assert [path.name for path in tmp_path.iterdir()] == ["a.knf"]
 
 
-@pytest.mark.parametrize("module", ["viewer.info_command", "model_io.import_command"])
+@pytest.mark.parametrize("module", ["commands.info", "commands.import_checkpoint"])
 def test_wrong_use_and_help(module, tmp_path):
     done = run(module, folder=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -184,7 +184,7 @@ def flags(arguments: dict[str, object]) -> list[object]:
 def test_import(torch, shared_data, tmp_path):
     cameras = shared_data / TOY / "data_Toy"
     arguments = toy_arguments(shared_data, cameras=cameras, start_view="2_003", source="tests")
-    done = run("model_io.import_command", *flags(arguments), folder=tmp_path)
+    done = run("commands.import_checkpoint", *flags(arguments), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     scene = load_scene(tmp_path / "out.knf")
     size = (tmp_path / "out.knf").stat().st_size / 1e6
