@@ -1,13 +1,14 @@
 """What the headless commands share: the switches of a frame, sizes, ranges of frames, and choices of views."""
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from kilonerf.kernels import Renderer, RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, Renderer, RenderOptions, create_renderer
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.model_io import Scene, UsageError
 
@@ -74,17 +75,30 @@ class RenderSwitches:
             precision=self.precision,
         )
 
+    @property
+    def choice(self) -> BackendChoice:
+        """What is to render."""
+        return BackendChoice(self.backend, self.threads, self.device, self.cpu_path)
+
     def renderer(self, scene: Scene) -> Renderer:
         """What these switches ask for.
 
         Raises:
             BackendError: it cannot run on this machine.
         """
-        return create_renderer(scene, self.backend, threads=self.threads, device=self.device, cpu_path=self.cpu_path)
+        renderer = create_renderer(scene, self.choice)
+        say_fallback(renderer.fallback)
+        return renderer
 
 
 Switches = Annotated[RenderSwitches, tyro.conf.arg(name="")]
 """A field of this type shows its options without a prefix."""
+
+
+def say_fallback(reason: str) -> None:
+    """Say on standard error why the CPU renders, if a GPU seemed to be there."""
+    if reason:
+        print(f"rendering on the CPU: {reason}", file=sys.stderr)
 
 
 def check_cpu_path(path: str, backend: str, device: int | None) -> None:

@@ -1,7 +1,6 @@
 """``kilonerf-view``: the window program's command line."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -82,7 +81,7 @@ def view(options: ViewOptions) -> None:
             raise SceneError(f"{options.scene}: no such file")
         loader.load(options.scene)  # while the libraries below are imported
     try:
-        from kilonerf.kernels import create_renderer
+        from kilonerf.kernels import BackendChoice
         from kilonerf.viewer.app import ViewerApp
         from kilonerf.viewer.drawing.overlays import OverlayOptions
         from kilonerf.viewer.scripted_run import ScriptedRun
@@ -99,9 +98,11 @@ def view(options: ViewOptions) -> None:
     video.set_size(*video_size)
     settings = ViewerSettings(
         # To name a device is to ask for CUDA; if that fails, the window says why and goes on with the CPU.
-        backend="cuda" if options.backend == "auto" and options.device is not None else options.backend,
-        device=options.device,
-        cpu_path=options.cpu_path,
+        backend=BackendChoice(
+            "cuda" if options.backend == "auto" and options.device is not None else options.backend,
+            device=options.device,
+            cpu_path=options.cpu_path,
+        ),
         precision=options.precision,
         heat_map=options.heat_map,
         target_fps=options.target_fps,
@@ -110,8 +111,7 @@ def view(options: ViewOptions) -> None:
         overlays=overlays,
         video=video,
     )
-    make_renderer = partial(create_renderer, device=options.device, cpu_path=options.cpu_path)
-    app = ViewerApp(settings, size, options.output_folder, loader, make_renderer)
+    app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
         ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()

@@ -4,16 +4,20 @@ Backends: `reference` (NumPy, the truth that others are compared with), `cpu` (C
 `cuda` (CuPy). Loaded at first use.
 """
 
+from .backends import BACKENDS, BackendChoice, create_renderer, query
 from .frame import Frame, FrameStatistics
 from .options import RenderOptions
-from .renderer import BACKENDS, CancelToken, PerRayRenderer, RenderCancelled, Renderer, create_renderer, query
+from .renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, Renderer
 
 __all__ = [
     "BACKENDS",
+    "PER_RAY",
+    "PICTURE",
+    "BackendChoice",
     "CancelToken",
     "Frame",
     "FrameStatistics",
-    "PerRayRenderer",
+    "Output",
     "RenderCancelled",
     "RenderOptions",
     "Renderer",

@@ -1,7 +1,9 @@
 """What a renderer gives back."""
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +47,37 @@ class FrameStatistics:
         return self.samples / self.rays_hit if self.rays_hit else 0.0
 
 
-@dataclass(frozen=True, eq=False)
+class DevicePicture(Protocol):
+    """A picture in the memory of a device; the memory is its own as long as this object lives."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        ...
+
+    @property
+    def device_index(self) -> int:
+        """Whose memory it is in, as CUDA numbers devices."""
+        ...
+
+    def pointer(self, name: str) -> int:
+        """Address of an array: float32 ``rgba`` [H, W, 4] or ``solid_depth`` [H, W].
+
+        ``solid_depth`` is the depth, +inf where alpha is below :data:`OPAQUE`.
+        """
+        ...
+
+    def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Copies of colour [H, W, 3], alpha [H, W] and depth [H, W] on the host.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        ...
+
+
 class Frame:
-    """One picture.
+    """One picture, on the host or still on the device that made it.
 
     Attributes:
         rgb: float32 [H, W, 3], background included, nominally in [0, 1], not clipped, no gamma applied.
@@ -55,17 +85,71 @@ class Frame:
         depth: float32 [H, W], z-depth as the mean of the samples' t weighted by their contribution; +inf where
             ``alpha`` is 0.
         statistics: the work it took.
-        samples: int32 [H, W], samples that each ray took; None unless asked for (``render_per_ray``).
+        samples: int32 [H, W], samples that each ray took; None unless asked for.
         network: int32 [H, W], the network of each ray's first sample, -1 for none; None unless asked for.
+        resident: the picture on its device; None if it was made on the host. ``rgb``, ``alpha`` and ``depth`` are then
+            copied to the host when one of them is first asked for, by any thread.
     """
 
-    rgb: NDArray[np.float32]
-    alpha: NDArray[np.float32]
-    depth: NDArray[np.float32]
-    statistics: FrameStatistics
-    samples: NDArray[np.int32] | None = None
-    network: NDArray[np.int32] | None = None
+    def __init__(
+        self,
+        rgb: NDArray[np.float32],
+        alpha: NDArray[np.float32],
+        depth: NDArray[np.float32],
+        statistics: FrameStatistics,
+        samples: NDArray[np.int32] | None = None,
+        network: NDArray[np.int32] | None = None,
+    ) -> None:
+        self._arrays: tuple[NDArray[np.float32], ...] | None = (rgb, alpha, depth)
+        self.statistics, self.samples, self.network = statistics, samples, network
+        self.resident: DevicePicture | None = None
+        self.size = (depth.shape[1], depth.shape[0])  # width, height
+        self._lock = threading.Lock()
+
+    @classmethod
+    def on_device(cls, resident: DevicePicture, statistics: FrameStatistics) -> "Frame":
+        """A frame whose picture stays on its device until somebody asks for it."""
+        frame = cls.__new__(cls)
+        frame._arrays, frame._lock = None, threading.Lock()
+        frame.statistics, frame.samples, frame.network = statistics, None, None
+        frame.resident, frame.size = resident, resident.size
+        return frame
+
+    def host(self) -> "Frame":
+        """This frame with its picture on the host, copied there at the first call.
+
+        Raises:
+            BackendError: the device failed.
+        """
+        with self._lock:
+            if self._arrays is None and self.resident is not None:
+                self._arrays = self.resident.download()
+        return self
+
+    @property
+    def rgb(self) -> NDArray[np.float32]:
+        """Colour."""
+        return self._host_array(0)
+
+    @property
+    def alpha(self) -> NDArray[np.float32]:
+        """Opacity."""
+        return self._host_array(1)
+
+    @property
+    def depth(self) -> NDArray[np.float32]:
+        """z-depth."""
+        return self._host_array(2)
+
+    def with_colors(self, rgb: NDArray[np.float32]) -> "Frame":
+        """The same picture in other colours, float32 [H, W, 3]; on the host."""
+        return Frame(rgb, self.alpha, self.depth, self.statistics, self.samples, self.network)
 
     def to_rgb8(self) -> NDArray[np.uint8]:
         """The picture as uint8 [H, W, 3]: 255 * clip(rgb, 0, 1), rounded to nearest."""
         return (np.clip(self.rgb, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+    def _host_array(self, which: int) -> NDArray[np.float32]:
+        arrays = self._arrays or self.host()._arrays
+        assert arrays is not None  # noqa: S101 - a frame is on the host or on a device
+        return arrays[which]

@@ -1,7 +1,6 @@
-"""The interface that every backend offers, and the choice of one."""
+"""The interface that every backend offers."""
 
-from contextlib import suppress
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,12 @@ from kilonerf.model_io import BackendError, Camera, Scene
 
 from .frame import Frame
 from .options import RenderOptions
+
+Output = Literal["rgb", "alpha", "depth", "samples", "network"]
+"""What a frame can hold, by the names of :class:`Frame`'s attributes."""
+
+PICTURE: frozenset[Output] = frozenset({"rgb", "alpha", "depth"})
+PER_RAY: frozenset[Output] = frozenset({"samples", "network"})
 
 
 class RenderCancelled(Exception):  # noqa: N818 - an outcome, not an error
@@ -37,17 +42,35 @@ class Renderer(Protocol):
 
     scene: Scene
     backend: str  # "reference", "cpu" or "cuda"
+    outputs: frozenset[Output]  # what it can give
+    fallback: str  # why "auto" had to take this backend instead of a GPU that seemed to be there; else ""
 
     @property
     def device(self) -> str:
         """What it runs on, for people: "AVX2 int16, 2 threads"."""
         ...
 
-    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+    def render(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: frozenset[Output] = PICTURE,
+        *,
+        on_device: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> Frame:
         """Make one frame; the GIL is released meanwhile where the backend is native.
+
+        Args:
+            camera: from where.
+            options: how.
+            outputs: what the frame is to hold besides rgb, alpha and depth, which it always has.
+            on_device: leave the picture in the memory of the device that makes it, if there is one.
+            cancel: stops the render from another thread.
 
         Raises:
             RenderCancelled: ``cancel`` was used before the frame was done.
+            BackendError: the renderer cannot give one of ``outputs``, or its device failed.
         """
         ...
 
@@ -60,72 +83,15 @@ class Renderer(Protocol):
         ...
 
 
-@runtime_checkable
-class PerRayRenderer(Protocol):
-    """A renderer that can also say what each ray cost: CUDA and the reference."""
-
-    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """Like :meth:`Renderer.render`, with each ray's ``Frame.samples`` and ``Frame.network``."""
-        ...
-
-
-BACKENDS = ("auto", "cuda", "cpu", "reference")
-
-
-def create_renderer(
-    scene: Scene,
-    backend: str = "auto",
-    *,
-    threads: int | None = None,
-    device: int | None = None,
-    cpu_path: str = "auto",
-) -> Renderer:
-    """Make a renderer for ``scene``.
-
-    Args:
-        scene: what to render.
-        backend: "auto" (CUDA if it works here, else the CPU), "cuda", "cpu" or "reference".
-        threads: threads of the CPU backend; None: one per core that this process may use.
-        device: which CUDA device, as CUDA numbers them; None: the first. To name one is to ask for CUDA: "auto"
-            then takes no other backend.
-        cpu_path: code path of the CPU backend: "auto" (the best) or one of :func:`available_cpu_paths`. To name one is
-            to ask for the CPU, in the same way.
+def check_outputs(renderer: Renderer, outputs: frozenset[Output], *, on_device: bool = False) -> None:
+    """Refuse outputs that a renderer does not have.
 
     Raises:
-        BackendError: the backend or the code path is unknown or cannot run on this machine.
+        BackendError: which ones, and what it has.
     """
-    if backend == "auto" and cpu_path != "auto":
-        if device is not None:
-            raise BackendError(f"backend 'auto': expected a CUDA device or a CPU path, got {device} and {cpu_path!r}")
-        backend = "cpu"
-    if backend == "cuda" or (backend == "auto" and device is not None):
-        return _cuda_renderer(scene, device)
-    if backend == "auto":
-        with suppress(BackendError):
-            return _cuda_renderer(scene, None)
-    if backend in ("auto", "cpu"):
-        from .cpu.renderer import CpuRenderer
-
-        return CpuRenderer(scene, threads=threads, path=cpu_path)
-    if backend == "reference":
-        from .reference.renderer import ReferenceRenderer
-
-        return ReferenceRenderer(scene)
-    raise BackendError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
-
-
-def _cuda_renderer(scene: Scene, device: int | None) -> Renderer:
-    from .cuda.cupy_device import CupyDevice  # says at once, importing little, if CuPy is not installed
-    from .cuda.renderer import CudaRenderer
-
-    return CudaRenderer(scene, CupyDevice(device))
-
-
-def query(
-    scene: Scene,
-    points: NDArray[np.float32],  # [P, 3] world
-    directions: NDArray[np.float32],  # [P, 3] unit, world
-    backend: str = "reference",
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Colour [P, 3] after the sigmoid and density [P] after the ReLU at world points; 0 outside occupied space."""
-    return create_renderer(scene, backend).query(points, directions)
+    missing = sorted(outputs - renderer.outputs)
+    if missing:
+        has = ", ".join(sorted(renderer.outputs))
+        raise BackendError(f"backend {renderer.backend!r}: expected outputs among {has}, got {', '.join(missing)}")
+    if on_device and not outputs <= PICTURE:
+        raise BackendError(f"backend {renderer.backend!r}: only rgb, alpha and depth can stay on the device")

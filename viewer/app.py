@@ -8,7 +8,6 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from kilonerf.kernels import create_renderer
-from kilonerf.kernels.cuda.renderer import DeviceFrame
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from . import theme
@@ -22,7 +21,7 @@ from .recording.output_files import PngWriter
 from .recording.recording import Recording, VideoOrder
 from .rendering import heat_maps
 from .rendering.interop import TRANSFERS, Interop
-from .rendering.resolution import FrameScheduler, ResolutionController, View
+from .rendering.resolution import FrameScheduler, ResolutionController, Shot
 from .rendering.worker import RendererFactory, RenderRequest, RenderResult, RenderWorker
 from .scene_loading import SceneLoader
 from .settings import ViewerSettings
@@ -93,6 +92,7 @@ class ViewerApp:
         self._scale = self.window.content_scale
         self._interval = SOFTWARE_INTERVAL if self.window.software else INTERACTIVE_INTERVAL
         self._steering = False
+        self._fallback = ""  # why "auto" took the CPU, as it was last said
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._awake_until = 0.0
         self._warned = False  # that leaving aborts a video
@@ -198,17 +198,7 @@ class ViewerApp:
         if self.scene is None:
             return
         options = self.settings.render_options(self.scene)
-        settings = self.settings
-        order = VideoOrder(
-            self.scene,
-            options,
-            settings.backend,
-            settings.video,
-            self._folder,
-            output,
-            settings.device,
-            settings.cpu_path,
-        )
+        order = VideoOrder(self.scene, options, self.settings.backend, self.settings.video, self._folder, output)
         try:
             json_file = self.recording.stop(order)
         except KiloNeRFError as error:
@@ -226,8 +216,8 @@ class ViewerApp:
         if self.scene is None or self._screenshot is not None:
             return
         _, _, width, height = self._pixels_of(self._picture_area())
-        view = self._view_of(self.scene, self.navigator.camera(width, height))
-        self._screenshot = RenderRequest(view, 1.0, view.camera)
+        shot = self._shot_of(self.scene, self.navigator.camera(width, height))
+        self._screenshot = RenderRequest(shot, 1.0, shot.camera)
         if self.view.shown is not None and self.view.shown.request == self._screenshot:
             self._save_screenshot()
 
@@ -306,32 +296,35 @@ class ViewerApp:
 
     def _take_picture(self, result: RenderResult, now: float) -> None:
         request = result.request
-        if request.view.scene is not self.scene:
+        if request.shot.scene is not self.scene:
             return
         result = self.view.show(result)
-        self.scheduler.frame_done(request.view, request.scale, None if result.frame is None else result.milliseconds)
+        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
             self.notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
             if request == self._screenshot:
                 self._screenshot = None
             return
         self.statistics.add(result, now)
-        way = self._interop.way if isinstance(result.frame, DeviceFrame) else "host"
+        way = "host" if result.frame.resident is None else self._interop.way
         self.statistics.transfer = TRANSFERS[way] if result.backend == "cuda" else ""
         problem = self._interop.take_problem()
         if problem is not None:
             self._say(problem)
+        if result.fallback and result.fallback != self._fallback:
+            self._say(f"Rendering on the CPU: {result.fallback}")
+        self._fallback = result.fallback
         if request == self._screenshot:
             self._save_screenshot()
 
     def _give_way(self, failed: RenderResult) -> str:
         """Go on without a heat map, or with the CPU if a GPU failed (memory, driver); returns what to say about it."""
-        if failed.request.view.heat_map != "off":
+        if failed.request.shot.heat_map != "off":
             self.settings.heat_map = "off"
             return "; going on with the picture itself"
-        if failed.backend != "cuda" or self.settings.backend != failed.request.view.backend:
+        if failed.backend != "cuda" or self.settings.backend != failed.request.shot.backend:
             return ""
-        self.settings.backend = "cpu"
+        self.settings.backend = replace(self.settings.backend, name="cpu")
         return "; going on with the CPU"
 
     def _request_picture(self, camera: Camera, now: float) -> None:
@@ -340,23 +333,23 @@ class ViewerApp:
         if self._screenshot is not None:
             self.worker.request(self._screenshot)
             return
-        view = self._view_of(self.scene, camera)
+        shot = self._shot_of(self.scene, camera)
         settings, scheduler = self.settings, self.scheduler
         self.worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
-        scale = scheduler.next_scale(view, now)
+        scale = scheduler.next_scale(shot, now)
         running = self.worker.running
-        if running is not None and running[0].view.backend == view.backend:
+        if running is not None and running[0].shot.backend == shot.backend:
             scheduler.resolution.still_running(running[0].scale ** 2, running[1])
         if scale is not None:
-            self.worker.request(RenderRequest(view, scale, scaled_camera(camera, scale)))
+            self.worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
 
-    def _view_of(self, scene: Scene, camera: Camera) -> View:
+    def _shot_of(self, scene: Scene, camera: Camera) -> Shot:
         options, heat_map = self.settings.render_options(scene), self.settings.heat_map
         if heat_map != "off":
             options = replace(options, background=heat_maps.NOTHING)
-        return View(scene, self.settings.backend, camera, options, heat_map)
+        return Shot(scene, self.settings.backend, camera, options, heat_map)
 
     def _draw_interface(self, now: float) -> Rectangle:
         """Panels, dialogs and messages; returns what is left for the picture."""

@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.kernels import FrameStatistics
+from kilonerf.kernels import PER_RAY, PICTURE, FrameStatistics, Output
 
 from .rendering.worker import RenderResult
 
@@ -36,6 +36,7 @@ class LiveStatistics:
     Attributes:
         frame: statistics of the newest picture, None before the first.
         device: what made it.
+        outputs: what that can give; everything before the first picture.
         transfer: how it came from a GPU to the window; empty if it was not made there.
         size: its width and height in pixels.
         scale: its linear scale.
@@ -46,6 +47,7 @@ class LiveStatistics:
     def __init__(self) -> None:
         self.frame: FrameStatistics | None = None
         self.device = ""
+        self.outputs: frozenset[Output] = PICTURE | PER_RAY
         self.transfer = ""
         self.size = (0, 0)
         self.scale = 0.0
@@ -58,7 +60,7 @@ class LiveStatistics:
         if result.frame is None:
             return
         self.frame = result.frame.statistics
-        self.device = result.device
+        self.device, self.outputs = result.device, result.outputs
         self.size = (result.request.camera.width, result.request.camera.height)
         self.scale = result.request.scale
         self.picture_rate.add(now)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
@@ -44,9 +44,7 @@ class ViewerSettings:
     """The state of every switch.
 
     Attributes:
-        backend: one of :data:`kilonerf.kernels.BACKENDS`.
-        device: which CUDA device; None: the first.
-        cpu_path: code path of the CPU backend, as in :func:`~kilonerf.kernels.create_renderer`.
+        backend: what renders.
         precision: of the networks, as in :class:`~kilonerf.kernels.RenderOptions`.
         sampling: "flying" (no near or far end) or "as trained" (the scene's near, far and step).
         ess: empty-space skipping.
@@ -65,9 +63,7 @@ class ViewerSettings:
         show_help: whether the list of keys is shown.
     """
 
-    backend: str = "auto"
-    device: int | None = None
-    cpu_path: str = "auto"
+    backend: BackendChoice = field(default_factory=BackendChoice)
     precision: PrecisionChoice = "auto"
     sampling: Sampling = "flying"
     ess: bool = True

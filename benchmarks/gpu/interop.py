@@ -87,8 +87,7 @@ def frames_by_way(
 
         def frame(camera: Camera, way: Way = way, picture: Picture = picture) -> float:
             began = time.perf_counter()
-            render = renderer.render if way == "host" else renderer.render_on_device
-            picture.upload(render(camera, options))
+            picture.upload(renderer.render(camera, options, on_device=way != "host"))
             screen.use()
             picture.draw(clip_planes(camera, scene.aabb_min, scene.aabb_max))
             ctx.finish()

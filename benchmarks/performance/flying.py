@@ -128,7 +128,7 @@ class Pilot:
             if not np.array_equal(before, self._app.navigator.matrix()):
                 moved = now
             shown = self._app.view.shown
-            if shown is not None and shown.request.scale == 1.0 and shown.request.view.camera == self._camera():
+            if shown is not None and shown.request.scale == 1.0 and shown.request.shot.camera == self._camera():
                 return now - moved
 
     def wait(self, seconds: float) -> None:
@@ -143,12 +143,12 @@ class Pilot:
         self._steered[self._camera()] = now
         shown, displayed = self._app.view.shown, self._app.view.displayed
         if shown is not None and displayed is not None:
-            ages = [now - self._steered.get(camera, self._start) for camera in (shown.request.view.camera, displayed)]
+            ages = [now - self._steered.get(camera, self._start) for camera in (shown.request.shot.camera, displayed)]
             frames.append(Shown(now - self._start, displayed, id(shown), shown.request.scale, *ages))
 
     def _camera(self) -> Camera:
         """What the user steers to: at the picture's full size."""
-        full = newest(self._app).request.view.camera
+        full = newest(self._app).request.shot.camera
         return self._app.navigator.camera(full.width, full.height)
 
     @staticmethod
@@ -190,7 +190,7 @@ def _changes(values: Sequence[object]) -> int:
 
 def compared_with_truth(app: ViewerApp, samples: Sequence[tuple[Camera, NDArray[np.uint8]]]) -> list[float]:
     """PSNR in dB of each sampled frame's picture against a full picture of the camera that steered it."""
-    view = newest(app).request.view
+    view = newest(app).request.shot
     renderer = create_renderer(view.scene, view.backend)
     values = []
     for camera, window in samples:

@@ -22,7 +22,7 @@ MEMORY_PROGRAM = """
 import json, sys
 from pathlib import Path
 import numpy as np
-from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
 from kilonerf.model_io import load_scene
 
 def kilobytes(name):
@@ -32,7 +32,7 @@ scene_path, threads, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = kilobytes("VmRSS")
 scene = load_scene(scene_path)
-renderer = create_renderer(scene, "cpu", threads=threads)
+renderer = create_renderer(scene, BackendChoice("cpu", threads=threads))
 made = kilobytes("VmHWM")
 options = RenderOptions.as_trained(scene)
 camera = scene.start_camera.resized(size, size)
@@ -49,10 +49,10 @@ if len(sys.argv) > 4:  # an extension that has kept its functions' names
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     sys.modules["kilonerf.kernels._cpu"] = kilonerf.kernels._cpu = module
-from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
 from kilonerf.model_io import load_scene
 scene = load_scene(sys.argv[1])
-renderer = create_renderer(scene, "cpu", threads=int(sys.argv[2]))
+renderer = create_renderer(scene, BackendChoice("cpu", threads=int(sys.argv[2])))
 options = RenderOptions.as_trained(scene)
 end = time.monotonic() + float(sys.argv[3])
 while time.monotonic() < end:

@@ -10,7 +10,7 @@ from kilonerf.model_io import LAYER_SHAPES, BackendError, Camera, Scene
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
-from ..renderer import CancelToken, RenderCancelled
+from ..renderer import PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, SceneGrid, networks_at, ray_origin
 
 PATH_NAMES = {
@@ -40,19 +40,21 @@ class CpuRenderer:
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
         path: code path: "auto" (the best that the machine has) or one of ``PATH_NAMES``. Frames whose options ask
             for float32, and queries, take the best float32 path if this one computes in 16 bits.
+        fallback: why it is the CPU that renders, as in :class:`kilonerf.kernels.Renderer`.
 
     Raises:
         BackendError: the extension is missing, or the machine cannot run ``path``.
     """
 
     backend = "cpu"
+    outputs = PICTURE
 
-    def __init__(self, scene: Scene, *, threads: int | None = None, path: str = "auto") -> None:
+    def __init__(self, scene: Scene, *, threads: int | None = None, path: str = "auto", fallback: str = "") -> None:
         try:
             from .. import _cpu
         except ImportError as error:
             raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
-        self.scene = scene
+        self.scene, self.fallback = scene, fallback
         self._extension = _cpu
         self._grid = SceneGrid.of(scene)
         self._threads = usable_cores() if threads is None else threads
@@ -98,8 +100,17 @@ class CpuRenderer:
             self._float32 = self._prepared("float32")
         return self._float32
 
-    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """See :meth:`kilonerf.kernels.Renderer.render`."""
+    def render(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: frozenset[Output] = PICTURE,
+        *,
+        on_device: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; its pictures are on the host anyway."""
+        check_outputs(self, outputs, on_device=on_device)
         steps = SampleSteps.of(self.scene, options)
         rgb = np.empty((camera.height, camera.width, 3), np.float32)
         alpha = np.empty((camera.height, camera.width), np.float32)

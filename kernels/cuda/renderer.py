@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from kilonerf.model_io import BackendError, Camera, Scene
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
-from ..renderer import CancelToken, RenderCancelled
+from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import networks_at
 from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
 from .scene import OUTPUT, CudaScene, Precision
@@ -24,8 +23,13 @@ POINTS_AT_ONCE = 1 << 22  # of a query; bounds its memory to 160 MiB
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
 BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
-PICTURE = {"rgb": ((3,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
-PER_RAY = {"samples": ((), np.int32), "network": ((), np.int32)}
+HOST: dict[Output, tuple[tuple[int, ...], type]] = {
+    "rgb": ((3,), np.float32),
+    "alpha": ((), np.float32),
+    "depth": ((), np.float32),
+    "samples": ((), np.int32),
+    "network": ((), np.int32),
+}
 ON_DEVICE = {"rgba": ((4,), np.float32), "depth": ((), np.float32), "solid_depth": ((), np.float32)}
 
 
@@ -60,19 +64,15 @@ class LaunchedFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class DeviceFrame:
-    """A finished frame that stays in the device's memory as long as this object lives.
+class CudaPicture:
+    """A finished picture in the device's memory: :class:`~kilonerf.kernels.frame.DevicePicture`.
 
     Attributes:
-        launched: its arrays: float32 ``rgba`` [H, W, 4], which is ``rgb`` and ``alpha`` of a
-            :class:`~kilonerf.kernels.Frame`; ``depth`` [H, W]; ``solid_depth`` [H, W], +inf where alpha is below
-            :data:`~kilonerf.kernels.frame.OPAQUE`.
-        statistics: the work it took.
+        launched: its arrays: ``rgba``, ``depth``, ``solid_depth``.
         device: whose memory it is in.
     """
 
     launched: LaunchedFrame
-    statistics: FrameStatistics
     device: CudaDevice
 
     @property
@@ -80,17 +80,21 @@ class DeviceFrame:
         """Width and height in pixels."""
         return self.launched.camera.width, self.launched.camera.height
 
-    @cached_property
-    def host(self) -> Frame:
-        """A copy on the host, made when it is first asked for; may be asked for by any thread.
+    @property
+    def device_index(self) -> int:
+        """As CUDA numbers devices."""
+        return self.device.index
 
-        Raises:
-            BackendError: the device failed.
-        """
+    def pointer(self, name: str) -> int:
+        """Address of ``rgba`` or ``solid_depth``."""
+        return self.launched.arrays[name].pointer
+
+    def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Copies of colour, alpha and depth on the host."""
         with self.device.active():
             arrays = self.launched.arrays
             rgba, depth = self.device.download([arrays["rgba"], arrays["depth"]])
-        return Frame(np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth, self.statistics)
+        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth
 
 
 class CudaRenderer:
@@ -108,6 +112,8 @@ class CudaRenderer:
     """
 
     backend = "cuda"
+    outputs = PICTURE | PER_RAY
+    fallback = ""
 
     def __init__(self, scene: Scene, device: CudaDevice) -> None:
         self.scene = scene
@@ -124,35 +130,29 @@ class CudaRenderer:
             self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
             self._resident(self._precision)
 
-    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched."""
-        return self._render(camera, options, cancel, PICTURE)
-
-    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
-        return self._render(camera, options, cancel, {**PICTURE, **PER_RAY})
-
-    def _render(
-        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None, outputs: Mapping[str, Any]
+    def render(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: frozenset[Output] = PICTURE,
+        *,
+        on_device: bool = False,
+        cancel: CancelToken | None = None,
     ) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched."""
+        check_outputs(self, outputs, on_device=on_device)
         _check_token(cancel)
         with self._device.active():
-            launched = self.launch(camera, options, outputs)
+            if on_device:
+                launched = self.launch(camera, options, ON_DEVICE)
+                (counters,) = self._device.download([self._counters])
+                statistics = self._statistics(launched, counters, {})
+                return Frame.on_device(CudaPicture(launched, self._device), statistics)
+            launched = self.launch(camera, options, {name: HOST[name] for name in HOST if name in outputs | PICTURE})
             *arrays, counters = self._device.download([*launched.arrays.values(), self._counters])
             done = self._device.mark()
             statistics = self._statistics(launched, counters, {"copy": (launched.marks[1], done)})
         return Frame(**dict(zip(launched.arrays, arrays, strict=True)), statistics=statistics)
-
-    def render_on_device(
-        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
-    ) -> DeviceFrame:
-        """Like :meth:`render`, but the picture stays in the device's memory; only its statistics are copied."""
-        _check_token(cancel)
-        with self._device.active():
-            launched = self.launch(camera, options, ON_DEVICE)
-            (counters,) = self._device.download([self._counters])
-            statistics = self._statistics(launched, counters, {})
-        return DeviceFrame(launched, statistics, self._device)
 
     def launch(self, camera: Camera, options: RenderOptions, outputs: Mapping[str, Any]) -> LaunchedFrame:
         """Start a frame and return.

@@ -1,7 +1,6 @@
 """The reference renderer: plain NumPy, the truth that every other backend is compared with."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from kilonerf.model_io import Camera, Scene
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
-from ..renderer import CancelToken, RenderCancelled
+from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import Floats, SampleSteps, SceneGrid, networks_at, positions, ray_directions, ray_origin
 from .networks import evaluate_networks
 
@@ -25,6 +24,8 @@ class ReferenceRenderer:
     """
 
     backend = "reference"
+    outputs = PICTURE | PER_RAY
+    fallback = ""
 
     def __init__(self, scene: Scene, dtype: type[np.floating] = np.float32) -> None:
         self.scene = scene
@@ -50,12 +51,17 @@ class ReferenceRenderer:
         )
         return rgb, density
 
-    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """See :meth:`kilonerf.kernels.Renderer.render`."""
-        return replace(self.render_per_ray(camera, options, cancel), samples=None, network=None)
-
-    def render_per_ray(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
-        """See :meth:`kilonerf.kernels.PerRayRenderer.render_per_ray`."""
+    def render(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: frozenset[Output] = PICTURE,
+        *,
+        on_device: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> Frame:
+        """See :meth:`kilonerf.kernels.Renderer.render`; it has no device of its own."""
+        check_outputs(self, outputs, on_device=on_device)
         started = time.perf_counter()
         steps = SampleSteps.of(self.scene, options)
         width, height = camera.width, camera.height
@@ -84,7 +90,14 @@ class ReferenceRenderer:
             total_ms=total_ms,
             stages_ms={"all": total_ms},
         )
-        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics, samples=samples, network=network)
+        return Frame(
+            rgb,
+            alpha,
+            depth,
+            statistics,
+            samples if "samples" in outputs else None,
+            network if "network" in outputs else None,
+        )
 
     def _evaluate(
         self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kilonerf.commands import info as info_command
-from kilonerf.kernels import create_renderer
+from kilonerf.kernels import BackendChoice, create_renderer
 from kilonerf.kernels.cpu.paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu.renderer import usable_cores
 from kilonerf.kernels.measure.machine import Backends
@@ -36,7 +36,7 @@ def test_the_machine_as_json_lists_the_paths_and_the_one_that_is_taken(call, toy
     paths = available_cpu_paths()
     assert machine["cpu_paths"] == [{"name": path.name, "precision": path.precision} for path in paths]
     assert machine["taken"] == f"cpu, {paths[0].name}"
-    named = create_renderer(toy_scene, "cpu", cpu_path=paths[0].name)
+    named = create_renderer(toy_scene, BackendChoice("cpu", cpu_path=paths[0].name))
     assert create_renderer(toy_scene, "cpu").device == named.device
     assert (machine["cpu_obstacle"], machine["cuda_device"]) == (None, None)
     assert "CuPy is not installed" in machine["cuda_obstacle"]

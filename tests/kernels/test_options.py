@@ -4,11 +4,21 @@ import threading
 import numpy as np
 import pytest
 
-from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions, create_renderer, query
+from kilonerf.kernels import (
+    PER_RAY,
+    PICTURE,
+    BackendChoice,
+    CancelToken,
+    RenderCancelled,
+    RenderOptions,
+    create_renderer,
+    query,
+)
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.reference.networks import encode, sigmoid
 from kilonerf.kernels.sampling import SampleSteps, ray_directions
 from kilonerf.model_io import BackendError, Camera, Scene
+from support.fake_cudart import HostDevice, on_device
 from support.scenes import random_scene, views
 
 
@@ -58,8 +68,8 @@ def test_a_used_token_cancels(toy_scene: Scene, backend: str) -> None:
     renderer = create_renderer(toy_scene, backend)
     camera = views(toy_scene)["outside"]
     with pytest.raises(RenderCancelled):
-        renderer.render(camera, RenderOptions(), token)
-    assert renderer.render(camera, RenderOptions(), CancelToken()).statistics.samples > 0  # and it lives on
+        renderer.render(camera, RenderOptions(), cancel=token)
+    assert renderer.render(camera, RenderOptions(), cancel=CancelToken()).statistics.samples > 0  # and it lives on
 
 
 def test_the_native_renderer_lets_other_threads_run(toy_scene: Scene) -> None:
@@ -68,7 +78,7 @@ def test_the_native_renderer_lets_other_threads_run(toy_scene: Scene) -> None:
     camera = views(toy_scene)["outside"].resized(4000, 4000)
     threading.Timer(0.05, token.cancel).start()
     with pytest.raises(RenderCancelled):
-        CpuRenderer(toy_scene, threads=1).render(camera, RenderOptions(ert=False, step=1e-4), token)
+        CpuRenderer(toy_scene, threads=1).render(camera, RenderOptions(ert=False, step=1e-4), cancel=token)
 
 
 def test_unknown_backends_and_paths_are_named(toy_scene: Scene) -> None:
@@ -77,9 +87,9 @@ def test_unknown_backends_and_paths_are_named(toy_scene: Scene) -> None:
     with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
         CpuRenderer(toy_scene, path="sse9")
     with pytest.raises(BackendError, match=r"'sse9': this machine has .*baseline"):
-        create_renderer(toy_scene, cpu_path="sse9")
+        create_renderer(toy_scene, BackendChoice(cpu_path="sse9"))
     with pytest.raises(BackendError, match="a CUDA device or a CPU path, got 0 and 'baseline'"):
-        create_renderer(toy_scene, device=0, cpu_path="baseline")
+        create_renderer(toy_scene, BackendChoice(device=0, cpu_path="baseline"))
     with pytest.raises(BackendError, match="threads"):
         CpuRenderer(toy_scene, threads=0)
 
@@ -111,3 +121,32 @@ def test_ert_ends_rays_after_the_sample_that_crosses_the_threshold() -> None:
         assert counts[0] == everything
         assert counts == sorted(counts, reverse=True)
         assert counts[-1] < counts[1] < counts[0]
+
+
+def test_what_a_renderer_cannot_give_is_refused_with_what_it_can(toy_scene: Scene) -> None:
+    camera = views(toy_scene)["outside"].resized(8, 6)
+    cpu = create_renderer(toy_scene, "cpu")
+    assert cpu.outputs == PICTURE
+    message = "backend 'cpu': expected outputs among alpha, depth, rgb, got network, samples"
+    with pytest.raises(BackendError, match=message):
+        cpu.render(camera, RenderOptions(), PICTURE | PER_RAY)
+    frame = cpu.render(camera, RenderOptions(), on_device=True)  # it has no device of its own
+    assert frame.resident is None
+    assert frame.host() is frame
+    assert frame.size == (8, 6)
+
+
+def test_a_frame_on_a_device_is_copied_once_and_says_what_failed(toy_scene: Scene) -> None:
+    camera = views(toy_scene)["outside"].resized(8, 6)
+    frame = create_renderer(toy_scene, "cpu").render(camera, RenderOptions())
+    device = HostDevice()
+    resident = on_device(frame, device)
+    assert (resident.size, device.downloads) == ((8, 6), 0)
+    for name in ("rgb", "alpha", "depth"):
+        np.testing.assert_array_equal(getattr(resident, name), getattr(frame, name))
+    np.testing.assert_array_equal(resident.to_rgb8(), frame.to_rgb8())
+    assert device.downloads == 1
+    lost = on_device(frame, device)
+    device.broken = True
+    with pytest.raises(BackendError, match="fell off the bus"):
+        lost.host()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kilonerf.kernels import Frame
-from kilonerf.kernels.cuda.renderer import DeviceFrame, LaunchedFrame
+from kilonerf.kernels.cuda.renderer import CudaPicture, LaunchedFrame
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.model_io import BackendError, Camera
 
@@ -217,7 +217,7 @@ class HostArray:
 
 
 class HostDevice:
-    """What a :class:`DeviceFrame` asks of a device."""
+    """What a :class:`CudaPicture` asks of a device."""
 
     def __init__(self, index: int = 0) -> None:
         self.index = index
@@ -234,7 +234,7 @@ class HostDevice:
         return [array.data.copy() for array in arrays]
 
 
-def on_device(frame: Frame, device: HostDevice | None = None) -> DeviceFrame:
+def on_device(frame: Frame, device: HostDevice | None = None) -> Frame:
     """``frame`` as if a CUDA device had made it and it were still there."""
     height, width = frame.alpha.shape
     solid = np.where(frame.alpha >= OPAQUE, frame.depth, np.inf)
@@ -247,4 +247,4 @@ def on_device(frame: Frame, device: HostDevice | None = None) -> DeviceFrame:
     }
     camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), width, height)
     launched = LaunchedFrame(camera, arrays, (None, None))
-    return DeviceFrame(launched, frame.statistics, device or HostDevice())  # type: ignore[arg-type]
+    return Frame.on_device(CudaPicture(launched, device or HostDevice()), frame.statistics)  # type: ignore[arg-type]

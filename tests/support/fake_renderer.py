@@ -1,11 +1,19 @@
 """A renderer for tests of what stands around one."""
 
 import threading
-from typing import Any
 
 import numpy as np
 
-from kilonerf.kernels import CancelToken, Frame, FrameStatistics, RenderCancelled, RenderOptions
+from kilonerf.kernels import (
+    PICTURE,
+    BackendChoice,
+    CancelToken,
+    Frame,
+    FrameStatistics,
+    Output,
+    RenderCancelled,
+    RenderOptions,
+)
 from kilonerf.model_io import BackendError, Camera, Scene
 
 
@@ -14,29 +22,32 @@ class FakeRenderer:
 
     backend = "fake"
     device = "none"
+    outputs: frozenset[Output] = PICTURE
+    fallback = ""
 
-    def __init__(
-        self,
-        scene: Scene,
-        backend: str = "auto",
-        *,
-        threads: int | None = None,
-        device: int | None = None,
-        cpu_path: str = "auto",
-    ) -> None:
-        if backend not in ("auto", "fake", "cuda", "cpu", "reference"):
-            raise BackendError(f"backend {backend!r}: expected fake")
+    def __init__(self, scene: Scene, backend: str | BackendChoice = "auto") -> None:
+        choice = BackendChoice(backend) if isinstance(backend, str) else backend
+        if choice.name not in ("auto", "fake", "cuda", "cpu", "reference"):
+            raise BackendError(f"backend {choice.name!r}: expected fake")
         self.scene = scene
-        self.threads = threads
-        self.device_index = device
-        self.cpu_path = cpu_path
+        self.threads = choice.threads
+        self.device_index = choice.device
+        self.cpu_path = choice.cpu_path
         self.cameras: list[Camera] = []
         self.options: list[RenderOptions] = []
         self.fail_at: int | None = None
         self.block_at: int | None = None
         self.blocked = threading.Event()
 
-    def render(self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None) -> Frame:
+    def render(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: frozenset[Output] = PICTURE,
+        *,
+        on_device: bool = False,
+        cancel: CancelToken | None = None,
+    ) -> Frame:
         number = len(self.cameras)
         self.cameras.append(camera)
         self.options.append(options)
@@ -67,8 +78,8 @@ class MadeRenderers(list[FakeRenderer]):
     def prepare(self, renderer: FakeRenderer) -> None:
         """Nothing by default."""
 
-    def create(self, scene: Scene, backend: str = "auto", **how: Any) -> FakeRenderer:
-        renderer = FakeRenderer(scene, backend, **how)
+    def create(self, scene: Scene, backend: str | BackendChoice = "auto") -> FakeRenderer:
+        renderer = FakeRenderer(scene, backend)
         self.prepare(renderer)
         self.append(renderer)
         return renderer

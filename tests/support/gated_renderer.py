@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from kilonerf.kernels import Frame, FrameStatistics, RenderCancelled
+from kilonerf.kernels import PICTURE, BackendChoice, Frame, FrameStatistics, RenderCancelled
 from kilonerf.model_io import Scene
 
 PATIENCE = 20.0
@@ -15,16 +15,24 @@ class GatedRenderer:
     """Each frame waits for ``gate`` and then is one flat colour."""
 
     def __init__(
-        self, scene: Scene, backend: str = "auto", *, gate=None, seconds=0.0, on_render=lambda camera, options: None
+        self,
+        scene: Scene,
+        backend: BackendChoice | str = "auto",
+        *,
+        gate=None,
+        seconds=0.0,
+        on_render=lambda camera, options: None,
     ):
-        self.scene, self.backend, self.device = scene, backend, "fake device"
+        self.scene, self.device = scene, "fake device"
+        self.backend = backend if isinstance(backend, str) else backend.name
+        self.outputs, self.fallback = PICTURE, ""
         self.gate = gate or _open_gate()
         self.seconds = seconds
         self.on_render = on_render
         self.started: list[tuple[int, int]] = []
         self.cancelled = 0
 
-    def render(self, camera, options, cancel=None):
+    def render(self, camera, options, outputs=PICTURE, *, on_device=False, cancel=None):
         self.started.append((camera.width, camera.height))
         self.on_render(camera, options)
         end = time.monotonic() + self.seconds

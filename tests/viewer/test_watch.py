@@ -180,7 +180,7 @@ def test_the_camera_stays_and_the_old_picture_until_the_next_one(path, tmp_path)
         assert app.view.displayed is not None  # the old picture
         viewer.until(lambda: app.settled)
         assert app.view.shown is not None
-        assert app.view.shown.request.view.scene is app.scene
+        assert app.view.shown.request.shot.scene is app.scene
         assert np.array_equal(app.navigator.camera(64, 64).matrix, camera.matrix)
         assert app.settings.overlays.box
         # A scene that the user opens begins where it says.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilonerf.kernels import Frame
+from kilonerf.kernels import PICTURE, Frame
 from kilonerf.model_io import BackendError, CameraPath, save_scene
 from support.driving import Driver
 from support.gated_renderer import GatedRenderer
@@ -20,11 +20,11 @@ pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which(
 class ColourfulRenderer(GatedRenderer):
     """Its picture has another colour at every place, and the depth of a wall."""
 
-    def render(self, camera, options, cancel=None):
-        frame = super().render(camera, options, cancel)
+    def render(self, camera, options, outputs=PICTURE, *, on_device=False, cancel=None):
+        frame = super().render(camera, options, outputs, cancel=cancel)
         ys, xs = np.mgrid[: camera.height, : camera.width].astype(np.float32)
         red, green = 0.5 + 0.5 * np.sin(60.0 * xs / camera.width), 0.5 + 0.5 * np.sin(50.0 * ys / camera.height)
-        return replace(frame, rgb=np.stack([red, green, 0.0 * red], axis=-1))
+        return frame.with_colors(np.stack([red, green, 0.0 * red], axis=-1))
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def driver(toy_scene, tmp_path, places):
 
 def picture_of(driver):
     """The picture's part of the window, as floats."""
-    width = driver.app.view.shown.request.view.camera.width
+    width = driver.app.view.shown.request.shot.camera.width
     return driver.pixels()[:, :width].astype(float)
 
 
@@ -153,7 +153,7 @@ def test_f12_saves_the_whole_picture_without_the_panel(driver, tmp_path):
         driver.press("F12")
         path = tmp_path / f"screenshot_{number:03d}.png"
         driver.until(lambda path=path: path.exists() and driver.app.notices.log)
-    camera = driver.app.view.shown.request.view.camera
+    camera = driver.app.view.shown.request.shot.camera
     with Image.open(path) as image:
         assert image.size == (camera.width, camera.height)
         np.testing.assert_array_equal(np.asarray(image)[:700], picture_of(driver)[:700])  # a message is below
@@ -241,14 +241,14 @@ def test_the_view_follows_the_hand_before_the_next_picture_is_there(toy_scene, t
             np.testing.assert_array_equal(displayed.matrix, driver.app.navigator.matrix())
             assert np.abs(moved - before).mean() > 3.0
         else:
-            assert displayed == shown.request.view.camera
+            assert displayed == shown.request.shot.camera
             np.testing.assert_array_equal(moved, before)
         gate.set()
         driver.settle()
         newest = driver.app.view.shown
         assert newest is not None
         assert isinstance(newest.frame, Frame)
-        assert driver.app.view.displayed == newest.request.view.camera
+        assert driver.app.view.displayed == newest.request.shot.camera
         difference = np.abs(picture_of(driver) - newest.frame.to_rgb8()).max(axis=2)
         assert (difference <= 1).mean() > 0.99
 
@@ -294,7 +294,7 @@ def test_a_gpu_that_fails_is_said_once_and_left_for_the_cpu_at_the_same_camera(t
             raise BackendError(text)
 
     def make(scene, backend):
-        if backend in ("auto", "cuda"):
+        if backend.name in ("auto", "cuda"):
             return GatedRenderer(scene, "cuda", on_render=run_out)
         return GatedRenderer(scene, backend)
 
@@ -306,7 +306,7 @@ def test_a_gpu_that_fails_is_said_once_and_left_for_the_cpu_at_the_same_camera(t
         assert shown.backend == "cuda"
         full.set()
         driver.settings.ess = False
-        driver.until(lambda: driver.settings.backend == "cpu")
+        driver.until(lambda: driver.settings.backend.name == "cpu")
         driver.settle()
         assert [notice.text for notice in driver.app.notices.log] == [
             f"Rendering failed: {text}; going on with the CPU"

@@ -4,7 +4,6 @@ import moderngl
 import numpy as np
 
 from kilonerf.kernels import Frame
-from kilonerf.kernels.cuda.renderer import DeviceFrame
 from kilonerf.kernels.frame import OPAQUE
 
 from ..rendering.interop import Interop
@@ -62,23 +61,23 @@ class Picture:
         """(width, height) of the frame it holds, None before the first."""
         return self._color.size if self._color is not None else None
 
-    def upload(self, frame: Frame | DeviceFrame) -> None:
+    def upload(self, frame: Frame) -> None:
         """Take ``frame``; textures are made anew only when its size changes. A frame without pixels is no frame.
 
         Raises:
             BackendError: the device that it is on failed.
         """
-        if isinstance(frame, DeviceFrame):
-            if 0 in frame.size:
-                self.clear()
-                return
-            if self._interop.way != "host" and self._interop.fill(frame, *self._textures(*frame.size, 4)):
-                return
-            frame = frame.host
-        height, width = frame.depth.shape
+        width, height = frame.size
         if width == 0 or height == 0:
             self.clear()
             return
+        if (
+            frame.resident is not None
+            and self._interop.way != "host"
+            and self._interop.fill(frame.resident, *self._textures(width, height, 4))
+        ):
+            return
+        frame = frame.host()
         color, depth = self._textures(width, height, 3)
         color.write(np.ascontiguousarray(frame.rgb, np.float32))
         depth.write(np.where(frame.alpha >= OPAQUE, frame.depth, np.float32(np.inf)).astype(np.float32))

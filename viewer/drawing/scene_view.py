@@ -124,7 +124,7 @@ class SceneView:
             self._displayed = None
             target.clear(*EMPTY, 1.0, viewport=area)
             return
-        view = self.shown.request.view
+        view = self.shown.request.shot
         camera = camera or view.camera
         self._displayed = (camera, options.visible)
         if camera != view.camera and not options.visible:
@@ -147,7 +147,7 @@ class SceneView:
         """The shown picture with its overlays at its own size, uint8 [H, W, 3]."""
         if self.shown is None:
             raise ValueError("SceneView.capture: nothing is shown yet")
-        size, camera = self.shown.request.camera, self.shown.request.view.camera
+        size, camera = self.shown.request.camera, self.shown.request.shot.camera
         self._overlays.prepare(options)
         return read_framebuffer(self._compose(self.shown, size.width, size.height, options, camera)).copy()
 
@@ -161,8 +161,8 @@ class SceneView:
         request, frame = self.shown.request, self.shown.host_frame()
         if frame is None:
             return None
-        displayed, depth = self._displayed or (request.view.camera, False)
-        if displayed == request.view.camera:
+        displayed, depth = self._displayed or (request.shot.camera, False)
+        if displayed == request.shot.camera:
             return picked_point(request.camera, frame, u, v)
         self._prepare_reprojection(self.shown)
         planes = self._planes(self.shown, displayed)
@@ -192,13 +192,13 @@ class SceneView:
         if self._composed_from == (result, camera, options):
             return self._composed
         planes = self._planes(result, camera)
-        reprojected = camera != result.request.view.camera
+        reprojected = camera != result.request.shot.camera
         if reprojected:
             self._prepare_reprojection(result)
         self._composed.use()
         self._composed.viewport = (0, 0, width, height)
         if reprojected:
-            self._composed.clear(*result.request.view.options.background, 1.0, depth=1.0)
+            self._composed.clear(*result.request.shot.options.background, 1.0, depth=1.0)
             self._reprojection.draw(result.request.camera, camera, planes, depth=True)
         else:
             self._picture.draw(planes)
@@ -209,12 +209,12 @@ class SceneView:
 
     def _prepare_reprojection(self, result: RenderResult) -> None:
         if self._reprojected is not result:
-            self._reprojection.prepare(result.request.scale, result.request.view.options.background)
+            self._reprojection.prepare(result.request.scale, result.request.shot.options.background)
             self._reprojected = result
 
     @staticmethod
     def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
-        scene = result.request.view.scene
+        scene = result.request.shot.scene
         return clip_planes(camera, scene.aabb_min, scene.aabb_max)
 
     def _release_composed(self) -> None:

@@ -1,10 +1,11 @@
 """How pictures are made: backend, precision, sampling, ESS, early termination, resolution, background, heat maps."""
 
 import itertools
+from dataclasses import replace
 
 from imgui_bundle import imgui
 
-from kilonerf.kernels import BACKENDS
+from kilonerf.kernels import BACKENDS, PER_RAY, Output
 from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
@@ -30,28 +31,28 @@ class RenderPanel:
     def __init__(self, settings: ViewerSettings) -> None:
         self._settings = settings
 
-    def draw(self, scene: Scene | None) -> None:
-        """Draw the section."""
+    def draw(self, scene: Scene | None, outputs: frozenset[Output]) -> None:
+        """Draw the section; ``outputs`` are those of what renders."""
         if not widgets.section("Rendering"):
             return
         self._backend()
         self._switches()
         self._resolution()
         self._background(scene)
-        self._heat_map()
+        self._heat_map(outputs)
 
     def _backend(self) -> None:
         settings = self._settings
         names = [BACKEND_NAMES.get(backend, backend) for backend in BACKENDS]
-        current = BACKEND_NAMES.get(settings.backend, settings.backend)
+        current = BACKEND_NAMES.get(settings.backend.name, settings.backend.name)
         name = widgets.choice(
             "Backend",
             current,
             names,
             "What makes the pictures. The reference is exact and takes seconds to minutes; the window stays usable.",
         )
-        settings.backend = BACKENDS[names.index(name)]
-        if settings.backend != "reference":  # which has one precision only
+        settings.backend = replace(settings.backend, name=BACKENDS[names.index(name)])
+        if settings.backend.name != "reference":  # which has one precision only
             self._precision()
         sampling = widgets.choice(
             "Sampling",
@@ -73,9 +74,9 @@ class RenderPanel:
         )
         settings.precision = next(choice for choice, shown in PRECISION_NAMES.items() if shown == name)
 
-    def _heat_map(self) -> None:
+    def _heat_map(self, outputs: frozenset[Output]) -> None:
         settings = self._settings
-        imgui.begin_disabled(settings.backend == "cpu")
+        imgui.begin_disabled(not outputs >= PER_RAY)
         name = widgets.choice(
             "Show",
             HEAT_MAP_NAMES[settings.heat_map],

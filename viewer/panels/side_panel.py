@@ -36,6 +36,7 @@ class SidePanel:
         actions: Actions,
     ) -> None:
         self._scene = ScenePanel(actions, notices)
+        self._live = statistics
         self._statistics = StatisticsPanel(statistics)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
@@ -64,7 +65,7 @@ class SidePanel:
         imgui.begin("panel", None, flags)
         self._scene.draw(scene, path, loading)
         self._statistics.draw(now)
-        self._render.draw(scene)
+        self._render.draw(scene, self._live.outputs)
         self._overlays.draw()
         self._camera.draw()
         self._recording.draw(scene is not None)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from ..notices import Kind
@@ -26,22 +26,18 @@ class VideoOrder:
     Attributes:
         scene: the scene that was flown through.
         options: how each picture is made.
-        backend: which backend makes them.
+        backend: what renders them.
         video: size, rate and format.
         folder: where numbered files go.
         output: the video's name, if it is given; the path's JSON then has the same name.
-        device: which CUDA device makes them; None: the first.
-        cpu_path: code path of the CPU backend.
     """
 
     scene: Scene
     options: RenderOptions
-    backend: str
+    backend: BackendChoice
     video: VideoSettings
     folder: Path
     output: Path | None = None
-    device: int | None = None
-    cpu_path: str = "auto"
 
 
 class Recording:
@@ -111,8 +107,6 @@ class Recording:
             video.height,
             video.fps,
             backend=order.backend,
-            device=order.device,
-            cpu_path=order.cpu_path,
         )
         start_standing_back(job.start, VIDEO_NICENESS)
         self._job, self.output, self.failed = job, output, False

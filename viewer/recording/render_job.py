@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, CameraPath, Scene
 
 from .picture_files import FrameSink, check_output, open_sink
@@ -50,10 +50,7 @@ class RenderJob:
         width: width of the pictures in pixels.
         height: their height.
         fps: frames per second of the video, and of the path.
-        backend: as in ``create_renderer``.
-        threads: threads of the CPU backend; None: all.
-        device: which CUDA device; None: the first.
-        cpu_path: code path of the CPU backend, as in ``create_renderer``.
+        backend: what renders.
         quality: of a video, 0 to 100.
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
@@ -74,10 +71,7 @@ class RenderJob:
         height: int,
         fps: float,
         *,
-        backend: str = "auto",
-        threads: int | None = None,
-        device: int | None = None,
-        cpu_path: str = "auto",
+        backend: BackendChoice | str = "auto",
         quality: int = DEFAULT_QUALITY,
         codec: VideoCodec = "auto",
         frames: range | None = None,
@@ -93,11 +87,12 @@ class RenderJob:
         self.output = output
         self.error: Exception | None = None
         self.device = ""  # what renders, for people; known once the job runs
+        self.fallback = ""  # why that is not the GPU that seemed to be there; likewise
         self._scene, self._options = scene, options
         self._size = width, height
         self._fps, self._quality = fps, quality
         self._codec: VideoCodec = codec
-        self._backend, self._threads, self._device, self._cpu_path = backend, threads, device, cpu_path
+        self._backend = backend
         self._resume = resume
         self._clock = clock
         self._cancel = CancelToken()
@@ -174,16 +169,14 @@ class RenderJob:
             self._state = "finished"
 
     def _render(self, sink: FrameSink) -> None:
-        renderer = create_renderer(
-            self._scene, self._backend, threads=self._threads, device=self._device, cpu_path=self._cpu_path
-        )
-        self.device = renderer.device
+        renderer = create_renderer(self._scene, self._backend)
+        self.device, self.fallback = renderer.device, renderer.fallback
         began = self._clock()
         for number in self._numbers:
             if self._cancel.cancelled:
                 raise RenderCancelled
             if not (self._resume and sink.has(number)):
-                frame = renderer.render(self._cameras[number], self._options, self._cancel)
+                frame = renderer.render(self._cameras[number], self._options, cancel=self._cancel)
                 sink.write(number, frame.to_rgb8())
                 self._rendered += 1
                 self._rendering_seconds = self._clock() - began

@@ -1,6 +1,5 @@
 """Pictures of the work itself: how many samples each ray took, or which network it met first, as false colours."""
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -58,7 +57,7 @@ def false_colors(frame: Frame, heat_map: HeatMap) -> Frame:
     """``frame`` with false colours in place of its own; depth and opacity stay.
 
     Args:
-        frame: as ``render_per_ray`` makes it; any other is given back as it is.
+        frame: with ``samples`` and ``network``; any other is given back as it is.
         heat_map: what to show.
     """
     if heat_map == "off" or frame.samples is None or frame.network is None:
@@ -68,4 +67,4 @@ def false_colors(frame: Frame, heat_map: HeatMap) -> Frame:
     else:
         rgb = network_colors(int(frame.network.max(initial=0)) + 1)[frame.network]
     rgb[frame.samples == 0] = NOTHING
-    return replace(frame, rgb=rgb)
+    return frame.with_colors(rgb)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import moderngl
 
-from kilonerf.kernels.cuda.renderer import DeviceFrame
+from kilonerf.kernels.frame import DevicePicture
 
 Way = Literal["texture", "buffer", "host"]
 
@@ -177,8 +177,8 @@ class Interop:
         self._problem: str | None = None
         self.way: Way = "texture" if wanted else "host"
 
-    def fill(self, frame: DeviceFrame, color: moderngl.Texture, depth: moderngl.Texture) -> bool:
-        """Fill ``color`` (RGBA) and ``depth`` (one component) from ``frame``, of whose size they are.
+    def fill(self, picture: DevicePicture, color: moderngl.Texture, depth: moderngl.Texture) -> bool:
+        """Fill ``color`` (RGBA) and ``depth`` (one component) from ``picture``, of whose size they are.
 
         They must be the textures of the call before, unless :meth:`let_go` was called since.
 
@@ -188,7 +188,7 @@ class Interop:
         failure = ""
         while self.way != "host":
             try:
-                self._fill(frame, color, depth)
+                self._fill(picture, color, depth)
             except InteropError as error:
                 failure = failure or str(error)
                 self.let_go()
@@ -196,7 +196,7 @@ class Interop:
             else:
                 break
         if failure:
-            self._problem = f"{CONSEQUENCE[self.way]}: {self._cause(failure, frame.device.index, color.ctx)}"
+            self._problem = f"{CONSEQUENCE[self.way]}: {self._cause(failure, picture.device_index, color.ctx)}"
         return self.way != "host"
 
     def take_problem(self) -> str | None:
@@ -209,19 +209,18 @@ class Interop:
         while self._shared:
             self._shared.pop().release()
 
-    def _fill(self, frame: DeviceFrame, color: moderngl.Texture, depth: moderngl.Texture) -> None:
+    def _fill(self, picture: DevicePicture, color: moderngl.Texture, depth: moderngl.Texture) -> None:
         if self._runtime is None:
             self._runtime = self._load()
         runtime = self._runtime
-        runtime.call("cudaSetDevice", frame.device.index)  # CuPy may have chosen another one in this thread
+        runtime.call("cudaSetDevice", picture.device_index)  # CuPy may have chosen another one in this thread
         if not self._shared:
             kind = SharedTexture if self.way == "texture" else SharedBuffer
             for texture in (color, depth):
                 self._shared.append(kind(runtime, texture))
-        arrays = frame.launched.arrays
         for shared, name in zip(self._shared, ("rgba", "solid_depth"), strict=True):
-            shared.fill(arrays[name].pointer)
-        # The frame's memory may be used again as soon as nobody holds the frame.
+            shared.fill(picture.pointer(name))
+        # The picture's memory may be used again as soon as nobody holds it.
         runtime.call("cudaStreamSynchronize", STREAM)
 
     def _cause(self, failure: str, device: int, ctx: moderngl.Context) -> str:

@@ -5,7 +5,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import Camera, Scene
 
 from .heat_maps import HeatMap
@@ -75,11 +75,11 @@ class ResolutionController:
 
 
 @dataclass(frozen=True)
-class View:
+class Shot:
     """Everything that decides a picture but its size; ``camera`` has the window's full size."""
 
     scene: Scene
-    backend: str
+    backend: BackendChoice
     camera: Camera
     options: RenderOptions
     heat_map: HeatMap = "off"
@@ -96,23 +96,23 @@ class FrameScheduler:
     def __init__(self, resolution: ResolutionController) -> None:
         self.resolution = resolution
         self.fixed_scale: float | None = None
-        self._view: View | None = None
+        self._shot: Shot | None = None
         self._changed_at = -math.inf
-        self._done_view: View | None = None
+        self._done_shot: Shot | None = None
         self._done_scale = 0.0
 
-    def next_scale(self, view: View, now: float) -> float | None:
-        """The scale to make ``view`` at, or None if the newest picture will do.
+    def next_scale(self, shot: Shot, now: float) -> float | None:
+        """The scale to make ``shot`` at, or None if the newest picture will do.
 
         Args:
-            view: what the window should show.
+            shot: what the window should show.
             now: seconds, from any clock that only grows.
         """
-        if view != self._view:
-            if self._view is not None and (view.backend, view.scene) != (self._view.backend, self._view.scene):
+        if shot != self._shot:
+            if self._shot is not None and (shot.backend, shot.scene) != (self._shot.backend, self._shot.scene):
                 self.resolution.forget()
-            self._view, self._changed_at = view, now
-        done = self._done_scale if view == self._done_view else 0.0
+            self._shot, self._changed_at = shot, now
+        done = self._done_scale if shot == self._done_shot else 0.0
         if self.fixed_scale is not None:
             return None if done == self.fixed_scale else self.fixed_scale
         if done == 0.0:
@@ -121,9 +121,9 @@ class FrameScheduler:
             return None
         return self.resolution.refined(done)
 
-    def frame_done(self, view: View, scale: float, milliseconds: float | None) -> None:
+    def frame_done(self, shot: Shot, scale: float, milliseconds: float | None) -> None:
         """Take note of a finished picture; ``milliseconds`` None: it failed, and will not be tried again as it is."""
-        self._done_view, self._done_scale = view, (scale if milliseconds is not None else math.inf)
+        self._done_shot, self._done_scale = shot, (scale if milliseconds is not None else math.inf)
         if self.fixed_scale is not None and milliseconds is None:
             self._done_scale = self.fixed_scale
         if milliseconds is not None:
@@ -133,4 +133,4 @@ class FrameScheduler:
     def refining(self) -> bool:
         """Whether the current view still lacks its final picture."""
         final = 1.0 if self.fixed_scale is None else self.fixed_scale
-        return self._view is not None and (self._view != self._done_view or self._done_scale < final)
+        return self._shot is not None and (self._shot != self._done_shot or self._done_scale < final)

@@ -5,49 +5,39 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from kilonerf.kernels import (
+    PER_RAY,
+    PICTURE,
+    BackendChoice,
     CancelToken,
     Frame,
-    PerRayRenderer,
+    Output,
     RenderCancelled,
     Renderer,
-    RenderOptions,
     create_renderer,
 )
-from kilonerf.kernels.cuda.renderer import DeviceFrame
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
 from .heat_maps import false_colors
 from .priority import PICTURE_NICENESS, stand_back
-from .resolution import View
+from .resolution import Shot
 
 
 class RendererFactory(Protocol):
     """What :func:`~kilonerf.kernels.create_renderer` looks like from here; tests pass their own."""
 
-    def __call__(self, scene: Scene, backend: str) -> Renderer:
+    def __call__(self, scene: Scene, backend: BackendChoice) -> Renderer:
         """Make a renderer of ``scene``."""
-        ...
-
-
-@runtime_checkable
-class DeviceRenderer(Protocol):
-    """A renderer that can leave its pictures on a CUDA device."""
-
-    def render_on_device(
-        self, camera: Camera, options: RenderOptions, cancel: CancelToken | None = None
-    ) -> DeviceFrame:
-        """See :meth:`kilonerf.kernels.cuda.renderer.CudaRenderer.render_on_device`."""
         ...
 
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One picture to make: ``view`` at ``scale``, so with ``camera``."""
+    """One picture to make: ``shot`` at ``scale``, so with ``camera``."""
 
-    view: View
+    shot: Shot
     scale: float
     camera: Camera
 
@@ -68,22 +58,24 @@ class RenderResult:
         device: what it ran on, for people.
         error: one line, if it failed.
         backend: what made it or failed to: never "auto", unless that found nothing.
+        outputs: what that renderer can give.
+        fallback: why "auto" passed over a GPU that seemed to be there; else "".
     """
 
     request: RenderRequest
-    frame: Frame | DeviceFrame | None
+    frame: Frame | None
     milliseconds: float
     device: str = ""
     error: str | None = None
     backend: str = ""
+    outputs: frozenset[Output] = PICTURE
+    fallback: str = ""
 
     def host_frame(self) -> Frame | None:
         """The picture on the host, copied there when first asked for; None if there is none, or the device failed."""
-        if isinstance(self.frame, DeviceFrame):
-            with suppress(BackendError):
-                return self.frame.host
-            return None
-        return self.frame
+        with suppress(BackendError):
+            return self.frame and self.frame.host()
+        return None
 
 
 class RenderWorker:
@@ -117,7 +109,7 @@ class RenderWorker:
         self._token = CancelToken()
         self._results: list[RenderResult] = []
         self._closed = False
-        self._renderers: dict[str, Renderer] = {}
+        self._renderers: dict[BackendChoice, Renderer] = {}
         self._scene: Scene | None = None
         self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
         self._thread.start()
@@ -183,9 +175,9 @@ class RenderWorker:
                 self._on_result()
 
     def _render(self, request: RenderRequest, token: CancelToken) -> RenderResult | None:
-        backend = request.view.backend
+        backend = request.shot.backend.name
         try:
-            renderer = self._renderer(request.view.scene, backend)
+            renderer = self._renderer(request.shot.scene, request.shot.backend)
             backend = renderer.backend
             start = time.perf_counter()
             frame = self._frame(renderer, request, token)
@@ -195,23 +187,28 @@ class RenderWorker:
             return RenderResult(request, None, 0.0, error=str(error), backend=backend)
         except Exception as error:  # whatever a backend raises must become a message, not the end of the thread
             text = " ".join(str(error).split()) or "no details"
-            message = f"{request.view.backend}: {type(error).__name__}: {text}"
+            message = f"{backend}: {type(error).__name__}: {text}"
             return RenderResult(request, None, 0.0, error=message, backend=backend)
         milliseconds = 1000.0 * (time.perf_counter() - start)
-        return RenderResult(request, frame, milliseconds, renderer.device, backend=backend)
+        return RenderResult(
+            request,
+            frame,
+            milliseconds,
+            renderer.device,
+            backend=backend,
+            outputs=renderer.outputs,
+            fallback=renderer.fallback,
+        )
 
-    def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame | DeviceFrame:
-        arguments = (request.camera, request.view.options, token)
-        heat_map = request.view.heat_map
-        if heat_map != "off":
-            if not isinstance(renderer, PerRayRenderer):
-                raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
-            return false_colors(renderer.render_per_ray(*arguments), heat_map)
-        if self.keep_on_device and isinstance(renderer, DeviceRenderer):
-            return renderer.render_on_device(*arguments)
-        return renderer.render(*arguments)
+    def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
+        camera, options, heat_map = request.camera, request.shot.options, request.shot.heat_map
+        if heat_map == "off":
+            return renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
+        if not renderer.outputs >= PER_RAY:
+            raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
+        return false_colors(renderer.render(camera, options, PICTURE | PER_RAY, cancel=token), heat_map)
 
-    def _renderer(self, scene: Scene, backend: str) -> Renderer:
+    def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
         if scene is not self._scene:
             self._renderers.clear()
             self._scene = scene
@@ -221,5 +218,5 @@ class RenderWorker:
 
 
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
-    other = (new.view.scene, new.view.backend) != (running.view.scene, running.view.backend)
+    other = (new.shot.scene, new.shot.backend) != (running.shot.scene, running.shot.backend)
     return other or 2 * new.pixels <= running.pixels

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from kilonerf.kernels import create_renderer
+from kilonerf.kernels import BackendChoice, create_renderer
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import PATH_NAMES, CpuRenderer
 from kilonerf.model_io import BackendError, Scene
@@ -22,17 +22,19 @@ def test_every_machine_has_the_baseline_in_float32() -> None:
 def test_a_named_path_is_taken_and_auto_takes_the_first(toy_scene: Scene) -> None:
     paths = available_cpu_paths()
     for path in paths:
-        renderer = create_renderer(toy_scene, "cpu", threads=1, cpu_path=path.name)
+        renderer = create_renderer(toy_scene, BackendChoice("cpu", threads=1, cpu_path=path.name))
         assert renderer.device == f"{PATH_NAMES[path.name]}, 1 thread"
-    assert create_renderer(toy_scene, "cpu", threads=1).device == f"{PATH_NAMES[paths[0].name]}, 1 thread"
+    assert (
+        create_renderer(toy_scene, BackendChoice("cpu", threads=1)).device == f"{PATH_NAMES[paths[0].name]}, 1 thread"
+    )
 
 
 def test_a_named_path_asks_for_the_cpu(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_cuda(scene: Scene, device: int | None) -> None:
         raise AssertionError("CUDA was tried")
 
-    monkeypatch.setattr("kilonerf.kernels.renderer._cuda_renderer", no_cuda)
-    assert create_renderer(toy_scene, cpu_path="baseline").backend == "cpu"
+    monkeypatch.setattr("kilonerf.kernels.backends._cuda_renderer", no_cuda)
+    assert create_renderer(toy_scene, BackendChoice(cpu_path="baseline")).backend == "cpu"
 
 
 def test_a_missing_extension_is_a_backend_error(monkeypatch: pytest.MonkeyPatch) -> None:

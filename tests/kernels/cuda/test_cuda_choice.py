@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
 from kilonerf.kernels.cuda import cupy_device
 from kilonerf.kernels.cuda.cupy_device import CupyDevice, toolkit_headers
 from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, KERNELS, OutOfDeviceMemoryError, sources_digest
-from kilonerf.model_io import BackendError
+from kilonerf.model_io import BackendError, Scene
 from support.scenes import random_scene, views
 
 
@@ -95,7 +95,7 @@ def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def message_of(**how: Any) -> str:
     with pytest.raises(BackendError) as caught:
-        create_renderer(random_scene(), "cuda", **how)
+        create_renderer(random_scene(), BackendChoice("cuda", **how))
     text = str(caught.value)
     assert text.startswith("backend 'cuda': ")
     assert "\n" not in text
@@ -168,7 +168,7 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(install) -> Non
     assert message_of(device=2).endswith("device 2: expected 0 to 1: 0 is H200, 1 is RTX 4090")
     assert "device -1" in message_of(device=-1)
     with pytest.raises(BackendError, match="device 7"):  # to name a device is to ask for CUDA
-        create_renderer(random_scene(), "auto", device=7)
+        create_renderer(random_scene(), BackendChoice(device=7))
 
 
 def test_a_busy_device_is_named(install) -> None:
@@ -259,11 +259,38 @@ def test_headers_are_found_where_a_toolkit_is(monkeypatch: pytest.MonkeyPatch, t
     assert toolkit_headers() == [tmp_path / "include"]
 
 
+def test_whatever_cuda_raises_auto_takes_the_cpu_and_keeps_the_reason(install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(fake_cupy([("H200", 9, 0)]))
+
+    def broken(scene: Scene, device: int | None) -> None:
+        raise RuntimeError("cuLaunchKernel\nfailed")
+
+    monkeypatch.setattr("kilonerf.kernels.backends._cuda_renderer", broken)
+    renderer = create_renderer(random_scene())
+    assert renderer.backend == "cpu"
+    assert renderer.fallback == "backend 'cuda': RuntimeError: cuLaunchKernel failed"
+    with pytest.raises(RuntimeError):  # who asks for CUDA hears it
+        create_renderer(random_scene(), "cuda")
+
+
+def test_the_reason_is_the_message_where_cuda_says_it_itself(install) -> None:
+    install(fake_cupy(trouble=NONE))
+    assert create_renderer(random_scene()).fallback == message_of()
+
+
+@pytest.mark.usefixtures("no_cupy")
+def test_a_machine_that_was_never_set_up_for_cuda_is_told_nothing() -> None:
+    assert create_renderer(random_scene()).fallback == ""
+
+
 @pytest.mark.usefixtures("no_cupy")
 def test_precision_is_ignored_where_there_is_one_only() -> None:
     scene = random_scene()
     camera = views(scene)["inside"].resized(20, 15)
-    for renderer in (create_renderer(scene, "cpu", cpu_path="baseline"), create_renderer(scene, "reference")):
+    for renderer in (
+        create_renderer(scene, BackendChoice("cpu", cpu_path="baseline")),
+        create_renderer(scene, "reference"),
+    ):
         half, full = (renderer.render(camera, RenderOptions(precision=p)) for p in ("float16", "float32"))
         assert np.array_equal(half.rgb, full.rgb)
     with pytest.raises(ValueError, match="precision must be auto, float16, float32"):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilonerf.kernels import Frame, RenderOptions
+from kilonerf.kernels import PER_RAY, PICTURE, Frame, RenderOptions
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.cuda.cupy_device import CupyDevice
 from kilonerf.kernels.cuda.device import OutOfDeviceMemoryError
-from kilonerf.kernels.cuda.renderer import CudaRenderer
+from kilonerf.kernels.cuda.renderer import CudaPicture, CudaRenderer
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
@@ -97,7 +97,7 @@ def test_small_frames_one_after_another_are_the_same(device, precision: str, toy
     options = options_of(toy_scene, precision)
     first = renderer.render(camera, options)
     renderer.render(camera.resized(40, 30), options)  # other buffers in between
-    again = renderer.render_per_ray(camera, options)
+    again = renderer.render(camera, options, PICTURE | PER_RAY)
     assert np.array_equal(first.rgb, again.rgb)
     assert first.statistics.samples == again.statistics.samples
     assert again.samples is not None
@@ -108,17 +108,18 @@ def test_small_frames_that_stay_on_the_device_are_the_same(device, precision: st
     renderer, camera = CudaRenderer(toy_scene, device), views(toy_scene)["outside"]
     options = options_of(toy_scene, precision)
     expected = renderer.render(camera, options)
-    frame = renderer.render_on_device(camera, options)
-    dark = renderer.render_on_device(camera, options_of(toy_scene, precision, background=(0.0, 0.0, 0.0)))
+    frame = renderer.render(camera, options, on_device=True)
+    dark = renderer.render(camera, options_of(toy_scene, precision, background=(0.0, 0.0, 0.0)), on_device=True)
     with ThreadPoolExecutor(1) as other_thread:  # the interface's: a pick
-        host = other_thread.submit(lambda: frame.host).result()
+        host = other_thread.submit(lambda: frame.host()).result()
     for name in ("rgb", "alpha", "depth"):
         assert np.array_equal(getattr(host, name), getattr(expected, name))
+    assert isinstance(frame.resident, CudaPicture)
     with device.active():
-        (solid,) = device.download([frame.launched.arrays["solid_depth"]])
+        (solid,) = device.download([frame.resident.launched.arrays["solid_depth"]])
     assert np.array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
-    assert np.array_equal(dark.host.alpha, expected.alpha)
-    assert not np.array_equal(dark.host.rgb, expected.rgb)
+    assert np.array_equal(dark.host().alpha, expected.alpha)
+    assert not np.array_equal(dark.host().rgb, expected.rgb)
 
 
 def test_frames_reach_opengl_by_every_way(device, toy_scene) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, Scene, load_scene
@@ -13,6 +13,7 @@ from simt.simt_pictures import DEVICES, SCENES, assert_as_reference, small_views
 from support.rendering import MODES, psnr, rays_by_definition
 from support.scenes import random_scene, views
 
+OUTPUTS = PICTURE | PER_RAY
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
 
@@ -122,7 +123,7 @@ def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: Scene, on:
     ]
     for scene, camera, options in cases:
         device = SimtDevice(DEVICES[on][0], blocks=2, checked=True, order=order)
-        frame = CudaRenderer(scene, device).render_per_ray(camera, options)
+        frame = CudaRenderer(scene, device).render(camera, options, OUTPUTS)
         plain = CudaRenderer(scene, SimtDevice(DEVICES[on][0])).render(camera, options)
         assert frame.statistics.rays_hit > 100
         assert np.abs(frame.rgb - plain.rgb).max() < 1e-6
@@ -133,7 +134,7 @@ def test_simt_no_race_where_nothing_is(order: str | int) -> None:
     """Tiles without a single cell follow each other with the fewest barriers."""
     scene = random_scene(dropped=1.0)
     device = SimtDevice(80, blocks=1, checked=True, order=order)
-    frame = CudaRenderer(scene, device).render_per_ray(views(scene)["outside"].resized(50, 20), RenderOptions())
+    frame = CudaRenderer(scene, device).render(views(scene)["outside"].resized(50, 20), RenderOptions(), OUTPUTS)
     assert (frame.rgb == 1).all()
     assert frame.network is not None
     assert (frame.network == -1).all()
@@ -143,17 +144,17 @@ def test_simt_no_race_where_nothing_is(order: str | int) -> None:
 def test_simt_samples_and_networks_of_each_ray(toy_scene: Scene, ess: bool) -> None:
     camera = small_views(toy_scene)["outside"]
     options = RenderOptions.as_trained(toy_scene, ess=ess, ert=False)
-    frame = CudaRenderer(toy_scene, SimtDevice(70)).render_per_ray(camera, options)
+    frame = CudaRenderer(toy_scene, SimtDevice(70)).render(camera, options, OUTPUTS)
     counts, first = rays_by_definition(toy_scene, camera, options)
     assert frame.samples is not None
     assert frame.network is not None
     np.testing.assert_array_equal(frame.samples, counts)
     np.testing.assert_array_equal(frame.network, first)
     assert len(np.unique(first)) > 5
-    ended = CudaRenderer(toy_scene, SimtDevice(70)).render_per_ray(camera, RenderOptions.as_trained(toy_scene))
+    ended = CudaRenderer(toy_scene, SimtDevice(70)).render(camera, RenderOptions.as_trained(toy_scene), OUTPUTS)
     assert ended.samples is not None
     assert ended.samples.sum() == ended.statistics.samples
-    expected = ReferenceRenderer(toy_scene).render_per_ray(camera, RenderOptions.as_trained(toy_scene))
+    expected = ReferenceRenderer(toy_scene).render(camera, RenderOptions.as_trained(toy_scene), OUTPUTS)
     assert (ended.samples != expected.samples).sum() <= 2  # rays whose T comes to lie on epsilon's other side
     np.testing.assert_array_equal(ended.network, expected.network)
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kilonerf.kernels import CancelToken, RenderCancelled, RenderOptions
-from kilonerf.kernels.cuda.renderer import ON_DEVICE, CudaRenderer
+from kilonerf.kernels import PER_RAY, PICTURE, CancelToken, RenderCancelled, RenderOptions
+from kilonerf.kernels.cuda.renderer import ON_DEVICE, CudaPicture, CudaRenderer
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Scene
@@ -21,12 +21,13 @@ def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, nam
     camera = small_views(toy_scene)[name]
     renderer = CudaRenderer(toy_scene, SimtDevice(80, checked=True))
     expected = renderer.render(camera, RenderOptions())
-    frame = renderer.render_on_device(camera, RenderOptions())
+    frame = renderer.render(camera, RenderOptions(), on_device=True)
     assert frame.size == (camera.width, camera.height)
-    np.testing.assert_array_equal(frame.host.rgb, expected.rgb)
-    np.testing.assert_array_equal(frame.host.alpha, expected.alpha)
-    np.testing.assert_array_equal(frame.host.depth, expected.depth)
-    (solid,) = frame.device.download([frame.launched.arrays["solid_depth"]])
+    np.testing.assert_array_equal(frame.host().rgb, expected.rgb)
+    np.testing.assert_array_equal(frame.host().alpha, expected.alpha)
+    np.testing.assert_array_equal(frame.host().depth, expected.depth)
+    assert isinstance(frame.resident, CudaPicture)
+    (solid,) = frame.resident.device.download([frame.resident.launched.arrays["solid_depth"]])
     np.testing.assert_array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
     assert np.isfinite(solid).any()
     assert not np.array_equal(solid, expected.depth)
@@ -38,21 +39,21 @@ def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: Scene) -> 
     cameras = small_views(toy_scene)
     device = SimtDevice(80)
     renderer = CudaRenderer(toy_scene, device)
-    first = renderer.render_on_device(cameras["outside"], RenderOptions())
+    first = renderer.render(cameras["outside"], RenderOptions(), on_device=True)
     device.allocations.clear()
-    second = renderer.render_on_device(cameras["outside"], RenderOptions(background=(0.0, 0.0, 0.0)))
+    second = renderer.render(cameras["outside"], RenderOptions(background=(0.0, 0.0, 0.0)), on_device=True)
     assert device.allocations == list(ON_DEVICE)  # not the first one's, which is still there
-    assert first.host.rgb[0, 0].tolist() == [1.0, 1.0, 1.0]
-    assert second.host.rgb[0, 0].tolist() == [0.0, 0.0, 0.0]
+    assert first.host().rgb[0, 0].tolist() == [1.0, 1.0, 1.0]
+    assert second.host().rgb[0, 0].tolist() == [0.0, 0.0, 0.0]
     device.allocations.clear()
     del first
-    third = renderer.render_on_device(cameras["outside"], RenderOptions())
+    third = renderer.render(cameras["outside"], RenderOptions(), on_device=True)
     assert not device.allocations
-    other = renderer.render_on_device(cameras["inside"], RenderOptions())  # of another size
+    other = renderer.render(cameras["inside"], RenderOptions(), on_device=True)  # of another size
     del second, third
-    renderer.render_on_device(cameras["outside"], RenderOptions())
+    renderer.render(cameras["outside"], RenderOptions(), on_device=True)
     assert device.allocations == list(ON_DEVICE) * 2  # memory of a size that is not wanted any more is not kept
-    assert other.host.rgb.shape[:2] == (cameras["inside"].height, cameras["inside"].width)
+    assert other.host().rgb.shape[:2] == (cameras["inside"].height, cameras["inside"].width)
 
 
 def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
@@ -72,7 +73,7 @@ def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
     renderer.render(cameras["inside"], RenderOptions(ess=False))
     assert device.uploads == ["order of cells"] * 2
     assert device.allocations == ["rgb", "alpha", "depth"]  # of another size
-    renderer.render_per_ray(cameras["inside"], RenderOptions(ess=False))
+    renderer.render(cameras["inside"], RenderOptions(ess=False), PICTURE | PER_RAY)
     assert device.allocations[3:] == ["samples", "network"]
 
 
@@ -101,7 +102,7 @@ def test_simt_a_used_token_cancels_before_the_launch(toy_scene: Scene) -> None:
     token = CancelToken()
     token.cancel()
     with pytest.raises(RenderCancelled):
-        renderer.render(small_views(toy_scene)["inside"], RenderOptions(), token)
+        renderer.render(small_views(toy_scene)["inside"], RenderOptions(), cancel=token)
     assert not device.launches
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kilonerf.kernels import PerRayRenderer, RenderOptions
+from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera
 from support.rendering import rays_by_definition
@@ -14,7 +14,7 @@ from support.scenes import random_scene, views
 def test_samples_and_networks_of_each_ray(toy_scene, ess) -> None:
     camera = views(toy_scene)["outside"].resized(40, 31)
     options = RenderOptions.as_trained(toy_scene, ess=ess, ert=False)
-    frame = ReferenceRenderer(toy_scene).render_per_ray(camera, options)
+    frame = ReferenceRenderer(toy_scene).render(camera, options, PICTURE | PER_RAY)
     counts, first = rays_by_definition(toy_scene, camera, options)
     assert frame.samples is not None
     assert frame.network is not None
@@ -30,7 +30,7 @@ def test_early_termination_takes_fewer_samples_and_the_same_first_network(toy_sc
     camera = views(toy_scene)["outside"].resized(40, 31)
     renderer = ReferenceRenderer(toy_scene)
     whole, ended = (
-        renderer.render_per_ray(camera, RenderOptions.as_trained(toy_scene, ert=ert, ert_threshold=0.5))
+        renderer.render(camera, RenderOptions.as_trained(toy_scene, ert=ert, ert_threshold=0.5), PICTURE | PER_RAY)
         for ert in (False, True)
     )
     assert whole.samples is not None
@@ -44,19 +44,19 @@ def test_early_termination_takes_fewer_samples_and_the_same_first_network(toy_sc
 def test_the_picture_is_the_same_and_has_them_only_if_asked_for(toy_scene) -> None:
     camera = views(toy_scene)["inside"].resized(12, 9)
     renderer = ReferenceRenderer(toy_scene)
-    plain, counted = (make(camera, RenderOptions()) for make in (renderer.render, renderer.render_per_ray))
+    plain, counted = (renderer.render(camera, RenderOptions(), outputs) for outputs in (PICTURE, PICTURE | PER_RAY))
     for name in ("rgb", "alpha", "depth"):
         np.testing.assert_array_equal(getattr(plain, name), getattr(counted, name))
     assert plain.samples is None
     assert plain.network is None
-    assert isinstance(renderer, PerRayRenderer)
+    assert renderer.outputs == PICTURE | PER_RAY
 
 
 @pytest.mark.parametrize("size", [(0, 0), (0, 3), (3, 0), (1, 1)])
 def test_pictures_of_any_size_and_rays_that_meet_nothing(size) -> None:
     scene = random_scene(dropped=1.0)
     camera = Camera.from_matrix(views(scene)["outside"].matrix, *size, fx=60)
-    frame = ReferenceRenderer(scene).render_per_ray(camera, RenderOptions())
+    frame = ReferenceRenderer(scene).render(camera, RenderOptions(), PICTURE | PER_RAY)
     assert frame.samples is not None
     assert frame.network is not None
     assert frame.samples.shape == frame.network.shape == size[::-1]

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kilonerf.kernels import Frame, FrameStatistics, RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, Frame, FrameStatistics, RenderOptions, create_renderer
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, load_scene
 from kilonerf.viewer.camera.navigator import MotionKeys, Navigator, scaled_camera
@@ -13,7 +13,7 @@ from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import ClipPlanes
 from kilonerf.viewer.drawing.reprojection import Reprojection
 from kilonerf.viewer.drawing.scene_view import SceneView
-from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
 from support.opengl import Screen, flat_frame, standalone_context
 from support.scenes import random_scene
@@ -239,7 +239,7 @@ def test_a_reprojected_picture_is_nearer_to_the_true_one_than_the_old(ctx, chair
     begin, end = navigator.camera(480, 400), motions(scene)[name]
     true = renderer.render(end, options).to_rgb8()
     view = SceneView(ctx)
-    view.show(result_of(renderer, View(scene, "cpu", begin, options), scale))
+    view.show(result_of(renderer, Shot(scene, BackendChoice("cpu"), begin, options), scale))
     decibels = []
     for shown_for in (begin, end):
         screen = Screen(ctx, 480, 400)
@@ -265,7 +265,9 @@ def toy(ctx, toy_scene):
     """A view of the toy scene, and its result."""
     camera = Camera.look_at((3.0, 2.0, 1.5), (0.0, 0.0, 0.0), 120, 90)
     renderer = create_renderer(toy_scene, backend="cpu")
-    result = result_of(renderer, View(toy_scene, "cpu", camera, RenderOptions(background=(0.2, 0.3, 0.4))), 1.0)
+    result = result_of(
+        renderer, Shot(toy_scene, BackendChoice("cpu"), camera, RenderOptions(background=(0.2, 0.3, 0.4))), 1.0
+    )
     view = SceneView(ctx)
     view.set_scene(toy_scene)
     view.show(result)
@@ -282,7 +284,7 @@ def drawn(ctx, view, camera, overlays=OverlayOptions()):  # noqa: B008 - frozen
 
 def test_at_rest_the_picture_is_the_rendered_one_bit_for_bit(ctx, toy):
     view, result = toy
-    camera = result.request.view.camera
+    camera = result.request.shot.camera
     still = drawn(ctx, view, None)
     drawn(ctx, view, camera.moved(orbited(camera, 0.05)))
     np.testing.assert_array_equal(drawn(ctx, view, camera), still)
@@ -297,7 +299,7 @@ def orbited(camera, angle):
 
 def test_a_pick_hits_what_the_reprojected_picture_shows(ctx, toy):
     view, result = toy
-    frame, camera = result.frame, result.request.view.camera
+    frame, camera = result.frame, result.request.shot.camera
     moved = camera.moved(orbited(camera, 0.03))
     for overlays in (OverlayOptions(), BOX):
         picture = drawn(ctx, view, moved, overlays)
@@ -327,9 +329,9 @@ def test_a_pick_hits_what_the_reprojected_picture_shows(ctx, toy):
 
 def test_a_pick_after_the_next_picture_came_is_still_of_what_the_window_shows(ctx, toy, toy_scene):
     view, result = toy
-    camera = result.request.view.camera
+    camera = result.request.shot.camera
     drawn(ctx, view, None)
-    ahead = replace(result.request.view, camera=camera.moved(orbited(camera, 0.06)))
+    ahead = replace(result.request.shot, camera=camera.moved(orbited(camera, 0.06)))
     view.show(result_of(create_renderer(toy_scene, backend="cpu"), ahead, 1.0))
     assert view.displayed == camera
     seen = []
@@ -347,10 +349,10 @@ def test_a_pick_after_the_next_picture_came_is_still_of_what_the_window_shows(ct
 
 def test_the_newest_picture_is_the_one_that_is_reprojected(ctx, toy, toy_scene):
     view, result = toy
-    camera = result.request.view.camera
+    camera = result.request.shot.camera
     moved = camera.moved(orbited(camera, 0.03))
     drawn(ctx, view, moved)
-    other = replace(result.request.view, camera=camera.moved(orbited(camera, 0.4)))
+    other = replace(result.request.shot, camera=camera.moved(orbited(camera, 0.4)))
     newest = result_of(create_renderer(toy_scene, backend="cpu"), other, 1.0)
     fresh = SceneView(ctx)
     for each in (view, fresh):
@@ -361,7 +363,7 @@ def test_the_newest_picture_is_the_one_that_is_reprojected(ctx, toy, toy_scene):
 
 def test_outside_the_picture_nothing_is_picked(ctx, toy):
     view, result = toy
-    camera = result.request.view.camera
+    camera = result.request.shot.camera
     drawn(ctx, view, camera.moved(orbited(camera, 0.03)))
     for u, v in ((-0.1, 0.5), (1.0, 0.5), (0.5, -1e-9), (0.5, 1.0)):
         assert view.pick(u, v) is None
@@ -369,7 +371,7 @@ def test_outside_the_picture_nothing_is_picked(ctx, toy):
 
 def test_overlays_follow_the_displayed_camera(ctx, toy):
     view, result = toy
-    camera = result.request.view.camera
+    camera = result.request.shot.camera
     moved = camera.moved(orbited(camera, 0.05))
     lines = {}
     for shown_for in (camera, moved):
@@ -379,7 +381,7 @@ def test_overlays_follow_the_displayed_camera(ctx, toy):
         plain = drawn(ctx, view, shown_for).astype(int)
         lines[shown_for] = np.abs(drawn(ctx, view, shown_for, BOX) - plain).max(axis=2) > 40
     true = result_of(
-        create_renderer(result.request.view.scene, backend="cpu"), replace(result.request.view, camera=moved), 1.0
+        create_renderer(result.request.shot.scene, backend="cpu"), replace(result.request.shot, camera=moved), 1.0
     )
     view.show(true)
     expected = np.abs(drawn(ctx, view, moved, BOX) - drawn(ctx, view, moved).astype(int)).max(axis=2) > 40

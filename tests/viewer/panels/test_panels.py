@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
+from kilonerf.kernels import PER_RAY, PICTURE, BackendChoice, Frame, FrameStatistics, RenderOptions
 from kilonerf.model_io import Camera
 from kilonerf.viewer import theme
 from kilonerf.viewer.camera.navigator import Navigator
@@ -16,7 +16,7 @@ from kilonerf.viewer.panels.file_browser import list_folder
 from kilonerf.viewer.panels.recording_panel import duration
 from kilonerf.viewer.panels.widgets import thousands
 from kilonerf.viewer.recording.recording import Recording
-from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
 from kilonerf.viewer.settings import VideoSettings, ViewerSettings
 
@@ -99,7 +99,7 @@ def test_precision_is_chosen_where_there_is_a_choice(panel, frames, toy_scene):
         chosen.add(panel.settings.precision)
     assert chosen == {"auto", "float32", "float16"}
     for backend in ("cuda", "cpu", "reference"):
-        panel.settings.backend = backend
+        panel.settings.backend = BackendChoice(backend)
         panel.places.places.clear()
         frames.frames(panel.draw)
         assert ("##Precision" in panel.places.places) == (backend != "reference")
@@ -107,8 +107,9 @@ def test_precision_is_chosen_where_there_is_a_choice(panel, frames, toy_scene):
 
 def test_heat_maps_are_chosen_where_a_backend_may_count(panel, frames):
     chosen = set()
-    for backend in ("reference", "cpu"):
-        panel.settings.backend = backend
+    # As the newest picture's renderer says: "auto" may have become the CPU.
+    for backend, outputs in (("reference", PICTURE | PER_RAY), ("cpu", PICTURE), ("auto", PICTURE)):
+        panel.settings.backend, panel.statistics.outputs = BackendChoice(backend), outputs
         for below in range(20, 120, 12):
             panel.click("##Show", x=0.5)
             left, top = panel.places.at("##Show", 0.3, 0.5)
@@ -126,7 +127,7 @@ def test_the_way_of_pictures_from_a_gpu_is_shown(panel, frames, monkeypatch, toy
     camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 64, 48)
     plane = np.zeros((48, 64), np.float32)
     frame = Frame(np.zeros((48, 64, 3), np.float32), plane, plane, FrameStatistics())
-    request = RenderRequest(View(toy_scene, "cuda", camera, RenderOptions()), 1.0, camera)
+    request = RenderRequest(Shot(toy_scene, BackendChoice("cuda"), camera, RenderOptions()), 1.0, camera)
     panel.statistics.add(RenderResult(request, frame, 5.0), now=1.0)
     for transfer in ("", "shared texture"):
         shown.clear()
@@ -185,7 +186,7 @@ def test_without_a_scene_nothing_can_be_recorded(panel):
 
 def test_statistics_of_every_shape_can_be_drawn(panel, frames, toy_scene):
     camera = Camera.look_at((3, 2, 1), (0, 0, 0), 4, 3)
-    request = RenderRequest(View(toy_scene, "cpu", camera, RenderOptions()), 0.5, camera)
+    request = RenderRequest(Shot(toy_scene, BackendChoice("cpu"), camera, RenderOptions()), 0.5, camera)
     for stages in ({}, {"all": 0.0}, {f"stage {i}": float(i) for i in range(9)}):
         statistics = FrameStatistics(10, 12, 12, 5, 36.0, stages, 2)
         pixels = np.zeros((3, 4), np.float32)

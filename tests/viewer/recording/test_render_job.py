@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import BackendError, Camera, CameraPath, OutputError
 from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 
@@ -54,7 +54,7 @@ def test_a_still_is_one_frame():
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.webm"])
 def test_a_video_has_every_frame_and_the_right_pictures(toy_scene, fake_renderers, tmp_path, name):
-    job = run(make_job(toy_scene, tmp_path / name, threads=3, device=1, cpu_path="avx2"))
+    job = run(make_job(toy_scene, tmp_path / name, backend=BackendChoice(threads=3, device=1, cpu_path="avx2")))
     assert (job.state, job.error) == ("finished", None)
     assert (job.progress.done, job.progress.total) == (11, 11)
     made = fake_renderers[0]
@@ -166,9 +166,9 @@ def test_time_left_follows_the_frames_rendered(toy_scene, fake_renderers, tmp_pa
 
 
 def spying(render, seen, job):
-    def spy(*arguments):
+    def spy(*arguments, **options):
         seen.append(job.progress.seconds_left)
-        return render(*arguments)
+        return render(*arguments, **options)
 
     return spy
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilonerf.kernels import Frame, FrameStatistics, RenderOptions, create_renderer
+from kilonerf.kernels import PER_RAY, PICTURE, BackendChoice, Frame, FrameStatistics, RenderOptions, create_renderer
 from kilonerf.model_io import Camera
 from kilonerf.viewer.rendering.heat_maps import (
     MOST_SAMPLES,
@@ -18,7 +18,7 @@ from kilonerf.viewer.rendering.heat_maps import (
     scale_colors,
     scale_position,
 )
-from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult, RenderWorker
 from support.driving import Driver
 
@@ -82,7 +82,7 @@ def rendered(scene, backend, heat_map) -> RenderResult:
     worker = RenderWorker(done.set)
     worker.keep_on_device = True
     camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 40, 30)
-    worker.request(RenderRequest(View(scene, backend, camera, RenderOptions(), heat_map), 1.0, camera))
+    worker.request(RenderRequest(Shot(scene, BackendChoice(backend), camera, RenderOptions(), heat_map), 1.0, camera))
     assert done.wait(60)
     (result,) = worker.take_results()
     worker.close()
@@ -93,7 +93,7 @@ def rendered(scene, backend, heat_map) -> RenderResult:
 def test_the_worker_makes_them_with_a_backend_that_counts(toy_scene, heat_map) -> None:
     result = rendered(toy_scene, "reference", heat_map)
     assert result.error is None
-    counted = create_renderer(toy_scene, "reference").render_per_ray(result.request.camera, RenderOptions())  # type: ignore[attr-defined]
+    counted = create_renderer(toy_scene, "reference").render(result.request.camera, RenderOptions(), PICTURE | PER_RAY)  # type: ignore[attr-defined]
     assert isinstance(result.frame, Frame)
     np.testing.assert_array_equal(result.frame.rgb, false_colors(counted, heat_map).rgb)
     assert len(np.unique(result.frame.rgb.reshape(-1, 3), axis=0)) > 5
@@ -110,15 +110,15 @@ def test_the_worker_says_which_backends_count(toy_scene) -> None:
 @needs_window
 def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
     with Driver(tmp_path, toy_scene, size=(420, 240)) as driver:
-        driver.settings.backend, driver.settings.heat_map = "reference", "networks"
+        driver.settings.backend, driver.settings.heat_map = BackendChoice("reference"), "networks"
         driver.settle()
         shown = driver.app.view.shown
         assert shown is not None
         assert isinstance(shown.frame, Frame)
-        width = shown.request.view.camera.width
+        width = shown.request.shot.camera.width
         assert shown.request.scale == 1.0
         np.testing.assert_allclose(shown.frame.rgb[0, 0], np.array(NOTHING))
-        assert shown.request.view.options.background == NOTHING  # what comes into view while the camera turns
+        assert shown.request.shot.options.background == NOTHING  # what comes into view while the camera turns
         difference = np.abs(driver.pixels()[:, :width].astype(int) - shown.frame.to_rgb8()).max(axis=2)
         assert (difference[2:, 2:] <= 1).mean() > 0.999
         driver.press("F12")
@@ -132,20 +132,20 @@ def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
         driver.settle()
         after = driver.app.view.shown
         assert after is not None
-        assert after.request.view.heat_map == "off"
-        assert after.request.view.options.background == toy_scene.background
+        assert after.request.shot.heat_map == "off"
+        assert after.request.shot.options.background == toy_scene.background
 
 
 @needs_window
 def test_the_cpu_goes_on_with_the_picture_and_says_why(toy_scene, tmp_path) -> None:
     with Driver(tmp_path, toy_scene, size=(420, 240)) as driver:
-        driver.settings.backend, driver.settings.heat_map = "cpu", "samples"
+        driver.settings.backend, driver.settings.heat_map = BackendChoice("cpu"), "samples"
         driver.settle()
         assert driver.settings.heat_map == "off"
-        assert driver.settings.backend == "cpu"
+        assert driver.settings.backend.name == "cpu"
         shown = driver.app.view.shown
         assert shown is not None
-        assert shown.request.view.heat_map == "off"
+        assert shown.request.shot.heat_map == "off"
         assert [(notice.text, notice.times) for notice in driver.app.notices.log] == [
             (
                 "Rendering failed: a heat map needs the CUDA or the reference backend, got 'cpu'; "

@@ -7,14 +7,14 @@ import weakref
 import numpy as np
 import pytest
 
-from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
+from kilonerf.kernels import BackendChoice, Frame, FrameStatistics, RenderOptions
 from kilonerf.model_io import BackendError, Camera
 from kilonerf.viewer.drawing.overlays import OverlayOptions
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import ClipPlanes
 from kilonerf.viewer.drawing.scene_view import SceneView
 from kilonerf.viewer.rendering.interop import CudaRuntime, Interop, InteropError, load_runtime
-from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
 from support.fake_cudart import Array, FakeCudart, HostDevice, Resource, cudaError_t, on_device
 from support.opengl import Screen, standalone_context
@@ -302,7 +302,7 @@ def test_a_view_holds_only_the_frame_that_it_shows(ctx, toy_scene):
     frames = []
     for number in range(3):
         camera = Camera.look_at((3.0 + number, 2.0, 1.0), (0.0, 0.0, 0.0), 32, 24)
-        request = RenderRequest(View(toy_scene, "cuda", camera, RenderOptions()), 1.0, camera)
+        request = RenderRequest(Shot(toy_scene, BackendChoice("cuda"), camera, RenderOptions()), 1.0, camera)
         frame = on_device(random_frame(32, 24, seed=number))
         frames.append(weakref.ref(frame))
         view.show(RenderResult(request, frame, 1.0, backend="cuda"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilonerf.kernels import Frame, create_renderer
-from kilonerf.kernels.cuda.renderer import CudaRenderer, DeviceFrame
+from kilonerf.kernels import PER_RAY, PICTURE, BackendChoice, Frame, create_renderer
+from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.model_io import save_scene
 from kilonerf.viewer.rendering.heat_maps import false_colors
 from kilonerf.viewer.rendering.interop import CudaRuntime, Interop
@@ -16,7 +16,8 @@ from kilonerf.viewer.settings import ViewerSettings
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from support.driving import Driver
-from support.fake_cudart import FakeCudart, HostDevice, cudaError_t, on_device
+from support.fake_cudart import FakeCudart, HostDevice, cudaError_t
+from support.fake_cudart import on_device as as_on_device
 from support.scenes import random_scene
 
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
@@ -26,18 +27,18 @@ class GpuRenderer:
     """The CPU renderer in the clothes of a CUDA one, which counts where its pictures stay."""
 
     backend, device = "cuda", "fake GPU"
+    outputs, fallback = PICTURE, ""
 
     def __init__(self, scene, gpu: "Gpu"):
         self.scene, self._gpu = scene, gpu
         self._cpu = create_renderer(scene, "cpu")
 
-    def render(self, camera, options, cancel=None):
-        frame = self._cpu.render(camera, options, cancel)
+    def render(self, camera, options, outputs=PICTURE, *, on_device=False, cancel=None):
+        frame = self._cpu.render(camera, options, outputs, cancel=cancel)
+        if on_device:
+            return as_on_device(frame, self._gpu.device)
         self._gpu.on_host += 1
         return frame
-
-    def render_on_device(self, camera, options, cancel=None):
-        return on_device(self._cpu.render(camera, options, cancel), self._gpu.device)
 
     def query(self, points, directions):
         return self._cpu.query(points, directions)
@@ -54,7 +55,7 @@ class Gpu:
 
     def drive(self, folder, scene, **arguments) -> Driver:
         def make_renderer(scene, backend):
-            return GpuRenderer(scene, self) if backend in ("auto", "cuda") else create_renderer(scene, backend)
+            return GpuRenderer(scene, self) if backend.name in ("auto", "cuda") else create_renderer(scene, backend)
 
         arguments = {"interop": self.interop, "make_renderer": make_renderer, **arguments}
         return Driver(folder, scene, size=(640, 480), **arguments)
@@ -73,8 +74,13 @@ def shown_by(driver) -> RenderResult:
     return result
 
 
+def stays_on_the_gpu(result: RenderResult) -> bool:
+    assert result.frame is not None
+    return result.frame.resident is not None
+
+
 def picture_of(driver):
-    width = shown_by(driver).request.view.camera.width
+    width = shown_by(driver).request.shot.camera.width
     return driver.pixels()[:, :width].astype(int)
 
 
@@ -94,12 +100,12 @@ def test_pictures_stay_on_the_gpu_until_the_host_needs_them(gpu, toy_scene, tmp_
         driver.drag((100, 200), (160, 230))
         driver.settle()
         shown = shown_by(driver)
-        assert isinstance(shown.frame, DeviceFrame)
+        assert stays_on_the_gpu(shown)
         assert shown.request.scale == 1.0
         assert (gpu.on_host, gpu.device.downloads) == (0, 0)
         assert driver.app.statistics.transfer == {"texture": "shared texture", "buffer": "shared buffer"}[way]
         assert driver.app.statistics.frame.samples > 0
-        expected = create_renderer(toy_scene, "cpu").render(shown.request.camera, shown.request.view.options)
+        expected = create_renderer(toy_scene, "cpu").render(shown.request.camera, shown.request.shot.options)
         assert_shown_exactly(driver, expected)
         driver.press("F12")
         driver.until(lambda: any("Screenshot saved" in notice.text for notice in driver.app.notices.log))
@@ -143,7 +149,7 @@ def test_without_interop_nothing_is_tried(gpu, toy_scene, tmp_path):
     gpu.interop = None
     with gpu.drive(tmp_path, toy_scene, settings=ViewerSettings(interop=False)) as driver:
         driver.settle()
-        assert isinstance(shown_by(driver).frame, Frame)
+        assert not stays_on_the_gpu(shown_by(driver))
         assert gpu.on_host > 0
         assert driver.app.statistics.transfer == "by the host"
         assert not driver.app.notices.log
@@ -161,14 +167,14 @@ def test_another_scene_and_another_backend(gpu, toy_scene, tmp_path):
         driver.settle()
         assert len(gpu.cudart.registered) == 2
         assert gpu.cudart.counts["cudaGraphicsUnregisterResource"] >= 2
-        driver.settings.backend = "cpu"
+        driver.settings.backend = BackendChoice("cpu")
         driver.settle()
-        assert isinstance(shown_by(driver).frame, Frame)
+        assert not stays_on_the_gpu(shown_by(driver))
         assert gpu.cudart.registered == []
         assert driver.app.statistics.transfer == ""
-        driver.settings.backend = "cuda"
+        driver.settings.backend = BackendChoice("cuda")
         driver.settle()
-        assert isinstance(shown_by(driver).frame, DeviceFrame)
+        assert stays_on_the_gpu(shown_by(driver))
         assert not driver.app.notices.log
 
 
@@ -182,8 +188,8 @@ def test_a_gpu_that_breaks_leaves_the_program_with_the_cpu(gpu, toy_scene, tmp_p
         driver.settle()
         said = [notice.text for notice in driver.app.notices.log]
         assert "Rendering failed: backend 'cuda': the device fell off the bus; going on with the CPU" in said
-        assert driver.settings.backend == "cpu"
-        assert isinstance(shown_by(driver).frame, Frame)
+        assert driver.settings.backend.name == "cpu"
+        assert not stays_on_the_gpu(shown_by(driver))
 
 
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
@@ -199,12 +205,13 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
             driver.drag((100, 200), (160, 230))
             driver.settle()
         shown = shown_by(driver)
-        assert isinstance(shown.frame, DeviceFrame)
+        assert stays_on_the_gpu(shown)
         assert gpu.interop.way == "texture"
         assert driver.app.statistics.device == "SIMT host, float16 tensor cores"
         camera = shown.request.camera
-        expected = CudaRenderer(toy_scene, SimtDevice(80)).render(camera, shown.request.view.options)
-        np.testing.assert_array_equal(shown.frame.host.rgb, expected.rgb)  # still its own, after pictures before it
+        expected = CudaRenderer(toy_scene, SimtDevice(80)).render(camera, shown.request.shot.options)
+        assert shown.frame is not None
+        np.testing.assert_array_equal(shown.frame.host().rgb, expected.rgb)  # still its own, after pictures before it
         big = Image.fromarray(expected.to_rgb8()).resize(picture_of(driver).shape[1::-1], Image.Resampling.BILINEAR)
         assert np.abs(picture_of(driver) - np.asarray(big).astype(int)).mean() < 1.0
         # Pictures follow each other in the memory of few: shown, waiting, being made.
@@ -213,12 +220,12 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
         driver.settings.heat_map = "samples"
         driver.settle()
         mapped, counted = shown_by(driver), CudaRenderer(toy_scene, SimtDevice(80))
-        assert isinstance(mapped.frame, Frame)
-        frame = counted.render_per_ray(mapped.request.camera, mapped.request.view.options)
+        assert mapped.frame is not None
+        frame = counted.render(mapped.request.camera, mapped.request.shot.options, PICTURE | PER_RAY)
         np.testing.assert_array_equal(mapped.frame.rgb, false_colors(frame, "samples").rgb)
         assert driver.app.statistics.transfer == "by the host"
         driver.settings.heat_map = "off"
         driver.settle()
-        assert isinstance(shown_by(driver).frame, DeviceFrame)
+        assert stays_on_the_gpu(shown_by(driver))
         assert driver.app.statistics.transfer == "shared texture"
     assert gpu.cudart.registered == []

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import Camera
 from kilonerf.viewer.rendering.resolution import (
     REST_SECONDS,
     SMALLEST_SCALE,
     FrameScheduler,
     ResolutionController,
-    View,
+    Shot,
 )
 
 
@@ -81,7 +81,7 @@ def test_a_fast_backend_is_refined_at_once_and_a_slow_one_step_by_step():
 @pytest.fixture
 def view(toy_scene):
     camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 640, 480)
-    return View(toy_scene, "cpu", camera, RenderOptions())
+    return Shot(toy_scene, BackendChoice("cpu"), camera, RenderOptions())
 
 
 def moved(view, x):

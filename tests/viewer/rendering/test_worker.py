@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import BackendError, Camera
 from kilonerf.viewer.camera.navigator import scaled_camera
-from kilonerf.viewer.rendering.resolution import View
+from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderWorker
 from support.gated_renderer import PATIENCE, GatedRenderer
 
@@ -23,14 +23,14 @@ class Bench:
         self.worker = RenderWorker(self.arrived.release, self.make)
 
     def make(self, scene, backend):
-        if backend == "missing":
+        if backend.name == "missing":
             raise BackendError("backend 'missing': not on this machine")
         self.made.append(GatedRenderer(scene, backend, gate=self.gate, **self.arguments))
         return self.made[-1]
 
     def request(self, x=3.0, scale=1.0, backend="cpu", scene=None):
         camera = Camera.look_at((x, 2.0, 1.0), (0.0, 0.0, 0.0), 64, 48)
-        view = View(scene or self.scene, backend, camera, RenderOptions())
+        view = Shot(scene or self.scene, BackendChoice(backend), camera, RenderOptions())
         request = RenderRequest(view, scale, scaled_camera(camera, scale))
         self.worker.request(request)
         return request
