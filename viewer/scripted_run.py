@@ -66,8 +66,8 @@ class ScriptedRun:
     def _begin_to_leave(self) -> Stage:
         app = self.app
         app.navigator.set_turntable(False)
-        if self.record is not None and app.recording.stage == "recording":
+        if self.record is not None and app.scene is not None and app.recording.stage == "recording":
             app.window.ask_to_close(False)  # the video comes first; a second wish to close aborts it
-            app.finish_recording(self.record)
+            app.recording.finish(app.scene, app.now, self.record)
             return "rendering"
         return "settling"

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import DisplayError
 
+from .rectangle import Rectangle
+
 OPENGL = (3, 3)
 SMALLEST_WINDOW = (480, 320)
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
@@ -71,6 +73,21 @@ class Window:
         """Width and height in pixels, at least 1."""
         width, height = glfw.get_framebuffer_size(self._handle)
         return max(1, width), max(1, height)
+
+    def pixels_of(self, area: Rectangle) -> tuple[int, int, int, int]:
+        """A part of the window in the framebuffer: x, y from below, width and height in pixels, these two at least 1.
+
+        Args:
+            area: as high as the window.
+        """
+        window_width, window_height = (max(1, side) for side in self.size)
+        width, height = self.pixel_size
+        return (
+            round(area.x * width / window_width),
+            0,
+            max(1, round(area.width * width / window_width)),
+            max(1, round(area.height * height / window_height)),
+        )
 
     @property
     def should_close(self) -> bool:

@@ -27,7 +27,8 @@ from kilonerf.kernels.measure.machine import program_commit, this_machine
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import BackendError, Camera
 from kilonerf.model_io.files.atomic import write_text
-from kilonerf.viewer.app import AWAKE_SECONDS, ViewerApp
+from kilonerf.viewer.app import ViewerApp
+from kilonerf.viewer.pacing import AWAKE_SECONDS
 from kilonerf.viewer.rendering.worker import RenderResult
 from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.settings import ViewerSettings

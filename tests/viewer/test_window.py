@@ -215,7 +215,7 @@ def test_the_window_answers_while_a_slow_picture_is_made(toy_scene, tmp_path, pl
         assert driver.app.view.shown is shown
         assert driver.settings.overlays.box
         assert not np.allclose(driver.app.navigator.matrix(), before)
-        due = driver.app._next_frame_times()[1] - driver.app.now
+        due = driver.app.next_frame_times()[1] - driver.app.now
         assert due <= 1.0 / 30.0  # while it waits for a picture, too
         gate.set()
         driver.settle()
@@ -260,7 +260,7 @@ def test_a_picture_that_follows_wakes_nothing_once_the_hand_rests(toy_scene, tmp
         driver.settle()
         driver.drag((250, 300), (330, 340))
         driver.settle()
-        driver.until(lambda: driver.app._next_frame_times()[1] - driver.app.now > 0.3)
+        driver.until(lambda: driver.app.next_frame_times()[1] - driver.app.now > 0.3)
         assert not driver.app.worker.busy
 
 
@@ -331,7 +331,7 @@ def test_an_empty_window_invites_and_browses(tmp_path, places):
 
 def test_at_rest_the_window_hardly_draws(driver):
     driver.settle()
-    driver.until(lambda: driver.app._next_frame_times()[1] - driver.app.now > 0.3)
+    driver.until(lambda: driver.app.next_frame_times()[1] - driver.app.now > 0.3)
 
 
 def test_closing_while_recording_keeps_the_path(toy_scene, tmp_path):

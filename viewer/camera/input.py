@@ -5,30 +5,16 @@ of window events is needed, and tests need no window.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from imgui_bundle import imgui
 from numpy.typing import NDArray
 
+from ..rectangle import Rectangle
 from .navigator import MotionKeys, Navigator
 
 Pick = Callable[[float, float], tuple[NDArray[np.float64], float] | None]
 """(u, v) in the picture -> world point [3] and z-depth, or None on background."""
-
-
-@dataclass(frozen=True)
-class Rectangle:
-    """A part of the window in ImGui's units."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    def contains(self, x: float, y: float) -> bool:
-        """Whether the point lies inside."""
-        return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
 
 
 FORWARD = (imgui.Key.w, imgui.Key.up_arrow)

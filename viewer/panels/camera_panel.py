@@ -4,6 +4,7 @@ import math
 
 from imgui_bundle import imgui
 
+from ..actions import RESET, TURNTABLE
 from ..camera.navigator import SPEED_RANGE, Navigator
 from . import widgets
 
@@ -42,9 +43,10 @@ class CameraPanel:
         )
         if degrees != math.degrees(navigator.fov):  # there and back is not exact: an untouched camera must not move
             navigator.fov = math.radians(degrees)
-        turntable = widgets.switch("Turntable", navigator.turntable, "Go slowly round, a turn in 20 s (T).")
+        tooltip = TURNTABLE.tooltip("Turn slowly around the scene, once in 20 s")
+        turntable = widgets.switch("Turntable", navigator.turntable, tooltip)
         if turntable != navigator.turntable:
             navigator.set_turntable(turntable)
         imgui.same_line(widgets.LABEL_SHARE * imgui.get_window_width())
-        if widgets.wide_button("Reset", "Back to the scene's start camera (R)."):
+        if widgets.wide_button("Reset", RESET.tooltip("Back to the scene's start camera")):
             navigator.reset()

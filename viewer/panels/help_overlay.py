@@ -3,41 +3,7 @@
 from imgui_bundle import imgui
 
 from .. import theme
-
-KEYS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    (
-        "Orbit",
-        (
-            ("Left drag", "turn around the target"),
-            ("Right or middle drag", "move the target"),
-            ("Wheel", "zoom towards the cursor"),
-            ("Double click, F", "focus on the point under the cursor"),
-        ),
-    ),
-    (
-        "Fly",
-        (
-            ("W A S D, arrows", "forward, left, back, right"),
-            ("E, Space / Q, C", "up / down"),
-            ("Left drag", "look around"),
-            ("Shift / Alt", "fast / slow"),
-            ("Wheel", "change the speed"),
-        ),
-    ),
-    (
-        "Program",
-        (
-            ("R", "reset the camera"),
-            ("T", "turntable"),
-            ("F9", "record a flight / stop"),
-            ("F12", "screenshot"),
-            ("O", "open a scene"),
-            ("Tab", "hide or show the panel"),
-            ("H, F1", "this list"),
-            ("Esc", "close what is open"),
-        ),
-    ),
-)
+from ..actions import KEY_TABLE
 
 
 class HelpOverlay:
@@ -58,7 +24,7 @@ class HelpOverlay:
         imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(22.0, 18.0))
         imgui.push_style_color(imgui.Col_.window_bg, theme.with_alpha(theme.SURFACE, 0.96))
         imgui.begin("Keys", None, flags)
-        for title, rows in KEYS:
+        for title, rows in KEY_TABLE:
             imgui.text_colored(theme.ACCENT, title)
             for keys, meaning in rows:
                 imgui.text_unformatted(keys)

@@ -5,9 +5,10 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from .. import theme
-from ..camera.input import Rectangle
+from ..actions import OPEN
 from ..notices import Notice
 from ..recording.recording import Recording
+from ..rectangle import Rectangle
 from . import widgets
 
 COLORS = {"info": theme.ACCENT, "good": theme.GOOD, "error": theme.BAD}
@@ -51,7 +52,7 @@ class PictureMessages:
             draw_list.add_rect_filled(low, high, widgets.color(theme.with_alpha(theme.RAISED, 0.35)), 12.0)
             draw_list.add_rect(low, high, widgets.color(theme.LINE), 12.0, 1.5)
             self._centred("Drop a .knf scene here", centre_x, centre_y - 1.4 * em, 1.6, theme.TEXT)
-            self._centred("or press O to choose a file", centre_x, centre_y + 1.0 * em, 1.0, theme.DIM)
+            self._centred(f"or press {OPEN.shown} to choose a file", centre_x, centre_y + 1.0 * em, 1.0, theme.DIM)
         else:
             self._centred(f"Loading {loading.name} ...", centre_x, centre_y, 1.3, theme.DIM)
 

@@ -3,10 +3,10 @@
 from imgui_bundle import imgui
 
 from .. import theme
+from ..actions import RECORD, SCREENSHOT, Program
 from ..recording.recording import Recording
 from ..settings import VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
 from . import widgets
-from .actions import Actions
 
 FORMATS: dict[str, VideoFormat] = {"MP4": "mp4", "WebM": "webm"}
 
@@ -14,29 +14,28 @@ FORMATS: dict[str, VideoFormat] = {"MP4": "mp4", "WebM": "webm"}
 class RecordingPanel:
     """Screenshot button, record button, the video's size, rate and format, progress and abort."""
 
-    def __init__(self, settings: ViewerSettings, recording: Recording, actions: Actions) -> None:
+    def __init__(self, settings: ViewerSettings, recording: Recording, program: Program) -> None:
         self._settings = settings
         self._recording = recording
-        self._actions = actions
+        self._program = program
 
     def draw(self, has_scene: bool) -> None:
         """Draw the section; without a scene nothing can be recorded."""
         if not widgets.section("Recording"):
             return
         imgui.begin_disabled(not has_scene)
-        if widgets.wide_button(
-            "Screenshot", "Save the picture at full size, with overlays, without the panel (F12).", share=0.5
-        ):
-            self._actions.take_screenshot()
+        tooltip = SCREENSHOT.tooltip("Save the picture at full size, with overlays, without the panel")
+        if widgets.wide_button("Screenshot", tooltip, share=0.5):
+            self._program.take_screenshot()
         stage = self._recording.stage
         imgui.same_line()
         if stage == "recording":
             self._stop_button()
         else:
             imgui.begin_disabled(stage == "rendering")
-            tooltip = "Keep the camera's motion until you stop; then its video is rendered (F9)."
+            tooltip = RECORD.tooltip("Record the camera's motion until you stop; its video is rendered then")
             if widgets.wide_button("Record flight###record", tooltip, accent=True):
-                self._actions.toggle_recording()
+                self._program.toggle_recording()
             imgui.end_disabled()
         if stage == "rendering":
             self._progress()
@@ -49,8 +48,8 @@ class RecordingPanel:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.RECORDING, 0.85))
         imgui.push_style_color(imgui.Col_.button_hovered, theme.RECORDING)
         text = f"Stop  {self._recording.seconds:.1f} s###record"
-        if widgets.wide_button(text, "End the flight and render its video (F9)."):
-            self._actions.toggle_recording()
+        if widgets.wide_button(text, RECORD.tooltip("End the flight and render its video")):
+            self._program.toggle_recording()
         imgui.pop_style_color(2)
 
     def _progress(self) -> None:
@@ -69,7 +68,7 @@ class RecordingPanel:
             widgets.tip(f"Rendering {self._recording.output}")
         imgui.same_line()
         if imgui.button("Abort", imgui.ImVec2(button, 0.0)):
-            self._actions.abort_video()
+            self._program.abort_video()
         widgets.tip("Stop rendering; the camera path is kept.")
 
     def _video(self) -> None:

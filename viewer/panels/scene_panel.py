@@ -7,9 +7,9 @@ from imgui_bundle import imgui
 from kilonerf.model_io import PARAMETERS_PER_NETWORK, Scene
 
 from .. import theme
+from ..actions import OPEN, Program
 from ..notices import Notices
 from . import widgets
-from .actions import Actions
 
 LOG_LINES = 6
 
@@ -17,8 +17,8 @@ LOG_LINES = 6
 class ScenePanel:
     """File, sizes and the list of messages."""
 
-    def __init__(self, actions: Actions, notices: Notices) -> None:
-        self._actions = actions
+    def __init__(self, program: Program, notices: Notices) -> None:
+        self._program = program
         self._notices = notices
         self._described: Scene | None = None
         self._facts: list[tuple[tuple[str, str, str], ...]] = []
@@ -37,8 +37,8 @@ class ScenePanel:
             imgui.text_disabled("No scene yet")
         button = 6.0 * imgui.get_font_size()
         imgui.same_line(imgui.get_cursor_pos_x() + imgui.get_content_region_avail().x - button)
-        if widgets.wide_button("Open ...", "Choose a .knf file (O). Dropping one on the window works too."):
-            self._actions.browse()
+        if widgets.wide_button("Open ...", OPEN.tooltip("Choose a .knf file, or drop one on the window")):
+            self._program.browse()
         if scene is not None:
             widgets.figures(self._describe(scene))
         self._messages()

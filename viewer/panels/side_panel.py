@@ -6,12 +6,12 @@ from imgui_bundle import imgui
 
 from kilonerf.model_io import Scene
 
+from ..actions import HELP, PANEL, Program
 from ..camera.navigator import Navigator
 from ..live_statistics import LiveStatistics
 from ..notices import Notices
 from ..recording.recording import Recording
 from ..settings import ViewerSettings
-from .actions import Actions
 from .camera_panel import CameraPanel
 from .overlay_panel import OverlayPanel
 from .recording_panel import RecordingPanel
@@ -33,15 +33,15 @@ class SidePanel:
         statistics: LiveStatistics,
         recording: Recording,
         notices: Notices,
-        actions: Actions,
+        program: Program,
     ) -> None:
-        self._scene = ScenePanel(actions, notices)
+        self._scene = ScenePanel(program, notices)
         self._live = statistics
         self._statistics = StatisticsPanel(statistics)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
         self._overlays = OverlayPanel(settings)
-        self._recording = RecordingPanel(settings, recording, actions)
+        self._recording = RecordingPanel(settings, recording, program)
 
     @staticmethod
     def width(window_width: float) -> float:
@@ -69,5 +69,5 @@ class SidePanel:
         self._overlays.draw()
         self._camera.draw()
         self._recording.draw(scene is not None)
-        imgui.text_disabled("H  keys      Tab  hide this panel")
+        imgui.text_disabled(f"{HELP.shown.split(',')[0]}  keys      {PANEL.shown}  hide this panel")
         imgui.end()

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from imgui_bundle import imgui
 
-from kilonerf.viewer.camera.input import Rectangle, ViewInput
+from kilonerf.viewer.camera.input import ViewInput
 from kilonerf.viewer.camera.navigator import Navigator
+from kilonerf.viewer.rectangle import Rectangle
 from support.imgui_frames import STEP
 
 AREA = Rectangle(0.0, 0.0, 800.0, 600.0)

@@ -38,7 +38,8 @@ class Panel:
         self.settings, self.navigator, self.statistics = ViewerSettings(), Navigator(), LiveStatistics()
         self.navigator.set_scene(scene)
         self.calls: Any = Calls()
-        self.notices, self.recording = Notices(), Recording()
+        self.notices = Notices()
+        self.recording = Recording(self.settings, Path(), self.notices)
         self.panel = SidePanel(self.settings, self.navigator, self.statistics, self.recording, self.notices, self.calls)
         frames.frames(self.draw)
 

@@ -1,0 +1,127 @@
+"""The picture in the window: what is asked of the renderer for each view, and what becomes of its answers."""
+
+from dataclasses import replace
+
+from kilonerf.model_io import Camera, Scene
+
+from .camera.navigator import scaled_camera
+from .drawing.scene_view import SceneView
+from .live_statistics import LiveStatistics
+from .notices import Notices
+from .recording.screenshots import Screenshots
+from .rendering.heat_maps import NOTHING
+from .rendering.interop import TRANSFERS, Interop
+from .rendering.resolution import FrameScheduler, ResolutionController, Shot
+from .rendering.worker import RenderRequest, RenderResult, RenderWorker
+from .settings import ViewerSettings
+
+
+class LivePicture:
+    """Keeps the picture up to date with the camera and the settings.
+
+    Args:
+        settings: what is switched on; a backend or heat map that fails is switched off in it.
+        worker: renders.
+        view: shows.
+        interop: how pictures of a CUDA device reach the window.
+        statistics: is told of each picture.
+        screenshots: come first while one is wanted.
+        notices: is told what went wrong.
+
+    Attributes:
+        scheduler: decides at what size a picture is made.
+    """
+
+    def __init__(
+        self,
+        settings: ViewerSettings,
+        worker: RenderWorker,
+        view: SceneView,
+        interop: Interop,
+        statistics: LiveStatistics,
+        screenshots: Screenshots,
+        notices: Notices,
+    ) -> None:
+        self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
+        self._settings, self._worker, self._view, self._interop = settings, worker, view, interop
+        self._statistics, self._screenshots, self._notices = statistics, screenshots, notices
+        self._fallback = ""  # why "auto" took the CPU, as it was last said
+
+    @property
+    def settled(self) -> bool:
+        """Whether the picture is final for the current view."""
+        return not self.scheduler.refining and not self._worker.busy and not self._view.busy
+
+    @property
+    def busy(self) -> bool:
+        """Whether a picture is being made or drawn anew."""
+        return self._worker.busy or self._view.busy or self.scheduler.refining
+
+    def request(self, scene: Scene, camera: Camera, now: float) -> None:
+        """Ask for the picture of a camera, if the newest one will not do."""
+        if self._screenshots.wanted is not None:
+            self._worker.request(self._screenshots.wanted)
+            return
+        shot = self._shot_of(scene, camera)
+        settings, scheduler = self._settings, self.scheduler
+        self._worker.keep_on_device = self._interop.way != "host"
+        scheduler.resolution.target_fps = settings.target_fps
+        scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
+        scale = scheduler.next_scale(shot, now)
+        running = self._worker.running
+        if running is not None and running[0].shot.backend == shot.backend:
+            scheduler.resolution.still_running(running[0].scale ** 2, running[1])
+        if scale is not None:
+            self._worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
+
+    def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
+        """Save the picture of ``camera`` at full size, as soon as that is rendered."""
+        if self._screenshots.wanted is not None:
+            return
+        shot = self._shot_of(scene, camera)
+        wanted = self._screenshots.wanted = RenderRequest(shot, 1.0, shot.camera)
+        if self._view.shown is not None and self._view.shown.request == wanted:
+            self._screenshots.save(self._view.capture(self._settings.overlays), now)
+
+    def take_results(self, scene: Scene | None, now: float) -> None:
+        """Show what has been rendered since the last call; pictures of another scene are dropped."""
+        for result in self._worker.take_results():
+            if result.request.shot.scene is scene:
+                self._take(result, now)
+
+    def _take(self, result: RenderResult, now: float) -> None:
+        request = result.request
+        result = self._view.show(result)
+        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
+        if result.frame is None:
+            self._notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
+            if request == self._screenshots.wanted:
+                self._screenshots.cancel()
+            return
+        self._statistics.add(result, now)
+        way = "host" if result.frame.resident is None else self._interop.way
+        self._statistics.transfer = TRANSFERS[way] if result.backend == "cuda" else ""
+        problem = self._interop.take_problem()
+        if problem is not None:
+            self._notices.add(problem, "info", now)
+        if result.fallback and result.fallback != self._fallback:
+            self._notices.add(f"Rendering on the CPU: {result.fallback}", "info", now)
+        self._fallback = result.fallback
+        if request == self._screenshots.wanted:
+            self._screenshots.save(self._view.capture(self._settings.overlays), now)
+
+    def _give_way(self, failed: RenderResult) -> str:
+        """Go on without a heat map, or with the CPU if a GPU failed (memory, driver); returns what to say about it."""
+        if failed.request.shot.heat_map != "off":
+            self._settings.heat_map = "off"
+            return "; going on with the picture itself"
+        if failed.backend != "cuda" or self._settings.backend != failed.request.shot.backend:
+            return ""
+        self._settings.backend = replace(self._settings.backend, name="cpu")
+        return "; going on with the CPU"
+
+    def _shot_of(self, scene: Scene, camera: Camera) -> Shot:
+        options, heat_map = self._settings.render_options(scene), self._settings.heat_map
+        if heat_map != "off":
+            options = replace(options, background=NOTHING)
+        return Shot(scene, self._settings.backend, camera, options, heat_map)
