@@ -14,12 +14,10 @@ import numpy as np
 import torch
 import tyro
 
-from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
-from kilonerf.model_io.datasets import View, available_splits, load_splits
+from kilonerf.model_io import OutputError, UsageError, save_scene
+from kilonerf.model_io.datasets import View
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.original.export import export_original
-from kilonerf.trainer.data.bounds import Bounds, find_bounds
-from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.pipeline.observers import (
     Observers,
@@ -28,8 +26,9 @@ from kilonerf.trainer.pipeline.observers import (
     TensorBoardObserver,
     ViewObserver,
 )
-from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training, load_teacher
-from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
+from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
+from kilonerf.trainer.pipeline.subject import read_subject
+from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
 from .command_line import run_command
 
@@ -106,7 +105,15 @@ def run(command: TrainCommand) -> None:
     _check_output(command)
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
-    subject, previews = _read(command)
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+    subject, previews = read_subject(
+        command.dataset,
+        split=command.split,
+        downscale=command.settings.downscale,
+        memory=int(command.memory * 2**30),
+        box=command.box,
+        with_photos=wanted,
+    )
     with _interruption() as interrupted:
         observer = Observers()
         training = Training(
@@ -201,29 +208,6 @@ def _prepare(folder: Path, command: TrainCommand) -> None:
                 (folder / f"{stage}.safetensors").unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
-
-
-def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
-    """The data set; and some views to look at while training, of the test split if there is one."""
-    splits = available_splits(command.dataset)
-    other = next((name for name in ("test", "val") if name in splits and name != command.split), None)
-    names = (command.split,) if other is None else (command.split, other)
-    dataset, *others = load_splits(command.dataset, names)
-    if not dataset.views:
-        raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
-    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
-    memory = int(command.memory * 2**30)
-    photos = Photos(dataset.views, downscale=command.settings.downscale, memory=memory) if wanted else None
-    if command.box is None:
-        bounds = find_bounds(dataset, photos)
-    else:
-        lower, upper = command.box[:3], command.box[3:]
-        if not all(low < high for low, high in zip(lower, upper, strict=True)):
-            raise UsageError(f"--box: expected a lower corner below the upper one, got {command.box}")
-        bounds = Bounds(lower, upper, "the command line")
-    looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
-    previews = looked_at[:: max(1, -(-len(looked_at) // 3))]
-    return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
 
 
 def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:

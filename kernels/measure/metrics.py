@@ -21,7 +21,11 @@ def psnr(
         ValueError: the shapes differ.
     """
     _check_shapes(picture, photo)
-    error = float(np.mean(np.square(picture.astype(np.float64) - photo)))
+    return psnr_of_mse(float(np.mean(np.square(picture.astype(np.float64) - photo))))
+
+
+def psnr_of_mse(error: float) -> float:
+    """Peak signal-to-noise ratio in decibel of a mean squared error of colours in [0, 1]; infinite for 0."""
     return -10.0 * math.log10(error) if error > 0.0 else math.inf
 
 

@@ -78,14 +78,14 @@ class CudaRaySampler:
 
     def sample(
         self,
-        origins: NDArray[np.float32],  # [R, 3]
-        directions: NDArray[np.float32],  # [R, 3]
+        origins: torch.Tensor,  # [R, 3]
+        directions: torch.Tensor,  # [R, 3]
         seed: int | None,
         first_ray: int,
         most_thickness: float,
     ) -> tuple[torch.Tensor, ...]:
         """What RaySamples holds, on the device; waits for the number of samples."""
-        from_rays = torch.from_numpy(origins).to(self._where), torch.from_numpy(directions).to(self._where)
+        from_rays = origins.float().contiguous().to(self._where), directions.float().contiguous().to(self._where)
         rays = len(origins)
         common = (
             self._constants[()],

@@ -105,8 +105,8 @@ class RaySampler:
 
     def sample(
         self,
-        origins: NDArray[np.float32],  # [R, 3]
-        directions: NDArray[np.float32],  # [R, 3]
+        origins: torch.Tensor | NDArray[np.float32],  # [R, 3]
+        directions: torch.Tensor | NDArray[np.float32],  # [R, 3]
         seed: int | None = None,
         *,
         first_ray: int = 0,
@@ -126,14 +126,18 @@ class RaySampler:
         Raises:
             TrainingError: shapes do not fit.
         """
-        origins = np.ascontiguousarray(origins, np.float32)
-        directions = np.ascontiguousarray(directions, np.float32)
         if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
-            raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
+            raise TrainingError(
+                f"rays: expected [R, 3] twice, got {tuple(origins.shape)} and {tuple(directions.shape)}"
+            )
         seed = None if seed is None else seed % _UINT64
         thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
         if self._cuda is not None:
-            return RaySamples(*self._cuda.sample(origins, directions, seed, first_ray, thickness))
+            return RaySamples(
+                *self._cuda.sample(torch.as_tensor(origins), torch.as_tensor(directions), seed, first_ray, thickness)
+            )
+        origins = np.ascontiguousarray(origins, np.float32)
+        directions = np.ascontiguousarray(directions, np.float32)
         if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed, first_ray, thickness)
         arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())

@@ -5,19 +5,22 @@ After Plenoxels (Fridovich-Keil et al., CVPR 2022): begun coarse, then refined w
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..data.footprints import covered_pixels
-from ..data.photos import Photos, RayBatch, batches_ahead
+from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
 from ..ops.sparse_grid import SparseGrid, sparse_grid
+from ..ranges import Count, NotNegative, Range
 
+FourRates = tuple[float, float, float, float]
 _PHASES = 4
 _SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
 _PRUNING_RAYS = 1 << 18
@@ -29,23 +32,23 @@ class GridSettings:
     """How the grid teacher learns the photos."""
 
     # Voxels along the longest side of the box, in the end.
-    resolution: int = 256
+    resolution: Count = 256
     # Steps on a grid of a quarter of that, of half of it, of all of it, and again when what nothing shows is removed.
-    steps: tuple[int, int, int, int] = (250, 400, 500, 700)
+    steps: Annotated[tuple[int, int, int, int], Range(0)] = (250, 400, 500, 700)
     # Rays of a step.
-    rays: int = 8192
+    rays: Count = 8192
     # Learning rates of colour, at the beginning of each part of the steps; each falls to a tenth over its part.
-    colour_rates: tuple[float, float, float, float] = (0.1, 0.1, 0.08, 0.05)
+    colour_rates: Annotated[FourRates, Range(0, exclusive=True)] = (0.1, 0.1, 0.08, 0.05)
     # Learning rates of raw density, likewise.
-    density_rates: tuple[float, float, float, float] = (0.3, 0.3, 0.2, 0.1)
+    density_rates: Annotated[FourRates, Range(0, exclusive=True)] = (0.3, 0.3, 0.2, 0.1)
     # Total variation of colours.
-    colour_smoothness: float = 3e-8
+    colour_smoothness: NotNegative = 3e-8
     # Total variation of raw density.
-    density_smoothness: float = 3e-9
+    density_smoothness: NotNegative = 3e-9
     # Voxels whose part in every ray is smaller than this are removed between the parts.
-    least_weights: tuple[float, float, float, float] = (0.02, 0.02, 0.005, 0.005)
+    least_weights: Annotated[FourRates, Range(0)] = (0.02, 0.02, 0.005, 0.005)
     # Rays end where their transmittance falls below this.
-    min_transmittance: float = 1e-2
+    min_transmittance: NotNegative = 1e-2
 
 
 class GridTeacher:
@@ -151,7 +154,7 @@ class GridTraining:
             self._prune(phase - 1, refine=_SCALES[phase] < _SCALES[phase - 1])
         if (step - self._first_steps[phase]) % 25 == 0:
             self._tell_densities()
-        settings, batch = self.settings, self._ahead.get(step)
+        settings, batch = self.settings, self._batches.get(step)
         error, _ = self._render(batch, sample_seed(self._seed, step))
         (error.sum() / settings.rays).backward()
         if step % 4 == 0:
@@ -164,7 +167,7 @@ class GridTraining:
     def finish(self) -> None:
         """Remove what nothing shows; stop making batches."""
         self._prune(_PHASES - 1, refine=False)
-        self._ahead.close()
+        self._batches.close()
 
     def teacher(self) -> GridTeacher:
         """What was learned."""
@@ -192,9 +195,8 @@ class GridTraining:
         ).to(self._device)
         rgb, density = sparse_grid(samples.points, samples.directions, self.grid)
         seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
-        background, target = (torch.tensor(array, device=self._device) for array in (batch.background, batch.rgb))
         self.samples = len(samples.points)
-        return (seen.over(background) - target) ** 2, (samples.points, seen.weights)
+        return (seen.over(batch.background) - batch.rgb) ** 2, (samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:
         """What follows from which voxels there are."""
@@ -211,12 +213,13 @@ class GridTraining:
         ).to_device(self._device)
         self._among = covered_pixels(self._photos.cameras, self._lower, self._upper, active)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
-        self._ahead = batches_ahead(  # what was made ahead was of other pixels
+        self._batches = prefetched_batches(  # what was made ahead was of other pixels
             self._photos,
             self.settings.rays,
             self._background,
             random_background=self._random_background,
             seed=self._seed,
+            device=self._device,
             among=self._among,
         )
 
@@ -228,13 +231,13 @@ class GridTraining:
     @torch.no_grad()
     def _prune(self, phase: int, *, refine: bool) -> None:
         """Keep voxels that show in some ray, and those beside them."""
-        self._ahead.close()
+        self._batches.close()
         resolution = self.grid.active.shape
         most = torch.zeros(resolution).reshape(-1)
         size = torch.tensor(resolution)
         self._tell_densities()
         for chunk in range(_PRUNING_RAYS // _CHUNK):
-            batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among)
+            batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among).to(self._device)
             _, (points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
             flat = (voxel[:, 0] * resolution[1] + voxel[:, 1]) * resolution[2] + voxel[:, 2]

@@ -56,12 +56,17 @@ def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
         assert torch.equal(part, truth), field
 
 
+def tensors(rays) -> tuple[torch.Tensor, torch.Tensor]:
+    origins, directions = map(torch.from_numpy, rays)
+    return origins, directions
+
+
 @pytest.mark.parametrize("seed", [None, 0, 2**63 + 12345])
 @pytest.mark.parametrize("name", SCENES)
 def test_simt_samples_are_those_of_the_twin(name: str, seed: int | None) -> None:
     """Bit for bit, although the twin tests every sample and the kernel skips empty space."""
     sampler = RaySampler.of(SCENES[name])
-    rays = rays_of(150)
+    rays = tensors(rays_of(150))
     with native_settings(path="torch"):
         expected = sampler.sample(*rays, seed, first_ray=77)
     found = on_simt(sampler, SimtTraining(checked=True)).sample(*rays, seed, 77, math.inf)
@@ -71,7 +76,7 @@ def test_simt_samples_are_those_of_the_twin(name: str, seed: int | None) -> None
 
 def test_simt_rays_end_where_they_see_no_farther() -> None:
     sampler = RaySampler.of(SCENES["dense"])
-    rays = rays_of(150)
+    rays = tensors(rays_of(150))
     densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
     device = on_simt(sampler, SimtTraining(checked=True))
     sampler.set_densities(densities)
@@ -85,7 +90,7 @@ def test_simt_rays_end_where_they_see_no_farther() -> None:
 
 def test_simt_no_rays_start_nothing() -> None:
     device = SimtTraining()
-    nothing = np.zeros((0, 3), np.float32)
+    nothing = torch.zeros(0, 3)
     found = on_simt(RaySampler.of(SCENES["dense"]), device).sample(nothing, nothing, 1, 0, math.inf)
     assert [list(part.shape) for part in found] == [[1], [0, 3], [0, 3], [0], [0], [0]]
     assert found[0].tolist() == [0]

@@ -25,8 +25,9 @@ from kilonerf.trainer.loop.schedule import learning_rate
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline import pipeline as run_module
 from kilonerf.trainer.pipeline.observers import Observer
-from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training
-from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
+from kilonerf.trainer.pipeline.pipeline import Training
+from kilonerf.trainer.pipeline.subject import Subject
+from kilonerf.trainer.settings import STAGES, OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
 from kilonerf.trainer.stages.student import Student
