@@ -217,10 +217,10 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     if command.box is None:
         bounds = find_bounds(dataset, photos)
     else:
-        lower, upper = command.box[:3], command.box[3:]
-        if not all(low < high for low, high in zip(lower, upper, strict=True)):
+        box_min, box_max = command.box[:3], command.box[3:]
+        if not all(low < high for low, high in zip(box_min, box_max, strict=True)):
             raise UsageError(f"--box: expected a lower corner below the upper one, got {command.box}")
-        bounds = Bounds(lower, upper, "the command line")
+        bounds = Bounds(box_min, box_max, "the command line")
     looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // 3))]
     return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews

@@ -85,7 +85,7 @@ class FineTuning:
         self._densities = torch.zeros(len(self._voxels.voxels))
         among = None
         if settings.covered_only:
-            among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
+            among = covered_pixels(photos.cameras, student.cells.box, student.cells.occupancy)
         self._ahead = batches_ahead(
             photos, settings.rays, student.background, random_background=random_background, seed=seed, among=among
         )
