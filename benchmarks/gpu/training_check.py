@@ -123,7 +123,7 @@ def fine_tuning_step() -> dict[str, float]:
         groups = SampleGroups.of(samples.network_index, networks.num_networks)
         rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
         seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
-        ((seen.colour - 0.5) ** 2).mean().backward()
+        ((seen.color - 0.5) ** 2).mean().backward()
         adam.step()
 
     step_ms = milliseconds(whole)

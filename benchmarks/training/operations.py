@@ -98,7 +98,7 @@ def fine_tuning_step() -> str:
         mark("networks forward")
         out = composite(taken.offsets, density, rgb, taken.distance, taken.depth)
         mark("compositing")
-        loss = ((out.colour + (1 - out.opacity)[:, None] - target) ** 2).mean()
+        loss = ((out.color + (1 - out.opacity)[:, None] - target) ** 2).mean()
         mark("loss")
         loss.backward()
         mark("backward, all")

@@ -104,7 +104,7 @@ def _document(scene: Scene) -> dict[str, Any]:
     return {
         "version": VERSION,
         "kind": KIND,
-        "aabb": [scene.aabb_min.tolist(), scene.aabb_max.tolist()],
+        "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
         "network_resolution": list(scene.resolution),
         "occupancy_resolution": list(scene.occupancy.shape),
         **_ARCHITECTURE,
@@ -147,15 +147,15 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     aabb = document.get("aabb")
     if not isinstance(aabb, list) or len(aabb) != 2:
         fail("aabb", "two corners", f"{aabb!r:.80}")
-    aabb_min, aabb_max = (np.asarray(_numbers("aabb", corner, 3), dtype=np.float32) for corner in aabb)
+    box_min, box_max = (np.asarray(_numbers("aabb", corner, 3), dtype=np.float32) for corner in aabb)
     background = _numbers("background", document.get("background"), 3)
     provenance = document.get("provenance", {})
     if not isinstance(provenance, dict):
         fail("provenance", "a JSON object", type(provenance).__name__)
     preview = tensors.get("preview_png")
     return Scene(
-        aabb_min=aabb_min,
-        aabb_max=aabb_max,
+        box_min=box_min,
+        box_max=box_max,
         occupancy=_unpack(packed, voxels),
         network_index=index,
         layers=_layers(tensors),

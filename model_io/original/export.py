@@ -54,7 +54,7 @@ def export_original(
     """
     root = Path(folder)
     contents = {
-        Path("bbox.txt"): _line(*scene.aabb_min, *scene.aabb_max, _NSVF_VOXEL),
+        Path("bbox.txt"): _line(*scene.box_min, *scene.box_max, _NSVF_VOXEL),
         Path("near_and_far.txt"): _line(scene.near, scene.far),
         Path("background_color.txt"): _line(*scene.background),
         **{Path(name): _yaml_text(document) for name, document in _documents(scene).items()},

@@ -17,7 +17,7 @@ def describe(scene: Scene) -> dict[str, Any]:
     return {
         "kind": KIND,
         "version": VERSION,
-        "aabb": [scene.aabb_min.tolist(), scene.aabb_max.tolist()],
+        "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
         "network_resolution": list(scene.resolution),
         "cell_size": scene.cell_size.tolist(),
         "occupancy_resolution": list(scene.occupancy.shape),

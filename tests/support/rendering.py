@@ -3,7 +3,7 @@
 import numpy as np
 
 from kilonerf.kernels import Frame, RenderOptions
-from kilonerf.kernels.sampling import SampleSteps, SceneGrid, positions, ray_directions, ray_origin
+from kilonerf.kernels.sampling import SampleSteps, positions, ray_directions, ray_origin
 from kilonerf.model_io import Camera, Scene
 from support.scenes import random_scene
 
@@ -44,7 +44,7 @@ def psnr(image: np.ndarray, expected: np.ndarray) -> float:
 
 def rays_by_definition(scene: Scene, camera: Camera, options: RenderOptions) -> tuple[np.ndarray, np.ndarray]:
     """Samples of each ray without ERT, and the network of its first, straight from the sampling rule."""
-    steps, grid = SampleSteps.of(scene, options), SceneGrid.of(scene)
+    steps, grid = SampleSteps.of(scene, options), scene.cells
     t = steps.t(np.arange(steps.last + 1))
     points = positions(ray_origin(camera), ray_directions(camera)[:, :, None, :], t)
     inside, voxel = grid.locate(points)

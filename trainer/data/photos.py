@@ -300,8 +300,8 @@ def _downscaled(pixels: NDArray[np.uint8], downscale: int) -> NDArray[np.uint8]:
     else:
         alpha = blocks[..., 3:]
         weight = alpha.sum(axis=(1, 3))
-        colour = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-6)
-        mean = np.concatenate([colour, weight / downscale**2], axis=-1)
+        color = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-6)
+        mean = np.concatenate([color, weight / downscale**2], axis=-1)
     return np.rint(mean).astype(np.uint8)
 
 

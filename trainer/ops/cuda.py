@@ -1,4 +1,4 @@
-"""Training's operations on CUDA devices: the kernels of ``kernels/cuda/train_*.cu`` on torch's tensors.
+"""Training's operations on CUDA devices: the kernels of ``kernels/cuda/training`` on torch's tensors.
 
 Tensors are passed by their addresses, in torch's own stream: nothing is copied, nothing waits. CuPy compiles and
 launches; it is imported when a tensor on a GPU first asks. Tests launch the same kernels on the CPU.

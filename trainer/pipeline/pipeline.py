@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import Scene, TrainingError, UsageError, load_scene
 from kilonerf.model_io.original.checkpoint import three_quarter_view
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.bounds import depth_range
 from ..data.photos import Photos
@@ -162,7 +165,7 @@ class Training:
         return student.to_scene(
             dtype,
             training_poses=poses,
-            start_camera=three_quarter_view(np.stack([student.lower, student.upper])),
+            start_camera=three_quarter_view(student.cells.box),
             provenance={
                 "made_by": "kilonerf-train",
                 "source": self.subject.source,
@@ -178,18 +181,18 @@ class Training:
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
             return self._finished_teacher
-        lower, upper = (
-            np.asarray(corner, np.float32) for corner in (self.subject.bounds.lower, self.subject.bounds.upper)
+        box_min, box_max = (
+            np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
         )
-        state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(lower, upper))
+        state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box_min, box_max))
         if self.settings.teacher == "grid":
-            return GridTeacher.from_state(state, lower, upper, self._device)
+            return GridTeacher.from_state(state, box_min, box_max, self._device)
         return NerfTeacher.from_state(state).to(self._device)
 
-    def _train_teacher(self, lower: NDArray[np.float32], upper: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
+    def _train_teacher(self, box_min: NDArray[np.float32], box_max: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
-        box = (self._photos(), lower, upper, self._near, self._far)
+        box = (self._photos(), box_min, box_max, self._near, self._far)
         if settings.teacher == "grid":
             stage = GridTraining(
                 *box,
@@ -208,30 +211,21 @@ class Training:
 
     def _student(self, teacher: Teacher) -> Student:
         tensors = self._store.product("occupancy") or self._world.from_first(lambda: self._find_occupancy(teacher))
-        lower, upper, occupancy, network_index = (
+        box_min, box_max, occupancy, network_index = (
             tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
         )
         networks = TinyNetworks.initial(
             int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
         ).to(self._device)
         occupied = self.settings.occupancy
-        voxel = float(((upper - lower) / occupancy.shape).min())
+        voxel = float(((box_max - box_min) / occupancy.shape).min())
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
-        student = Student(
-            lower,
-            upper,
-            occupancy,
-            network_index,
-            networks,
-            self._near,
-            self._far,
-            max(2, num_samples),
-            self._background,
-        )
+        cells = Cells(Box(box_min, box_max), occupancy, network_index)
+        student = Student(cells, networks, Sampling(self._near, self._far, max(2, num_samples)), self._background)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
-            f"{student.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
+            f"{student.sampling.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
         )
         return student
 
@@ -239,13 +233,12 @@ class Training:
         """The student's box and grids; only one process looks."""
         settings, began = self.settings.occupancy, time.perf_counter()
         self._observer.begin("occupancy", 0, 1)
-        bounds = teacher.extent() or (self.subject.bounds.lower, self.subject.bounds.upper)
-        resolution, lower, upper = network_grid(*bounds, settings.cells)
+        bounds = teacher.extent() or (self.subject.bounds.box_min, self.subject.bounds.box_max)
+        resolution, box = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
         occupancy = occupancy_from_density(
             lambda points: teacher.density(points.to(self._device)),
-            lower,
-            upper,
+            box,
             (x, y, z),
             samples=settings.samples,
             threshold=settings.threshold,
@@ -255,8 +248,8 @@ class Training:
                 f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
             )
         tensors = {
-            "lower": torch.from_numpy(np.asarray(lower, np.float32)),
-            "upper": torch.from_numpy(np.asarray(upper, np.float32)),
+            "lower": torch.from_numpy(box.min),
+            "upper": torch.from_numpy(box.max),
             "occupancy": torch.from_numpy(occupancy),
             "network_index": torch.from_numpy(network_index_of(occupancy, resolution)),
         }
@@ -315,7 +308,7 @@ class Training:
                 "views": len(cameras),
                 "pixels": sum(camera.width * camera.height for camera in cameras),
             },
-            "box": [*self.subject.bounds.lower, *self.subject.bounds.upper],
+            "box": [*self.subject.bounds.box_min, *self.subject.bounds.box_max],
         }
 
     def _total_seconds(self) -> float:

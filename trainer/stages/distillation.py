@@ -79,7 +79,7 @@ class Distillation:
         self._device = student.networks.rows.device
         self._adam = Adam(student.networks, learning_rate=0.0, betas=(0.9, 0.99), epsilon=1e-12)
         self._own = world.share(student.networks.num_networks)
-        self._distance = student.step_length
+        self._distance = student.sampling.step
         voxels = OccupiedVoxels(student if settings.where == "occupied" else _full(student))
         self._voxels, self._starts = voxels.voxels, voxels.starts[:-1][self._own]
         self._counts = np.diff(voxels.starts)[self._own]
@@ -100,16 +100,16 @@ class Distillation:
         target_alpha = -torch.expm1(-target_density * self._distance)
         weight = 1.0 if np.isinf(settings.colour_floor) else (target_alpha + settings.colour_floor)[:, None]
         alpha_error = (alpha - target_alpha) ** 2
-        colour_error = (rgb - target_rgb) ** 2
+        color_error = (rgb - target_rgb) ** 2
         self._adam.zero_grad()
-        ((alpha_error.sum() + (weight * colour_error).sum()) / settings.points).backward()
+        ((alpha_error.sum() + (weight * color_error).sum()) / settings.points).backward()
         self._adam.learning_rate = learning_rate(
             step, settings.steps, settings.learning_rate, settings.last_learning_rate, warm_up=50
         )
         self._adam.step(self._chosen)
         return {
             "alpha error": float(alpha_error.detach().mean()),
-            "colour error": float(colour_error.detach().mean()),
+            "colour error": float(color_error.detach().mean()),
         }
 
     def finish(self) -> None:
@@ -154,6 +154,6 @@ class Distillation:
 
 def _full(student: Student) -> Student:
     """The same student with every voxel of its networks' cells occupied."""
-    factor = np.asarray(student.occupancy.shape) // student.network_index.shape
-    cells = student.network_index >= 0
-    return replace(student, occupancy=cells.repeat(factor[0], 0).repeat(factor[1], 1).repeat(factor[2], 2))
+    fx, fy, fz = student.cells.factor
+    occupancy = (student.cells.network_index >= 0).repeat(fx, 0).repeat(fy, 1).repeat(fz, 2)
+    return replace(student, cells=replace(student.cells, occupancy=occupancy))

@@ -86,7 +86,7 @@ class FineTuning:
         self._densities = torch.zeros(len(self._voxels.voxels))
         among = None
         if settings.covered_only:
-            among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
+            among = covered_pixels(photos.cameras, student.cells.box, student.cells.occupancy)
         self._batches = prefetched_batches(
             photos,
             settings.rays,

@@ -11,6 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
+
 from ..data.footprints import covered_pixels
 from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
@@ -56,27 +60,27 @@ class GridTeacher:
 
     Args:
         grid: its field.
-        lower: the box's lower corner, world units, [3].
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3].
+        box_max: the opposite corner.
     """
 
     name = "grid"
 
-    def __init__(self, grid: SparseGrid, lower: NDArray[np.floating], upper: NDArray[np.floating]) -> None:
+    def __init__(self, grid: SparseGrid, box_min: NDArray[np.floating], box_max: NDArray[np.floating]) -> None:
         self.grid = grid
-        self._lower = torch.as_tensor(np.asarray(lower, np.float32), device=grid.rows.device)
-        self._scale = 2.0 / torch.as_tensor(np.asarray(upper - lower, np.float32), device=grid.rows.device)
+        self._box_min = torch.as_tensor(np.asarray(box_min, np.float32), device=grid.rows.device)
+        self._scale = 2.0 / torch.as_tensor(np.asarray(box_max - box_min, np.float32), device=grid.rows.device)
 
     @classmethod
     def from_state(
         cls,
         state: Mapping[str, torch.Tensor],
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         device: torch.device | str = "cpu",
     ) -> "GridTeacher":
         """From what :meth:`state` gave."""
-        return cls(SparseGrid.from_state(state).to(device), lower, upper)
+        return cls(SparseGrid.from_state(state).to(device), box_min, box_max)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The grid's tensors."""
@@ -85,9 +89,9 @@ class GridTeacher:
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper corner of the box around the voxels that there are, world units."""
         voxels = np.argwhere(self.grid.active)
-        lower = self._lower.cpu().double().numpy()
+        box_min = self._box_min.cpu().double().numpy()
         voxel = 2.0 / self._scale.cpu().double().numpy() / self.grid.active.shape
-        return lower + voxels.min(0) * voxel, lower + (voxels.max(0) + 1) * voxel
+        return box_min + voxels.min(0) * voxel, box_min + (voxels.max(0) + 1) * voxel
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """Densities, per world unit, [S]; points in world units, [S, 3]."""
@@ -96,7 +100,7 @@ class GridTeacher:
     @torch.no_grad()
     def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]."""
-        return sparse_grid((points - self._lower) * self._scale - 1.0, directions, self.grid)
+        return sparse_grid((points - self._box_min) * self._scale - 1.0, directions, self.grid)
 
 
 class GridTraining:
@@ -104,8 +108,8 @@ class GridTraining:
 
     Args:
         photos: to learn.
-        lower: the box's lower corner, world units, [3].
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3].
+        box_max: the opposite corner.
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
         settings: how.
@@ -123,8 +127,8 @@ class GridTraining:
     def __init__(
         self,
         photos: Photos,
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         near: float,
         far: float,
         settings: GridSettings,
@@ -137,12 +141,12 @@ class GridTraining:
         self.settings, self.steps = settings, sum(settings.steps)
         self.rays, self.samples = settings.rays, 0
         self._photos, self._seed, self._device = photos, seed, device
-        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self._box_min, self._box_max = np.asarray(box_min, np.float32), np.asarray(box_max, np.float32)
         self._near, self._far = near, far
         self._background, self._random_background = background, random_background
         self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
-        voxel = float((self._upper - self._lower).max()) / settings.resolution * _SCALES[0]
-        resolution = np.maximum(1, np.rint((self._upper - self._lower) / voxel)).astype(int)
+        voxel = float((self._box_max - self._box_min).max()) / settings.resolution * _SCALES[0]
+        resolution = np.maximum(1, np.rint((self._box_max - self._box_min) / voxel)).astype(int)
         self.grid = SparseGrid.initial(np.ones(resolution, np.bool_), raw_density=-5.0).to(device)
         self._adam = GridAdam(self.grid)
         self._look_at_voxels()
@@ -171,7 +175,7 @@ class GridTraining:
 
     def teacher(self) -> GridTeacher:
         """What was learned."""
-        return GridTeacher(self.grid, self._lower, self._upper)
+        return GridTeacher(self.grid, self._box_min, self._box_max)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
@@ -201,17 +205,12 @@ class GridTraining:
     def _look_at_voxels(self) -> None:
         """What follows from which voxels there are."""
         active = self.grid.active
-        voxel = float(((self._upper - self._lower) / active.shape).min())
-        self._sampler = RaySampler(
-            self._lower,
-            self._upper,
-            active,
-            np.zeros((1, 1, 1), np.int32),
-            near=self._near,
-            far=self._far,
-            num_samples=max(2, round((self._far - self._near) / voxel) + 1),
-        ).to_device(self._device)
-        self._among = covered_pixels(self._photos.cameras, self._lower, self._upper, active)
+        voxel = float(((self._box_max - self._box_min) / active.shape).min())
+        box = Box(self._box_min, self._box_max)
+        sampling = Sampling(self._near, self._far, max(2, round((self._far - self._near) / voxel) + 1))
+        cells = Cells(box, active, np.zeros((1, 1, 1), np.int32))
+        self._sampler = RaySampler(cells, sampling).to_device(self._device)
+        self._among = covered_pixels(self._photos.cameras, box, active)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
         self._batches = prefetched_batches(  # what was made ahead was of other pixels
             self._photos,

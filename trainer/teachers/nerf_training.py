@@ -55,8 +55,8 @@ class NerfTraining:
 
     Args:
         photos: to learn.
-        lower: the box's lower corner, world units, [3]; of use with ``box_only``.
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3]; of use with ``box_only``.
+        box_max: the opposite corner.
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
         settings: how.
@@ -76,8 +76,8 @@ class NerfTraining:
     def __init__(
         self,
         photos: Photos,
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         near: float,
         far: float,
         settings: NerfSettings,
@@ -92,7 +92,9 @@ class NerfTraining:
         self.settings, self.steps = settings, settings.steps
         self.rays, self.samples = settings.rays, 0
         self._photos, self._background, self._seed, self._device = photos, background, seed, device
-        self._lower, self._upper = (torch.tensor(np.asarray(c, np.float32), device=device) for c in (lower, upper))
+        self._box_min, self._box_max = (
+            torch.tensor(np.asarray(c, np.float32), device=device) for c in (box_min, box_max)
+        )
         depths = near + np.arange(settings.samples) * ((far - near) / (settings.samples - 1))
         edges = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])  # of each sample's stretch
         self._begin, self._length = edges[:-1].astype(np.float32), np.diff(edges).astype(np.float32)
@@ -184,7 +186,7 @@ class NerfTraining:
         points = batch.origins[:, None] + depth[..., None] * directions[:, None]
         taken = torch.ones_like(depth, dtype=torch.bool)
         if self.settings.box_only:
-            taken = ((points > self._lower) & (points < self._upper)).all(dim=-1)
+            taken = ((points > self._box_min) & (points < self._box_max)).all(dim=-1)
         offsets = torch.nn.functional.pad(taken.sum(1).cumsum(0), (1, 0))
         unit = (directions / norm)[:, None].expand_as(points)
         rgb, raw = self._nerf(points[taken], unit[taken])

@@ -215,7 +215,7 @@ class SceneView:
     @staticmethod
     def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
         scene = result.request.shot.scene
-        return clip_planes(camera, scene.aabb_min, scene.aabb_max)
+        return clip_planes(camera, scene.box_min, scene.box_max)
 
     def _release_composed(self) -> None:
         if self._composed is not None:

@@ -140,7 +140,7 @@ def test_frames_reach_opengl_by_every_way(device, toy_scene) -> None:
 
 def test_small_query_is_the_reference(device, precision: str, toy_scene) -> None:
     rng = np.random.default_rng(5)
-    points = rng.uniform(toy_scene.aabb_min - 0.1, toy_scene.aabb_max + 0.1, (3001, 3)).astype(np.float32)
+    points = rng.uniform(toy_scene.box_min - 0.1, toy_scene.box_max + 0.1, (3001, 3)).astype(np.float32)
     directions = rng.normal(size=points.shape)
     directions = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
     renderer = CudaRenderer(toy_scene, device)

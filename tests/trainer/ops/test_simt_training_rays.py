@@ -44,9 +44,7 @@ def _new_memory_is_nan() -> Iterator[None]:
 
 
 def on_simt(sampler: RaySampler, device: SimtTraining) -> CudaRaySampler:
-    numbers = {"near": sampler.near, "step": sampler.step, "last": sampler.last}
-    where = torch.device("cpu")
-    return CudaRaySampler(device, where, sampler._grid, sampler.network_index, sampler.voxels, **numbers)
+    return CudaRaySampler(device, torch.device("cpu"), sampler.cells, sampler.steps, sampler.voxels)
 
 
 def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
@@ -156,7 +154,7 @@ def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.Monkey
             samples = RaySampler.of(scene).to_device("cpu").sample(*rays, seed=3)
             found = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
             seen = composite(samples.offsets, found[1], found[0], samples.distance, samples.depth, ert_threshold=1e-3)
-            ((seen.colour - 0.5) ** 2).mean().backward()
+            ((seen.color - 0.5) ** 2).mean().backward()
             adam.step(torch.arange(networks.num_networks - 1))
         assert networks.rows.grad is not None
         rows.append(networks.rows.detach())

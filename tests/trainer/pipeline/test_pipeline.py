@@ -119,7 +119,7 @@ def test_every_stage_makes_the_scene_better(subject: Subject, tmp_path: Path) ->
     path = tmp_path / "balls.knf"
     save_scene(student.to_scene(np.float16), path)
     assert psnr(load_scene(path)) > finished - 0.1
-    assert 0.02 < student.occupancy.mean() < 0.3
+    assert 0.02 < student.cells.occupancy.mean() < 0.3
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_killed_and_resumed_run_equals_an_unbroken_one(
         train(subject, SHORT, tmp_path / "broken", Killer(stage, after))
     resumed = train(subject, SHORT, tmp_path / "broken")
     assert torch.equal(resumed.networks.rows, unbroken.networks.rows)
-    assert np.array_equal(resumed.occupancy, unbroken.occupancy)
+    assert np.array_equal(resumed.cells.occupancy, unbroken.cells.occupancy)
     assert not (tmp_path / "broken" / "progress.safetensors").exists()
 
 

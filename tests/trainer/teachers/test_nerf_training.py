@@ -197,12 +197,12 @@ def test_a_box_around_everything_changes_nothing(photos):
 
 
 def test_only_samples_in_the_box_are_evaluated(photos):
-    lower, upper = np.array([-0.5, -0.3, -0.2]), np.array([0.1, 0.7, 0.4])
-    stage = NerfTraining(photos, lower, upper, NEAR, FAR, replace(TINY, rays=1000, box_only=True, centre_steps=0))
+    box_min, box_max = np.array([-0.5, -0.3, -0.2]), np.array([0.1, 0.7, 0.4])
+    stage = NerfTraining(photos, box_min, box_max, NEAR, FAR, replace(TINY, rays=1000, box_only=True, centre_steps=0))
     stage.step(0)
     batch = as_arrays(photos.batch(0, 0, 1000))
     points = batch.origins[:, None] + stage._depths(0)[..., None] * batch.directions[:, None]
-    assert stage.samples == ((points > lower) & (points < upper)).all(axis=-1).sum() > 100
+    assert stage.samples == ((points > box_min) & (points < box_max)).all(axis=-1).sum() > 100
 
 
 def test_rays_that_miss_the_box_see_the_background(photos):
