@@ -326,8 +326,10 @@ def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
     """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
     starts = np.flatnonzero(np.diff(networks, prepend=-1))
     lengths = np.diff(starts, append=len(networks))
-    counts = -(-lengths // THREADS)
-    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a batch in its run
+    counts: NDArray[np.int64] = -(-lengths // THREADS)
+    number: NDArray[np.int64] = np.arange(int(counts.sum())) - np.repeat(
+        np.cumsum(counts) - counts, counts
+    )  # of a batch in its run
     batches = np.zeros(len(number), BATCH)
     batches["first"] = np.repeat(starts, counts) + number * THREADS
     batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])

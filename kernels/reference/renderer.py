@@ -1,6 +1,7 @@
 """The reference renderer: plain NumPy, the truth that every other backend is compared with."""
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,12 +112,14 @@ class ReferenceRenderer:
         directions: Floats,  # [R, 3]
         steps: SampleSteps,
         options: RenderOptions,
-    ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer], NDArray[np.int32], int]:
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.int32], int]:
         """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
         rays = len(directions)
         first, last = _index_range(origin, directions, steps, self.scene)
         length = int(np.maximum(last - first + 1, 0).max(initial=0))
-        parts = []  # (ray, index) of the samples that count, chunk by chunk
+        parts: list[
+            tuple[NDArray[np.int64], NDArray[np.int64]]
+        ] = []  # (ray, index) of the samples that count, chunk by chunk
         chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))
         for begin in range(0, length, chunk):
             index = first[:, None] + np.arange(begin, min(begin + chunk, length))
@@ -166,7 +169,7 @@ def _composite(
     rgb: NDArray[np.floating],  # [S, 3]
     t: Floats,  # [S]
     options: RenderOptions,
-) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer]]:
     """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon.
 
     Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0) and samples taken [R].

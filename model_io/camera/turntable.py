@@ -22,7 +22,7 @@ def turntable_cameras(scene: Scene, count: int, width: int, height: int) -> list
     axis = np.zeros(3)
     nearest = int(np.argmax(np.abs(up)))
     axis[nearest] = math.copysign(1.0, up[nearest])
-    cameras = []
+    cameras: list[Camera] = []
     for k in range(count):
         turn = np.eye(4)
         turn[:3, :3] = matrix_from_quaternion(exponential(axis * (2.0 * math.pi * k / count)))

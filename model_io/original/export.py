@@ -166,7 +166,7 @@ def _state(scene: Scene) -> dict[str, NDArray[np.float32]]:
     index = scene.network_index.reshape(-1)
     kept = index >= 0
     shapes = tensor_shapes(index.size)
-    state = {}
+    state: dict[str, NDArray[np.float32]] = {}
     for name in [f"{layer}.{part}" for layer in _TENSOR_ORDER for part in ("bias", "weight")]:
         state[name] = np.zeros(shapes[name], np.float32)
         state[name][kept] = scene.layers[name][index[kept]]

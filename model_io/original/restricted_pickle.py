@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..files.json_values import is_object
 
 
 class Stored:
@@ -18,7 +19,7 @@ class Stored:
         del arguments  # of NumPy's random state, which nobody needs
 
     def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
+        if is_object(state):
             self.__dict__.update(state)
 
 
@@ -78,7 +79,7 @@ def _reason(path: str | os.PathLike[str], error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "cannot read: permission denied"
     try:
-        named = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _STAND_INS.keys()
+        named: set[str] = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _STAND_INS.keys()
     except Exception:  # not even a zip file
         named = set()
     if named:

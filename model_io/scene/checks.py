@@ -1,5 +1,8 @@
 """Everything that must hold for a Scene, checked once when it is made. Each fault is one SceneError."""
 
+# What is checked here may be of any type, whatever the annotations promise.
+# pyright: reportUnnecessaryIsInstance=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import json
 import math
 from collections.abc import Sequence
@@ -41,7 +44,7 @@ def check_scene(scene: "Scene") -> None:
     _check_extras(scene)
 
 
-def _check_array(field: str, value: object, dtype: Any, ndim: int) -> None:
+def _check_array(field: str, value: Any, dtype: Any, ndim: int) -> None:
     if not isinstance(value, np.ndarray):
         fail(field, "a NumPy array", type(value).__name__)
     if value.dtype != np.dtype(dtype):
@@ -102,7 +105,7 @@ def _check_layers(scene: "Scene") -> None:
     if set(scene.layers) != set(shapes):
         missing, extra = sorted(set(shapes) - set(scene.layers)), sorted(set(scene.layers) - set(shapes))
         fail("layers", f"the {len(shapes)} arrays of one network", f"missing {missing}, unknown {extra}")
-    if bias.dtype not in (np.float16, np.float32):
+    if bias.dtype not in (np.dtype(np.float16), np.dtype(np.float32)):
         fail("pts_linears.0.bias", "dtype float16 or float32", bias.dtype)
     for name, shape in shapes.items():
         array = scene.layers[name]

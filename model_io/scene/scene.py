@@ -75,7 +75,7 @@ class Scene:
     start_camera: Camera | None = None
     training_poses: NDArray[np.float32] | None = None
     preview: bytes | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         check_scene(self)
