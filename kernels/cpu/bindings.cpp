@@ -161,6 +161,7 @@ NB_MODULE(_cpu, module) {
     nb::class_<knf::Renderer>(module, "Renderer")
         .def_prop_ro("threads", &knf::Renderer::threads)
         .def_prop_ro("path", &knf::Renderer::path)
+        .def_prop_ro("title", &knf::Renderer::title)
         .def_prop_ro("precision", &knf::Renderer::precision)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,

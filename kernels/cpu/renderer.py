@@ -15,16 +15,6 @@ from ..options import RenderOptions
 from ..renderer import PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, ray_origin
 
-PATH_NAMES = {
-    "amx": "AMX bfloat16",
-    "avx512-vnni": "AVX-512 VNNI int16",
-    "avx-vnni": "AVX-VNNI int16",
-    "avx2-int16": "AVX2 int16",
-    "avx512": "AVX-512 float32",
-    "avx2": "AVX2 float32",
-    "baseline": "baseline SIMD float32",
-}
-
 
 def usable_cores() -> int:
     """Cores that this process may use."""
@@ -40,8 +30,9 @@ class CpuRenderer:
     Args:
         scene: what to render.
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
-        path: code path: "auto" (the best that the machine has) or one of ``PATH_NAMES``. Frames whose options ask
-            for float32, and queries, take the best float32 path if this one computes in 16 bits.
+        path: code path: "auto" (the best that the machine has) or one of
+            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for float32, and queries,
+            take the best float32 path if this one computes in 16 bits.
         fallback: why it is the CPU that renders, as in :class:`kilonerf.kernels.Renderer`.
 
     Raises:
@@ -65,7 +56,7 @@ class CpuRenderer:
     @property
     def device(self) -> str:
         """Code path (of the newest frame) and threads, for people."""
-        return f"{PATH_NAMES[self._newest.path]}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+        return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
         """The native renderer of a code path; "float32": the best with that precision."""

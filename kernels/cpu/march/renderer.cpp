@@ -21,29 +21,39 @@ double now_ms() {
     return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
 
-static std::vector<const CodePath*> runnable_paths() {
-    std::vector<const CodePath*> paths;
+namespace {
+
+#if defined(KNF_X86)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+struct RunnablePath {
+    const CodePath* code;
+    const char* title;
+};
+
+std::vector<RunnablePath> runnable_paths() {
+    std::vector<RunnablePath> paths;
 #if defined(KNF_X86)
     __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-#if defined(KNF_AMX)
-    if (avx512 && amx_is_permitted()) paths.push_back(&amx::path);
 #endif
-    if (avx512 && __builtin_cpu_supports("avx512vnni")) paths.push_back(&avx512_vnni::path);
-    if (avx2 && __builtin_cpu_supports("avxvnni")) paths.push_back(&avx_vnni::path);
-    if (avx2) paths.push_back(&avx2_int16::path);
-    if (avx512) paths.push_back(&avx512::path);
-    if (avx2) paths.push_back(&avx2::path);
-#endif
-    paths.push_back(&baseline::path);
+#define CODE_PATH(id, name, title, networks, set, flags, test) \
+    if (test) paths.push_back({&id::path, title});
+#include "cpu/march/code_paths.def"
+#undef CODE_PATH
     return paths;
 }
 
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> available_paths() {
     std::vector<std::pair<std::string, std::string>> names;
-    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name, path->precision);
+    for (const RunnablePath& path : runnable_paths()) names.emplace_back(path.code->name, path.code->precision);
     return names;
 }
 
@@ -51,9 +61,9 @@ void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
-    for (const CodePath* candidate : runnable_paths()) {
-        if (!path_ && (path == candidate->name || path == candidate->precision || path == "auto")) path_ = candidate;
-        names += (names.empty() ? "" : ", ") + std::string(candidate->name);
+    for (const auto& [code, title] : runnable_paths()) {
+        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
+        names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
     if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));

@@ -62,6 +62,7 @@ class Renderer {
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
+    const char* title() const { return title_; }  // of the code path, for people
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
 
@@ -88,6 +89,7 @@ class Renderer {
     void visit_tiles(const FrameSetup& frame);
 
     const CodePath* path_;
+    const char* title_ = "";
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
     std::vector<std::array<int, 3>> places_;             // of the cells in the grid

@@ -129,27 +129,12 @@ struct CodePath {
     void (*end_thread)() = nullptr;
 };
 
-namespace amx {
-extern const CodePath path;
-}
-namespace avx512_vnni {
-extern const CodePath path;
-}
-namespace avx_vnni {
-extern const CodePath path;
-}
-namespace avx512 {
-extern const CodePath path;
-}
-namespace avx2_int16 {
-extern const CodePath path;
-}
-namespace avx2 {
-extern const CodePath path;
-}
-namespace baseline {
-extern const CodePath path;
-}
+#define CODE_PATH(id, ...)      \
+    namespace id {              \
+    extern const CodePath path; \
+    }
+#include "cpu/march/code_paths.def"
+#undef CODE_PATH
 
 double now_ms();
 
