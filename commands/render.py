@@ -19,7 +19,7 @@ from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
 from .command_line import run_command
-from .render_switches import RenderSwitches, Switches, parse_frames, parse_size
+from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
 
 PROGRAM = "kilonerf-render"
 DEFAULT_SIZE = (800, 800)
@@ -82,6 +82,7 @@ def run(command: RenderCommand) -> None:
         raise
     if job.error is not None:
         raise job.error
+    say_fallback(job.fallback)
     seconds = time.monotonic() - began
     print(f"{job.output}: {job.progress.done} frames in {seconds:.1f} s ({job.device})")
 

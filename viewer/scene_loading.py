@@ -69,6 +69,12 @@ class SceneLoader:
             self._outcome = None
         threading.Thread(target=self._read, args=(path, False), name="kilonerf-load", daemon=True).start()
 
+    def give(self, loaded: LoadedScene) -> None:
+        """Hand over a scene that is in memory already, as if it had just been read."""
+        with self._lock:
+            self._wanted, self._again = loaded.path, False
+            self._outcome = loaded
+
     def take(self) -> LoadedScene | None:
         """The outcome of the newest wish, once."""
         with self._lock:

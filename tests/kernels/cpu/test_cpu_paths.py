@@ -12,9 +12,7 @@ from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.model_io import BackendError, Scene
 
 ROWS = Path(__file__).resolve().parents[3] / "kernels" / "cpu" / "march" / "code_paths.def"
-TABLE = {
-    name: title for name, title in re.findall(r'^CODE_PATH\(\w+, "([^"]+)", "([^"]+)",', ROWS.read_text(), re.MULTILINE)
-}
+TABLE = dict(re.findall(r'^CODE_PATH\(\w+, "([^"]+)", "([^"]+)",', ROWS.read_text(), re.MULTILINE))
 
 
 def test_every_machine_has_the_baseline_in_float32() -> None:
