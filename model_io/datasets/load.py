@@ -9,28 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DatasetError
-from .blender import load_blender, read_blender, transforms_file
+from .blender import read_blender, transforms_file
 from .colmap import find_model, read_colmap
 from .inspection import Inspection
 from .nerfstudio import is_nerfstudio, read_nerfstudio, split_names
-from .nsvf import background_color, bounding_box, is_nsvf, load_nsvf, near_and_far, read_nsvf
+from .nsvf import background_color, bounding_box, is_nsvf, near_and_far, read_nsvf
 from .pictures import Size
-from .views import SPLITS, Dataset, PathLike, View, known_split, load_image, load_pixels
-
-__all__ = [
-    "SPLITS",
-    "Dataset",
-    "View",
-    "available_splits",
-    "background_color",
-    "load_blender",
-    "load_dataset",
-    "load_image",
-    "load_nsvf",
-    "load_pixels",
-    "load_splits",
-    "near_and_far",
-]
+from .views import SPLITS, Dataset, PathLike, known_split
 
 
 def load_dataset(path: PathLike, split: str = "test", size: Size | None = None) -> Dataset:
