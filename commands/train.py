@@ -27,6 +27,7 @@ from kilonerf.trainer.pipeline.observers import (
     ViewObserver,
 )
 from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
+from kilonerf.trainer.pipeline.store import make_folder
 from kilonerf.trainer.pipeline.subject import read_subject
 from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
@@ -126,7 +127,7 @@ def run(command: TrainCommand) -> None:
             teacher=teacher,
             interrupted=interrupted,
         )
-        _prepare(folder, command)
+        make_folder(folder, command.restart_from)
         if world.is_first:
             _observe(observer, command, folder, previews)
         observer.message(str(subject.bounds))
@@ -193,21 +194,6 @@ def _check_output(command: TrainCommand) -> None:
     original = command.export_original
     if original is not None and original.exists() and (not original.is_dir() or any(original.iterdir())):
         raise OutputError(f"{original}: expected a new or an empty folder")
-
-
-def _prepare(folder: Path, command: TrainCommand) -> None:
-    """Make the run's folder; forget the stages that shall be run anew.
-
-    Raises:
-        OutputError: the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-        if command.restart_from is not None:
-            for stage in (*STAGES[STAGES.index(command.restart_from) :], "progress"):
-                (folder / f"{stage}.safetensors").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
 
 
 def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:

@@ -32,7 +32,7 @@ class Range:
 
     def __str__(self) -> str:
         if math.isfinite(self.most):
-            return f"{self.least:g} to {self.most:g}"
+            return f"{'more than ' if self.exclusive else ''}{self.least:g} to {self.most:g}"
         return f"more than {self.least:g}" if self.exclusive else f"at least {self.least:g}"
 
 

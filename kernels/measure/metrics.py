@@ -16,13 +16,14 @@ def psnr(
     picture: Picture,  # [H, W, 3] in [0, 1]
     photo: Picture,  # [H, W, 3] in [0, 1]
 ) -> float:
-    """Peak signal-to-noise ratio in decibel, -10 log10(MSE); infinite for equal pictures.
+    """Peak signal-to-noise ratio in decibel, -10 log10(MSE); infinite for equal and for empty pictures.
 
     Raises:
         ValueError: the shapes differ.
     """
     _check_shapes(picture, photo)
-    return psnr_of_mse(float(np.mean(np.square(picture.astype(np.float64) - photo))))
+    error = float(np.mean(np.square(picture.astype(np.float64) - photo))) if picture.size else 0.0
+    return psnr_of_mse(error)
 
 
 def psnr_of_mse(error: float) -> float:

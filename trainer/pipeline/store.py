@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 import torch
 
-from kilonerf.model_io import CheckpointError, TrainingError
+from kilonerf.model_io import CheckpointError, OutputError, TrainingError
 
 from ..loop.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from ..loop.distributed import World
+from ..settings import STAGES
 
 PROGRESS = "progress"
 
@@ -23,6 +24,21 @@ class Resumable(Protocol):
 
     def state(self) -> dict[str, torch.Tensor]: ...  # noqa: D102
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None: ...  # noqa: D102
+
+
+def make_folder(folder: Path, restart_from: str | None = None) -> None:
+    """Make a run's folder; forget ``restart_from`` and the stages after it.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if restart_from is not None:
+            for stage in (*STAGES[STAGES.index(restart_from) :], PROGRESS):
+                (folder / f"{stage}.safetensors").unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
 
 
 class StageStore:

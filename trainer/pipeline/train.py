@@ -10,6 +10,7 @@ from ..loop.distributed import World
 from ..settings import TrainingSettings
 from .observers import Observer, Observers
 from .pipeline import Training, load_teacher
+from .store import make_folder
 from .subject import read_subject
 
 
@@ -41,7 +42,7 @@ def train(
     teacher = load_teacher(settings.teacher, device)
     subject, _ = read_subject(Path(dataset), downscale=settings.downscale)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     training = Training(
         subject,
         settings,

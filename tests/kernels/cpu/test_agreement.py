@@ -8,9 +8,10 @@ import pytest
 from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.cpu.paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, Scene, load_scene
-from support.rendering import MODES, SCENES, assert_same_picture, psnr
+from support.rendering import MODES, SCENES, assert_same_picture
 from support.scenes import random_scene, views
 
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")

@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 
 from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.measure import metrics
 from kilonerf.model_io import CheckpointError, Scene, TrainingError, load_scene, save_scene
 from kilonerf.model_io.datasets import load_splits
 from kilonerf.trainer.data.bounds import find_bounds
@@ -99,8 +100,7 @@ def psnr(scene: Scene) -> float:
     for camera in ring(7, 48, 48, distance=3.8):
         rgba = photo(camera).astype(np.float64) / 255
         expected = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
-        error = ((renderer.render(camera, options).rgb.clip(0, 1) - expected) ** 2).mean()
-        values.append(-10 * np.log10(error))
+        values.append(metrics.psnr(renderer.render(camera, options).rgb.clip(0, 1), expected))
     return float(np.mean(values))
 
 

@@ -10,8 +10,9 @@ import pytest
 
 import kilonerf.trainer
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import UsageError, load_scene, save_scene
+from kilonerf.model_io import OutputError, UsageError, load_scene, save_scene
 from kilonerf.trainer.ops.native import extension
+from kilonerf.trainer.pipeline.store import make_folder
 from kilonerf.trainer.settings import OccupancySettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
@@ -58,3 +59,9 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert done.stdout.split(" ", 1)[0] == "False"
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = kilonerf.trainer.nothing  # type: ignore[attr-defined]
+
+
+def test_a_folder_that_cannot_be_made_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file/run: cannot write"):
+        make_folder(tmp_path / "file" / "run")
