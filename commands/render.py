@@ -108,7 +108,7 @@ def make_job(command: RenderCommand) -> RenderJob:
     frames = range(len(cameras)) if command.frames is None else parse_frames(command.frames, len(cameras))
     check_output(command.output, len(frames), command.codec)
     if command.resume and command.output.suffix.lower() != ".png":
-        raise UsageError("--resume: expected PNG files as output; a video is made anew")
+        raise UsageError("--resume: expected PNG files as output; a video cannot be resumed")
     width, height = cameras[0].width, cameras[0].height
     return RenderJob(
         scene,

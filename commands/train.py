@@ -55,7 +55,7 @@ class TrainCommand:
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Stop after this stage.
     stage: StageName | None = None
-    # Begin anew from this stage; what it and later ones made is removed.
+    # Restart from this stage; what it and later ones left is removed.
     restart_from: StageName | None = None
     # The split to learn.
     split: str = "train"

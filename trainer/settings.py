@@ -42,7 +42,7 @@ class TrainingSettings:
 
     # Of all random numbers.
     seed: CountOrZero = 0
-    # Photos are made smaller so many times before training.
+    # Downscale photos by this factor before training.
     downscale: Count = 1
     # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None

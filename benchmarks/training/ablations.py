@@ -46,7 +46,7 @@ class Ablations:
     work: Path
     # JSON of the results.
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    # Photos are made smaller so many times.
+    # Downscale photos by this factor.
     downscale: int = 4
     # Steps of distillation.
     distillation_steps: int = 300

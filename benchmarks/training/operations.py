@@ -1,6 +1,6 @@
 """Times of training's operations beside the machine's peak: python -m benchmarks.training.operations [THREADS].
 
-The best of some runs: what the operations cost where nobody disturbs them. Nominal multiply-adds are those of the
+The best of some runs: what the operations cost on a quiet machine. Nominal multiply-adds are those of the
 layers as the paper has them, 6080 a sample forward and twice that backward, whatever the kernels save of them.
 """
 

@@ -48,7 +48,7 @@ class _Resident:
 
 @dataclass(frozen=True, eq=False)
 class LaunchedFrame:
-    """A frame that is, or will soon be, in the device's memory: nobody has waited for it yet.
+    """A frame that is, or will soon be, in the device's memory: the host has not synchronized yet.
 
     Its arrays are its own as long as it lives; then the renderer makes another frame in them.
 
@@ -178,11 +178,11 @@ class CudaRenderer:
             began = self._device.mark()
             tiles = -(-camera.width // TILE) * -(-camera.height // TILE)
             if tiles:
-                room = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
+                resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
                 cells = scene.cells if options.ess else scene.full_cells
                 frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
                 arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
-                scene.render.launch(min(tiles, room), THREADS, arguments)
+                scene.render.launch(min(tiles, resident_blocks), THREADS, arguments)
             arrays = {name: buffers[name] for name in outputs}
             launched = LaunchedFrame(camera, arrays, (began, self._device.mark()))
         # Any thread may be the last that holds the frame: to append to a list is safe there.

@@ -36,7 +36,7 @@ def export_original(
 
     Imported again without a conversion, the scene is the same bit for bit, if its networks are float32 and numbered
     in grid order, with one in each cell that has an occupied voxel and in no other. Other scenes become such a one:
-    numbered anew, the networks of empty cells dropped (unless the import keeps them all). Start camera, training
+    renumbered, the networks of empty cells dropped (unless the import keeps them all). Start camera, training
     poses, preview and provenance have no place in this layout.
 
     Args:

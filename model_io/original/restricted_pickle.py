@@ -16,7 +16,7 @@ class Stored:
     """Stands in for a class of the original code: keeps the attributes that were stored, does nothing."""
 
     def __init__(self, *arguments: object) -> None:
-        del arguments  # of NumPy's random state, which nobody needs
+        del arguments  # of NumPy's random state, which is not needed
 
     def __setstate__(self, state: object) -> None:
         if is_object(state):

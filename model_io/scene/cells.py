@@ -130,7 +130,7 @@ class Cells:
         return numbers
 
     def leaf_voxels(self) -> NDArray[np.bool_]:
-        """Occupancy of each leaf, bool [L, fx, fy, fz]; a copy, made anew."""
+        """Occupancy of each leaf, bool [L, fx, fy, fz]; a new copy each time."""
         (rx, ry, rz), (fx, fy, fz) = self.resolution, self.factor.tolist()
         blocks = self.occupancy.reshape(rx, fx, ry, fy, rz, fz).transpose(0, 2, 4, 1, 3, 5)
         return blocks[tuple(self.leaves.T)]

@@ -1,6 +1,6 @@
 """The box around the scene, and the z-depths at which rays enter and leave it.
 
-Where nobody gives a box, it is found, by the first of these that the data set allows: ``bbox.txt``; the visual hull of
+If no box is given, it is found by the first of these that the data set allows: ``bbox.txt``; the visual hull of
 the silhouettes (Laurentini 1994), carved out of a coarse grid; COLMAP's sparse points; the region that all cameras see.
 """
 

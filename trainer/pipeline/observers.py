@@ -121,7 +121,7 @@ class ProgressObserver(Observer):
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[said]}", table_column=Column()),  # on a second line where the first has no room
+            TextColumn("{task.fields[said]}", table_column=Column()),  # on a second line, as the first is full
             console=self._console,
         )
         self._task = self._bar.add_task(stage, total=steps, completed=step, said="")

@@ -37,7 +37,7 @@ from .observers import Observer
 from .store import Resumable, StageStore
 from .subject import Subject
 
-_SAVE_EVERY = 60.0  # seconds, or so many times as long as saving takes
+_SAVE_EVERY = 60.0  # seconds between saves; or, if longer, this many times as long as a save takes
 _SAVE_SHARE = 50.0
 _AGREE_EVERY = 25  # steps, where several processes must agree on saving
 

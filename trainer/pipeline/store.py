@@ -115,7 +115,7 @@ class StageStore:
         for key, wanted in self._describe(name).items():
             fault = _difference(wanted, checkpoint.document.get(key), key)
             if fault:
-                raise TrainingError(f"{path}: {fault}: it is of another training (--restart-from begins anew)")
+                raise TrainingError(f"{path}: {fault}: it is of another training (--restart-from starts over)")
 
 
 def _difference(wanted: Any, got: Any, where: str) -> str | None:

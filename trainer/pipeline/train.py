@@ -28,7 +28,7 @@ def train(
         dataset: a Blender, NSVF, nerfstudio, instant-ngp or COLMAP data set.
         settings: how; the preset "fast" if left out.
         folder: where the stages leave what they made, made if need be. A run that was interrupted is resumed from it.
-        observer: is told how it goes; nobody if left out.
+        observer: is told how it goes, if given.
         device: of parameters and batches.
 
     Returns:

@@ -119,7 +119,7 @@ class _Lines:
 class Overlays:
     """Draws the overlays of one scene.
 
-    The lines of a grid are computed when they are first wanted, in a thread beside the interface; until they are
+    The lines of a grid are computed when they are first wanted, in a background thread; until they are
     there, nothing of that grid is drawn (:attr:`busy`). They are kept for each level until the scene changes.
     """
 

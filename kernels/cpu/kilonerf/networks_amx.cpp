@@ -18,7 +18,7 @@ namespace {
 
 constexpr int ROWS = 16;       // of a tile: outputs, or pairs of inputs
 constexpr int ROW_BYTES = 64;  // 16 sums, or 16 pairs of bfloat16
-constexpr int HEAD_ROWS = 3;   // of a tile of an output layer: red, green, blue, or density and two that nobody reads
+constexpr int HEAD_ROWS = 3;   // of a tile of an output layer: red, green, blue, or density and two unused
 constexpr int HALVES = HIDDEN / ROWS;
 constexpr int GROUP = 4;  // units; their sums and the weights fit a level 1 cache of 48 KB
 constexpr int POSITION_TILES = (POSITION_CHANNELS + 1) / (2 * ROWS);

@@ -86,7 +86,7 @@ struct alignas(64) Workspace {
     // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
     // of each, and that is then compacted. Sums are of this cell.
     int ray[QUEUE];
-    float first[QUEUE];  // bit j of `mask` stands for sample first + j
+    float first[QUEUE];  // bit j of `mask` is sample first + j
     uint32_t mask[QUEUE];
     float queue_length[QUEUE];
     float queue_direction[3][QUEUE];
