@@ -166,7 +166,7 @@ class Interop:
         wanted: whether anything but the host is to be tried.
 
     Attributes:
-        way: how frames reach the window: straight into its textures, through pixel buffers, or through the host. It only
+        way: how frames reach the window: straight into its textures, through pixel buffers or through the host. It only
             ever goes on to the next of these.
     """
 
