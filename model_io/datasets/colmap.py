@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
+from ..files.downloads import broken_download
 from .files import pose_matrix
 from .inspection import Inspection
 from .lens import Lens, pinhole_camera
@@ -121,6 +122,9 @@ def _check_length(file: Path) -> None:
         data = file.read_bytes()
     except OSError as error:
         raise DatasetError(f"{file}: cannot read: {error.strerror or error}") from error
+    broken = broken_download(file)
+    if broken:
+        raise DatasetError(f"{file}: expected a whole COLMAP file, got {broken}")
     try:
         (count,), end = struct.unpack_from("<Q", data), 8
         if count * _SMALLEST_RECORD[file.stem] > len(data):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DatasetError
+from ..files.downloads import broken_download
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,4 +65,6 @@ def opened(path: Path) -> "Iterator[Image.Image]":
         with Image.open(path) as image:
             yield image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path}: cannot read this picture: {error}") from error
+        broken = broken_download(path)
+        said = f"expected a picture, got {broken}" if broken else f"cannot read this picture: {error}"
+        raise DatasetError(f"{path}: {said}") from error

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SceneError
+from ..files.downloads import broken_download
 from ..files.json_values import is_array, is_object
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
@@ -79,6 +80,9 @@ def read_tensor_file(path: str | os.PathLike[str], *, mapped: bool = True) -> Te
 def _open(path: Path, mapped: bool) -> memoryview:
     if path.is_dir():
         raise SceneError("expected a file, got a folder")
+    broken = broken_download(path)
+    if broken is not None:
+        raise SceneError(f"not a scene file: expected at least 8 bytes of one, got {broken}")
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size

@@ -16,6 +16,7 @@ from ..scene.architecture import LAYER_SHAPES, tensor_shapes
 from .restricted_pickle import Module, Node
 
 Layers = dict[str, NDArray[np.float32]]
+_PARALLEL = "module."  # torch.nn.DataParallel puts it before every name
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def _refuse(variant: str) -> NoReturn:
 
 def _layers(state: Mapping[str, Any]) -> Layers:
     """The 12 tensors of a MultiNetwork, [N, IN, OUT] or [N, OUT, IN], as [N, in, out]."""
+    if state and all(str(name).startswith(_PARALLEL) for name in state):
+        state = {str(name).removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
     if any(str(name).startswith("views_linears") for name in state):
         raise CheckpointError(
             "expected a fine-tuned or distilled checkpoint, got a teacher (one large NeRF), "
@@ -86,7 +89,10 @@ def _layers(state: Mapping[str, Any]) -> Layers:
 def _array(name: str, tensor: Any) -> NDArray[np.float32]:
     if not hasattr(tensor, "detach"):
         raise CheckpointError(f"{name}: expected a tensor, got {type(tensor).__name__}")
-    array = tensor.detach().numpy()
+    tensor = tensor.detach()
+    if str(tensor.dtype) == "torch.bfloat16":  # NumPy has none; every one is a float32
+        tensor = tensor.float()
+    array = tensor.numpy()
     if array.dtype not in (np.float32, np.float64, np.float16):
         raise CheckpointError(f"{name}: expected floating-point numbers, got {array.dtype}")
     return array.astype(np.float32, copy=False)

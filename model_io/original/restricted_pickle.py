@@ -5,11 +5,17 @@ that names anything else is refused before anything of it is used.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import CheckpointError
+from ..files.downloads import broken_download
 from ..files.json_values import is_object
+
+_SCALARS = "biuf"  # kinds of NumPy scalars that are read
 
 
 class Stored:
@@ -23,6 +29,26 @@ class Stored:
             self.__dict__.update(state)
 
 
+class DType(Stored):
+    """NumPy's dtype: ``code`` is what it was made from, as "f8"."""
+
+    def __init__(self, code: object = None, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.code = code
+
+
+def scalar(dtype: object = None, data: object = None) -> object:
+    """A NumPy scalar as Python's number; None if it is of a kind that no original file has."""
+    code = dtype.code if isinstance(dtype, DType) else None
+    data = data.encode("latin-1", "replace") if isinstance(data, str) else data  # NumPy's protocol 2 keeps text
+    if not isinstance(code, str) or code[:1] not in _SCALARS or not code[1:].isdecimal() or not isinstance(data, bytes):
+        return None
+    try:
+        return np.frombuffer(data, np.dtype(f"<{code}"))[0].item()
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
 class Node(Stored):
     """A node of the distilled checkpoint's tree: domain_min, domain_max, network."""
 
@@ -34,7 +60,7 @@ class Module(Stored):
     _parameters: dict[str, Any]
 
 
-_STAND_INS: dict[str, type] = {
+_STAND_INS: dict[str, Callable[..., object]] = {
     "__main__.Node": Node,
     "local_distill.Node": Node,
     "multi_modules.MultiNetwork": Module,
@@ -45,7 +71,9 @@ _STAND_INS: dict[str, type] = {
     "numpy.core.multiarray._reconstruct": Stored,  # NumPy before 2
     "numpy._core.multiarray._reconstruct": Stored,
     "numpy.ndarray": Stored,
-    "numpy.dtype": Stored,
+    "numpy.dtype": DType,
+    "numpy.core.multiarray.scalar": scalar,
+    "numpy._core.multiarray.scalar": scalar,
     "collections.deque": list,
     "builtins.set": list,
     "__builtin__.set": list,
@@ -65,24 +93,45 @@ def read_torch_file(path: str | os.PathLike[str]) -> Any:
         import torch
     except ImportError as error:
         raise CheckpointError(f"{path}: needs torch to be read: pip install 'kilonerf-view[import]'") from error
+    broken = broken_download(path)
+    if broken is not None:
+        raise CheckpointError(f"{path}: expected a file written by torch.save, got {broken}")
     try:
         with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in _STAND_INS.items()]):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file makes torch raise nearly anything
-        raise CheckpointError(f"{path}: {_reason(path, error)}") from error
+        raise CheckpointError(f"{path}: {_reason(Path(path), error)}") from error
 
 
-def _reason(path: str | os.PathLike[str], error: Exception) -> str:
-    """One line on why torch refused the file; its own text is a page that tells people to trust the file."""
+def _reason(path: Path, error: Exception) -> str:
+    """One line on why torch refused the file. Nothing of torch's own text, a page that tells people to trust the file.
+
+    Args:
+        path: the file.
+        error: what torch raised.
+    """
     import torch
 
     if isinstance(error, PermissionError):
         return "cannot read: permission denied"
+    if isinstance(error, MemoryError):
+        return "cannot read: not enough memory"
     try:
         named: set[str] = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _STAND_INS.keys()
     except Exception:  # not even a zip file
         named = set()
     if named:
         return f"refused, nothing in it was run: it names {', '.join(sorted(named))}, which no KiloNeRF file has"
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"expected a file written by torch.save, got: {first_line[:160]}"
+    return f"expected a file written by torch.save, got {_content(path)}"
+
+
+def _content(path: Path) -> str:
+    """What a file that torch cannot read seems to be."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return "one that cannot be read"
+    if head.startswith((b"PK", b"\x80\x02")):  # a zip archive; a pickle, as torch wrote it before version 1.6
+        return "one that is damaged or ends too early: download or copy it again"
+    return "something else"

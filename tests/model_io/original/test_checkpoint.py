@@ -9,6 +9,7 @@ import pytest
 
 from kilonerf.model_io import LAYER_SHAPES, CheckpointError, import_checkpoint
 from kilonerf.model_io.original.checkpoint import three_quarter_view
+from kilonerf.model_io.original.restricted_pickle import read_torch_file
 from kilonerf.model_io.scene.box import Box
 from support.original_files import BOX, CELLS, EMPTY_CELL, RESOLUTION, tensors
 
@@ -302,3 +303,27 @@ def test_the_chair(shared_data):
     assert (scene.resolution, scene.num_networks) == ((11, 11, 16), 541)
     assert (scene.near, scene.far, scene.num_samples) == (2.0, 6.0, 384)
     assert int(scene.occupancy.sum()) == 649_612
+
+
+def test_numpy_scalars_are_read_as_numbers(files):
+    """As written by a training loop that keeps its losses and counters in NumPy."""
+    content = {"global_step": np.int64(7), "loss": np.float64(0.25), "model_state_dict": tensors()}
+    torch.save(content, files.checkpoint)
+    read = read_torch_file(files.checkpoint)
+    assert (read["global_step"], read["loss"]) == (7, 0.25)
+    assert files.load().provenance["global_step"] == 7
+
+
+def test_a_state_of_data_parallel_is_the_same_state(files):
+    before = files.load()
+    files.state({f"module.{name}": tensor for name, tensor in torch.load(files.checkpoint)["model_state_dict"].items()})
+    after = files.load()
+    for name, layer in before.layers.items():
+        assert np.array_equal(after.layers[name], layer)
+
+
+def test_bfloat16_weights_are_read(files):
+    state = OrderedDict((name, tensor.to(torch.bfloat16)) for name, tensor in tensors().items())
+    files.state(state)
+    scene = files.load(dtype="float32")
+    assert np.array_equal(scene.layers["rgb_linear.bias"][-1], state["rgb_linear.bias"][-1].float().numpy())
