@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from kilonerf.model_io import BackendError
 from kilonerf.model_io.scene.cells import Cells
 
 from ..sampling import SampleSteps
@@ -33,6 +34,7 @@ CELL = np.dtype(
         ("occupied", "<i4"),
     ]
 )
+MOST_WORDS = 2**31 - 1  # of occupancy: Cell::first_word is an int32
 SAMPLE_STEPS = np.dtype([("near", "<f4"), ("step", "<f4"), ("last", "<f4")])
 
 
@@ -48,13 +50,21 @@ def native_grid(cells: Cells) -> NDArray[np.void]:
 
 
 def native_cells(cells: Cells, *, ess: bool) -> NDArray[np.void]:
-    """The leaves, ``CELL`` [L], with the boxes that rays are clipped to."""
+    """The leaves, ``CELL`` [L], with the boxes that rays are clipped to.
+
+    Raises:
+        BackendError: their voxels take more words than ``first_word`` can count.
+    """
     native = np.zeros(len(cells.leaves), CELL)
+    words_of_leaf = _bytes_of_leaf(cells) // 4
+    if len(native) * words_of_leaf > MOST_WORDS:
+        got = f"{len(native)} cells of {words_of_leaf}"
+        raise BackendError(f"occupancy: expected at most {MOST_WORDS} words of 32 voxels, got {got}")
     native["clip_min"], native["clip_max"] = cells.leaf_boxes(ess)
     native["minimum"] = cells.corners(cells.leaves)
     native["first_voxel"] = cells.leaves * cells.factor
     native["network"] = cells.network_index[tuple(cells.leaves.T)]
-    native["first_word"] = np.arange(len(native)) * (_bytes_of_leaf(cells) // 4)
+    native["first_word"] = np.arange(len(native)) * words_of_leaf
     native["near_border"] = cells.leaf_near_border
     native["occupied"] = cells.leaf_occupied
     return native

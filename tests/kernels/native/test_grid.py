@@ -5,10 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
+from kilonerf.kernels.native import grid as grid_module
 from kilonerf.kernels.native.folding import FOLDED_LAYERS, folded_layers
 from kilonerf.kernels.native.grid import CELL, GRID, SAMPLE_STEPS, native_cells, native_grid, voxel_words
 from kilonerf.kernels.reference.networks import encode
-from kilonerf.model_io import Scene
+from kilonerf.model_io import BackendError, Scene
 from support.scenes import random_scene
 
 SCENES = {
@@ -53,6 +54,16 @@ def test_cells_say_what_they_are() -> None:
     assert np.array_equal(tight["occupied"], scene.cells.leaf_occupied)
     assert (tight["clip_min"] >= full["clip_min"]).all()
     assert (tight["clip_max"] > tight["clip_min"]).all()
+
+
+def test_more_voxels_than_words_can_be_counted_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = SCENES["over 32 voxels along an axis"].cells
+    words = len(voxel_words(cells))
+    monkeypatch.setattr(grid_module, "MOST_WORDS", words)
+    native_cells(cells, ess=True)
+    monkeypatch.setattr(grid_module, "MOST_WORDS", words - 1)
+    with pytest.raises(BackendError, match=f"at most {words - 1} words of 32 voxels, got {len(cells.leaves)} cells of"):
+        native_cells(cells, ess=True)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
