@@ -13,6 +13,7 @@ from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.benchmark import Protocol, all_modes, measure
 from kilonerf.kernels.measure.machine import parse_cpuinfo, program_commit, this_machine
 from kilonerf.model_io import Camera, load_scene, save_scene
+from kilonerf.model_io.camera.turntable import turntable_cameras
 from support.fake_renderer import FakeRenderer
 
 QUICK = ("--size", "40x30", "--cooldown", "0", "--frames", "2", "--dropped", "1", "--views", "3")
@@ -86,7 +87,7 @@ def test_all_modes_count_the_samples_that_the_reference_counts(call, scene_file)
     assert [(mode["ess"], mode["ert"]) for mode in modes] == MODES
     scene = load_scene(scene_file)
     reference = create_renderer(scene, "reference")
-    ring = bench_command.turntable_cameras(scene, 3, 40, 30)
+    ring = turntable_cameras(scene, 3, 40, 30)
     for mode in modes:
         options = RenderOptions.as_trained(scene, ess=mode["ess"], ert=mode["ert"])
         expected = np.mean([reference.render(camera, options).statistics.samples for camera in ring])

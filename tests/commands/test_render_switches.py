@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilonerf.commands.render_switches import RenderSwitches, evenly_chosen, parse_frames, parse_size
+from kilonerf.commands.render_switches import RenderSwitches, parse_frames, parse_size
 from kilonerf.kernels import RenderOptions
+from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.camera.turntable import occupied_middle, turntable_cameras
 
