@@ -11,14 +11,7 @@ from kilonerf.model_io import Camera, Scene
 from kilonerf.viewer.rendering.interop import CudaRuntime, InteropError
 from simt.simt_device import SimtDevice
 from support.fake_cudart import FakeCudart, cudaError_t
-from support.opengl import standalone_context
 from support.scenes import random_scene, views
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,12 @@ from kilonerf.viewer.drawing import overlays as overlays_module
 from kilonerf.viewer.drawing.overlays import OverlayOptions, Overlays
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import clip_planes
-from support.opengl import Screen, flat_frame, standalone_context
+from support.opengl import Screen, flat_frame
 from support.scenes import random_scene
 
 BOX = OverlayOptions(box=True, opacity=1.0)
 GRIDS = OverlayOptions(network_grid=True, occupancy_grid=True, opacity=1.0)
 BACKGROUND = np.array([51, 51, 51])
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 @pytest.fixture
