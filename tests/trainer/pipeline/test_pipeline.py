@@ -54,7 +54,7 @@ SHORT = replace(
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class Killer(Observer):
