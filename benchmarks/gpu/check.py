@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,12 @@ def begin_document(output: Path, commit: str, device: dict[str, Any]) -> dict[st
 def program_commit() -> str:
     """The commit that git tells, or else what was written down when the kit was made."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        if (REPOSITORY / ".git").exists():
+    if (REPOSITORY / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    with suppress(OSError):
         return (KIT / "commit").read_text().strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+    return "unknown"
 
 
 def save(document: dict[str, Any], output: Path) -> None:

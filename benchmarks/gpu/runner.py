@@ -99,7 +99,9 @@ def stoppable() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    # What is ignored stays so: nohup.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
     try:
         yield
     finally:

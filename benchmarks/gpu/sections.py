@@ -132,11 +132,10 @@ def kernel_resources(context: Context) -> dict[str, Any]:
     found = measurements.all_resources(context.device())
     spilled = [name for name, told in found.items() if told.get("local_bytes")]
     shown = [name for name in found if name.partition(" ")[0] in ("render", "query")]
-    line = ", ".join(f"{name} {found[name].get('registers')} registers" for name in shown)
     if spilled:
         raise SectionFailed(f"local memory (spills or stack): {', '.join(spilled)}", kernels=found)
-    blocks = ", ".join(f"{name} {found[name].get('blocks')}" for name in shown)
-    return {"kernels": found, "headlines": [line, f"blocks on a multiprocessor: {blocks}"]}
+    told = [f"{name} {found[name].get('registers')} x {found[name].get('blocks')}" for name in shown]
+    return {"kernels": found, "headlines": [f"registers x blocks: {', '.join(told)}"]}
 
 
 def run_tests(path: str, context: Context) -> dict[str, Any]:
@@ -183,10 +182,10 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
     views = context.views(scene, 3, *size)
     found = measurements.fused_frames(device, scene, views, options, seconds=measurements.WARM_UP)
     line = (
-        f"kernel {found['ms_median']} ms, on the device {found['on_device_ms']} ms, "
-        f"to the host {found['to_host_ms']} ms, launch {found['host_us']['launch']} us, {found['sm_mhz']} MHz"
+        f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, to host {found['to_host_ms']:.4g}, "
+        f"launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"
     )
-    return {**found, "headlines": [line if found["host_was_ahead"] else f"{line} (the device waited for the host)"]}
+    return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 
 def sorted_baseline(size: tuple[int, int], context: Context) -> dict[str, Any]:
@@ -200,7 +199,7 @@ def sorted_baseline(size: tuple[int, int], context: Context) -> dict[str, Any]:
     views = context.views(scene, 3, *size)
     found = measurements.side_by_side(device, baseline, scene, views, seconds=measurements.WARM_UP)
     told = [f"{found[f'fused {name}']['times_faster']} ({name})" for name in PRECISIONS if f"fused {name}" in found]
-    return {**found, "headlines": [f"sorted {found['sorted']['ms_median']} ms, fused is faster by {', '.join(told)}"]}
+    return {**found, "headlines": [f"{found['sorted']['ms_median']} ms; fused is times faster: {', '.join(told)}"]}
 
 
 def interop(size: tuple[int, int], context: Context) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def test_simt_gpu_check_takes_the_commit_of_the_kit_where_git_tells_none(tmp_pat
     (tmp_path / "gpu_kit").mkdir()
     (tmp_path / "gpu_kit" / "commit").write_text("0123abc\n")
     assert check.program_commit() == "0123abc"
+    (tmp_path / ".git").write_text("gitdir: /not/on/this/machine")
+    assert check.program_commit() == "0123abc"
 
 
 class Diary:
@@ -207,7 +209,7 @@ def test_simt_gpu_check_tells_what_the_driver_says_of_a_kernel() -> None:
         assert (result["status"], result["reason"]) == ("failed", "local memory (spills or stack): render float16")
         found["render float16"]["local_bytes"] = 0
         result = outcome(lambda: kernel_resources(Context(Path("scene.knf"), None)))
-        assert result["headlines"][0] == "render float16 128 registers"
+        assert result["headlines"] == ["registers x blocks: render float16 128 x 2"]
 
 
 def test_simt_gpu_check_fails_on_a_picture_that_is_wrong(scene, monkeypatch: pytest.MonkeyPatch) -> None:
