@@ -182,8 +182,8 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
     views = context.views(scene, 3, *size)
     found = measurements.fused_frames(device, scene, views, options, seconds=measurements.WARM_UP)
     line = (
-        f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, to host {found['to_host_ms']:.4g}, "
-        f"launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"
+        f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, "
+        f"to host {found['to_host_ms']:.4g}, launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"
     )
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 

@@ -18,7 +18,7 @@ from kilonerf.kernels.cuda.device import KERNELS
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CUPY = REPOSITORY / "build" / "cupy"
-WORKER = REPOSITORY / "tests" / "support" / "cupy_compiler.py"
+WORKER = Path(__file__).with_name("cupy_compiler.py")
 CUDA_12, CUDA_13 = 12, 13
 ARCHITECTURES = {CUDA_12: (90,), CUDA_13: (75, 90, 120)}  # test_nvrtc compiles for all with CUDA 12
 VARIANTS = [
