@@ -95,7 +95,7 @@ def _extension(repository: Path, kit: Path, site: Path) -> str:
     if any((folder / f"_cpu{suffix}").exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES):
         return "unpacked before"
     for wheel in (kit / "wheels").glob("kilonerf_view-*.whl"):
-        return _take_extension(wheel, folder)
+        return f"from {kit.name}" if _take_extension(wheel, folder) else f"none: {wheel.name} has none"
     missing = [name for name in ("scikit_build_core", "nanobind") if importlib.util.find_spec(name) is None]
     if missing:
         return f"none: no wheel of it, and {' and '.join(missing)} to build it is missing"
@@ -112,16 +112,17 @@ def _extension(repository: Path, kit: Path, site: Path) -> str:
     except subprocess.TimeoutExpired:
         return f"none: building it took more than {BUILD_SECONDS:.0f} s"
     for wheel in wheels.glob("kilonerf_view-*.whl"):
-        return f"built here: {_take_extension(wheel, folder)}"
+        return "built here" if _take_extension(wheel, folder) else f"none: {wheel.name} has none"
     return f"none: {(done.stderr.strip().splitlines() or ['pip said nothing'])[-1]}"
 
 
-def _take_extension(wheel: Path, folder: Path) -> str:
+def _take_extension(wheel: Path, folder: Path) -> bool:
+    """Whether there was one."""
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if re.fullmatch(r"kilonerf/kernels/_cpu[^/]*\.(so|pyd)", name)]
         for name in names:
             (folder / Path(name).name).write_bytes(archive.read(name))
-    return f"from {wheel.name}" if names else f"none: {wheel.name} has none"
+    return bool(names)
 
 
 def _installed(site: Path) -> bool:

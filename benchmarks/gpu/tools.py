@@ -120,7 +120,10 @@ def judged(report: str, exit_code: int) -> dict[str, Any]:
         found = [part for kind in ("failure", "error") if (part := case.find(kind)) is not None]
         missing = [package for part in found if (package := missing_package(_words(part)))]
         if skipped is not None:
-            reasons.append(skipped.get("message", ""))
+            # Of a module that skips itself the reason is in the text: ('path', line, 'Skipped: reason').
+            told = re.search(r"Skipped: (.*?)['\"]?\)?$", skipped.text or "")
+            message = skipped.get("message", "")
+            reasons.append(told[1] if told and message == "collection skipped" else message)
         elif found and len(missing) == len(found):
             reasons.append(f"the package {missing[0]} is not installed")
         elif found:

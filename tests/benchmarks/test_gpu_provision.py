@@ -44,7 +44,7 @@ def test_what_is_missing_is_unpacked_and_the_program_is_this_tree(kit: Path, tmp
     site = tmp_path / "site"
     found = provide(REPOSITORY, kit, site)
     assert found["unpacked"] == ["moderngl-twin"]  # there is a numpy
-    assert found["extension"] == "from kilonerf_view-1.0-py3-none-any.whl"
+    assert found["extension"] == "from gpu_kit"
     assert (site / "kilonerf" / "kernels" / "_cpu.so").read_text() == "x"
     assert (site / "kilonerf" / "kernels" / "backends.py").resolve() == REPOSITORY / "kernels" / "backends.py"
     assert not (REPOSITORY / "kernels" / "_cpu.so").exists()

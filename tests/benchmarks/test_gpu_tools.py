@@ -20,6 +20,10 @@ def report(*cases: str) -> str:
 
 
 GOOD, SKIPPED = '<testcase name="a"/>', '<testcase name="b"><skipped message="no GPU here"/></testcase>'
+MODULE = (
+    '<testcase name="m"><skipped message="collection skipped">'
+    "('/tests/test_m.py', 8, 'Skipped: training needs torch')</skipped></testcase>"
+)
 BAD = '<testcase name="test_c[float16]"><failure message="assert 1 == 2&#10;more">E</failure></testcase>'
 BROKEN = '<testcase name="test_d"><error message="x"/></testcase>'
 LACKS = (
@@ -36,6 +40,8 @@ def test_tests_have_passed_only_if_one_ran_and_none_failed() -> None:
     assert {**judged(report(GOOD, SKIPPED), 0)}.items() >= {"tests": 2, "failures": 0, "skipped": 1}.items()
     with pytest.raises(SectionSkipped, match="all 1 tests were skipped: no GPU here"):
         judged(report(SKIPPED), 0)
+    with pytest.raises(SectionSkipped, match="all 1 tests were skipped: training needs torch$"):
+        judged(report(MODULE), 0)
     with pytest.raises(SectionFailed, match="no test ran"):
         judged(report(), 5)
     with pytest.raises(SectionFailed, match="exit code 3"):
