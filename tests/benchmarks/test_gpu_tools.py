@@ -132,7 +132,7 @@ def test_a_missing_package_skips_with_its_name_and_an_error_fails_with_its_text(
     assert judged_sanitizer("p", "1 passed\n===== ERROR SUMMARY: 0 errors", 0)["summary"] == "ERROR SUMMARY: 0 errors"
 
 
-def test_tests_whose_helpers_lack_a_package_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tests_whose_conftest_lacks_a_package_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     said = "ImportError while loading conftest\nE   ModuleNotFoundError: No module named 'hypothesis'"
     monkeypatch.setattr(tools, "run_tool", lambda *arguments: (said, 4))
     assert outcome(lambda: run_tests("t.py", CONTEXT)) == {
