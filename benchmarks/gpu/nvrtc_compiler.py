@@ -31,6 +31,7 @@ MULTIPROCESSOR = {
 STATIC_SHARED_LIMIT = 48 * 1024  # of one block, without asking the driver for more
 RESERVED_SHARED = 1024  # of each block, by the system, from sm_80
 REGISTER_UNIT = 8  # a thread's registers are given out in steps of this many
+KERNEL = r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s*(\w+)\('
 LARGEST_REGISTERS = 255  # that an instruction can name
 
 
@@ -162,11 +163,16 @@ def compile_variant(variant: Variant) -> Compiled:
     return Compiled(variant, cubin.read_bytes(), ptx.read_text(), log.read_text())
 
 
-def _options(variant: Variant) -> list[str]:
-    """As the program and CuPy give them, and ptxas' report."""
-    options = [*OPTIONS, f"--gpu-architecture=sm_{variant.architecture}", "-default-device", "--ptxas-options=-v"]
+def compiler_options(variant: Variant) -> list[str]:
+    """As the program gives them, and then CuPy 14 (tests/kernels/cuda/test_real_cupy.py compares)."""
+    options = [*OPTIONS, *(["-DKNF_TENSOR_CORES"] if variant.tensor_cores else [])]
     options += [f"-I{folder}" for folder in (*INCLUDE_FOLDERS, *toolkit_headers())]
-    return [*options, "-DKNF_TENSOR_CORES"] if variant.tensor_cores else options
+    return [*options, "-ftz=true", f"-arch=sm_{variant.architecture}", "--device-as-default-execution-space"]
+
+
+def _options(variant: Variant) -> list[str]:
+    """The same, with ptxas' report."""
+    return [*compiler_options(variant), "--ptxas-options=-v"]
 
 
 @functools.cache

@@ -11,19 +11,22 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 RESULT_VARIABLE = "KILONERF_SECTION_RESULT"
 SHORTEST = 5.0  # seconds: nothing is begun with less left
+PATIENCE = 5.0  # seconds for a killed process to go; one that waits for a dead device never does
 TAIL = 2000  # characters of a section's output that are kept if it failed
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+PROCESSES = Path("/proc")
 
 
 class Stopped(BaseException):
-    """SIGTERM or Ctrl-C: the sections end, what was found is kept."""
+    """SIGTERM, Ctrl-C or a lost terminal: the sections end, what was found is kept."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,12 @@ class Plan:
 
 
 def run_plans(
-    plans: Sequence[Plan], results: dict[str, dict[str, Any]], save: Callable[[], None], seconds: float, folder: Path
+    plans: Sequence[Plan],
+    results: dict[str, dict[str, Any]],
+    save: Callable[[], None],
+    seconds: float,
+    folder: Path,
+    say: Callable[[str], object] = print,
 ) -> None:
     """Run each plan into ``results``, saving after each.
 
@@ -54,24 +62,48 @@ def run_plans(
         save: writes them.
         seconds: for all of them together; no section outlasts it.
         folder: the sections' current folder.
+        say: takes a line about each section when it is done.
+
+    Raises:
+        Stopped: a signal came; every plan has a result.
     """
     end = time.perf_counter() + seconds
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    done: set[str] = set()
     try:
         for plan in plans:
             left = end - time.perf_counter()
             began = time.perf_counter()
             if left < SHORTEST:
-                result = {"status": "skipped", "reason": f"the {seconds:.0f} s were up: try --only {plan.name!r}"}
+                reason = f"the {seconds:.0f} s were up: try --only {plan.name!r}"
+                result = {"status": "skipped", "reason": reason}
             else:
                 result = run_plan(plan, min(plan.limit, left), folder)
             results[plan.name] = {**result, "seconds": round(time.perf_counter() - began, 1)}
+            done.add(plan.name)
             save()
-            print(f"  {plan.name}: {result['status']} ({results[plan.name]['seconds']} s)", flush=True)
+            say(f"  {plan.name}: {result['status']} ({results[plan.name]['seconds']} s)")
     except Stopped:
         for plan in plans:
-            results.setdefault(plan.name, {"status": "skipped", "reason": "the check was stopped", "seconds": 0.0})
+            if plan.name not in done:
+                results[plan.name] = {"status": "skipped", "reason": "the check was stopped", "seconds": 0.0}
         save()
+        raise
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within it the first signal to stop raises :class:`Stopped`, and later ones do nothing."""
+
+    def stop(number: int, frame: object) -> None:
+        for each in SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped
+
+    # What is ignored stays so: nohup.
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -79,12 +111,18 @@ def run_plans(
 
 def run_plan(plan: Plan, limit: float, folder: Path) -> dict[str, Any]:
     """One section's result, whatever becomes of its process; all processes that it started are ended."""
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
-        answer, output = Path(scratch) / "result.json", Path(scratch) / "output.txt"
-        environment = {**os.environ, **plan.environment, RESULT_VARIABLE: str(answer)}
+    with tempfile.TemporaryDirectory(prefix="gpu-check-", ignore_cleanup_errors=True) as scratch:
+        answer, output = Path(scratch) / "result.json", Path(scratch) / "0.txt"
+        mark = {RESULT_VARIABLE: str(answer)}
         with output.open("wb") as stream:
             process = subprocess.Popen(
-                plan.command, stdout=stream, stderr=stream, cwd=folder, env=environment, start_new_session=True
+                plan.command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                cwd=folder,
+                env={**os.environ, **plan.environment, **mark},
+                start_new_session=True,
             )
             late = False
             try:
@@ -92,22 +130,28 @@ def run_plan(plan: Plan, limit: float, folder: Path) -> dict[str, Any]:
             except subprocess.TimeoutExpired:
                 late = True
             finally:
-                _end_group(process)
-        text = output.read_text(errors="replace").strip()
-        if late:
-            return _failed(f"took more than {limit:.0f} s and was ended", text)
-        if process.returncode < 0:
-            return _failed(f"ended by {signal.Signals(-process.returncode).name}", text)
-        try:
-            result = json.loads(answer.read_text())
-            status = result["status"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return _failed(f"exit code {process.returncode}, no result", text)
-        if status == "done" and process.returncode != 0:
-            return {**result, **_failed(f"exit code {process.returncode}", text)}
-        if status not in ("done", "skipped", "failed"):
-            return _failed(f"unknown status {status!r}", text)
-        return result
+                _end_all(process, f"{RESULT_VARIABLE}={answer}")
+        # Of the section itself, then of the tools that it ran (tools.py).
+        text = "\n".join(path.read_text(errors="replace").strip() for path in sorted(Path(scratch).glob("*.txt")))
+        return _result(process.returncode, None if late else answer, limit, text.strip())
+
+
+def _result(code: int | None, answer: Path | None, limit: float, text: str) -> dict[str, Any]:
+    """What became of a section whose process ended so; ``answer`` is None if it was late."""
+    if answer is None or code is None:
+        return _failed(f"took more than {limit:.0f} s and was ended", text)
+    if code < 0:
+        return _failed(f"ended by {signal.Signals(-code).name}", text)
+    try:
+        result = json.loads(answer.read_text())
+        status = result["status"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return _failed(f"exit code {code}, no result", text)
+    if status == "done" and code != 0:
+        return {**result, **_failed(f"exit code {code}", text)}
+    if status not in ("done", "skipped", "failed"):
+        return _failed(f"unknown status {status!r}", text)
+    return result
 
 
 def write_result(result: dict[str, Any]) -> None:
@@ -116,16 +160,17 @@ def write_result(result: dict[str, Any]) -> None:
 
 
 def _failed(reason: str, output: str) -> dict[str, Any]:
-    last = output.splitlines()[-1] if output else ""
+    last = output.splitlines()[-1].strip() if output else ""
     return {"status": "failed", "reason": f"{reason}: {last}" if last else reason, "output": output[-TAIL:]}
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and all that it left running."""
-    with suppress(ProcessLookupError):  # nothing is left
+def _end_all(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End the process and all that it left running: its group, and what has ``mark`` in its environment."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _stop(number: int, frame: object) -> None:
-    raise Stopped
+    for entry in PROCESSES.glob("[0-9]*/environ"):  # a profiler's children may have left the group
+        with suppress(OSError):
+            if mark.encode() in entry.read_bytes().split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)

@@ -1,23 +1,31 @@
 """The results of a GPU check for people: at most 30 short lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_LINES = 30
-LONGEST_LINE = 160
+LONGEST_LINE = 120
+MOST_TESTS = 6  # that are named of one section
 
 
-def table(document: Mapping[str, Any]) -> str:
-    """What failed first, with the ids of failing tests; then what was skipped and why; then figures, as many as fit."""
+def table(document: Mapping[str, Any], names: Sequence[str] | None = None) -> str:
+    """What failed first, with the ids of failing tests; then what was skipped and why; then the figures.
+
+    Args:
+        document: the results.
+        names: of the sections to tell; None: all.
+    """
     device = document.get("device", {}).get("name", "no device")
-    sections: Mapping[str, Mapping[str, Any]] = document["sections"]
+    all_sections: Mapping[str, Mapping[str, Any]] = document["sections"]
+    wanted = all_sections if names is None else names
+    sections = {name: all_sections[name] for name in wanted if name in all_sections}
     by_status: dict[str, list[str]] = {"failed": [], "skipped": [], "done": []}
     for name, result in sections.items():
         by_status[result["status"]] += _lines(name, result)
     counts = ", ".join(
         f"{sum(result['status'] == status for result in sections.values())} {status}" for status in by_status
     )
-    lines = [f"{device}, commit {document['commit']}: {counts}"]
+    lines = [f"{device}, commit {str(document['commit'])[:12]}: {counts}"]
     lines += [f"FAILED  {line}" for line in by_status["failed"]]
     lines += [f"skipped {line}" for line in by_status["skipped"]]
     lines += [f"done    {line}" for line in by_status["done"]]
@@ -28,31 +36,12 @@ def table(document: Mapping[str, Any]) -> str:
 
 
 def _lines(name: str, result: Mapping[str, Any]) -> list[str]:
-    if result["status"] != "done":
-        reason = str(result.get("reason", "")).strip()
-        return [f"{name}: {reason.splitlines()[-1] if reason else 'no reason given'}"] + [
-            f"{name}: {test}" for test in result.get("failing", [])
-        ]
-    if "modes" in result:
-        return [f"{name}, {_mode(mode)}" for mode in result["modes"]]
-    plain = {key: value for key, value in result.items() if not isinstance(value, (dict, list))}
-    rows = [f"{name}: {numbers_in_words(plain)}".rstrip(": ")]
-    parts = {key: value for key, value in result.items() if isinstance(value, dict)}
-    return rows + [f"{name}, {key}: {numbers_in_words(value)}" for key, value in parts.items()]
-
-
-def _mode(mode: Mapping[str, Any]) -> str:
-    switches = " ".join(f"{key.upper()} {'on' if mode[key] else 'off'}" for key in ("ess", "ert"))
-    kernel = mode["stages_ms"].get("kernel")
-    return f"{switches}: {mode['ms_median']} ms, kernel {kernel} ms, {mode['samples']:,} samples"
-
-
-def numbers_in_words(numbers: Mapping[str, Any]) -> str:
-    """``ms median 1.5, passes 7``, with sizes and inner numbers behind their names."""
-    parts = []
-    for name, value in numbers.items():
-        if name in ("status", "seconds", "program", "output", "reason"):
-            continue
-        text = f"({numbers_in_words(value)})" if isinstance(value, dict) else value
-        parts.append(f"{name.replace('_', ' ')} {'x'.join(map(str, text)) if isinstance(text, list) else text}")
-    return ", ".join(parts)
+    """One line; more for failing tests and for a section that says several ``headlines``."""
+    if result["status"] == "done":
+        headlines = result.get("headlines") or [""]
+        return [f"{name}: {line}".rstrip(": ") for line in headlines]
+    reason = str(result.get("reason", "")).strip()
+    failing = list(result.get("failing", []))
+    told = [f"{name}: {reason.splitlines()[-1] if reason else 'no reason given'}"]
+    told += [f"{name}: {test}" for test in failing[:MOST_TESTS]]
+    return told + ([f"{name}: and {len(failing) - MOST_TESTS} more tests"] if len(failing) > MOST_TESTS else [])

@@ -1,9 +1,9 @@
-"""Times of training's operations on a GPU: networks alone, then the parts of a step of fine-tuning on the chair."""
+"""Times of training's operations on a GPU: networks alone, then the parts of a step of fine-tuning."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,39 +16,40 @@ from kilonerf.trainer.ops.compositing import composite
 from kilonerf.trainer.ops.cuda import cuda_for
 from kilonerf.trainer.ops.networks import SampleGroups, TinyNetworks, tiny_networks
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FORWARD = sum(inputs * outputs for inputs, outputs in LAYER_SHAPES.values())  # multiply-adds of a sample
 NETWORKS, RAYS, REPEATS = 600, 8192, 20
+WARM_UP = 0.5  # seconds before each measurement
 
 
-def measure() -> dict[str, Any]:
-    """All of it.
+def device() -> dict[str, str]:
+    """What is measured.
 
     Raises:
         BackendError: torch and CuPy cannot use a GPU here.
     """
     if not torch.cuda.is_available() or cuda_for(torch.zeros(1, device="cuda")) is None:
         raise BackendError("torch finds no CUDA device, or CuPy is not installed")
-    networks = {f"networks alone, {count} samples each": networks_alone(count) for count in (48, 192, 480, 2048)}
-    return {
-        "device": torch.cuda.get_device_name(),
-        "kernels": sources_digest(),
-        **networks,
-        "step, ms": fine_tuning_step(),
-    }
+    return {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "kernels": sources_digest()}
 
 
 def milliseconds(run: Callable[[], object]) -> float:
-    """The median time on the device, after three runs that do not count (the first one compiles)."""
+    """The median time on the device, after half a second that does not count: the first run compiles, clocks rise.
+
+    What the host does between the kernels of one run is in it: so is training's step.
+    """
+    end = time.perf_counter() + WARM_UP
+    run()
+    while time.perf_counter() < end:
+        run()
+        torch.cuda.synchronize()
     times = []
-    for number in range(REPEATS + 3):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(REPEATS):
+        begin, done = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         run()
-        end.record()
-        end.synchronize()
-        if number >= 3:
-            times.append(begin.elapsed_time(end))
+        done.record()
+        done.synchronize()
+        times.append(begin.elapsed_time(done))
     return round(median(times), 4)
 
 
@@ -82,9 +83,9 @@ def networks_alone(count: int) -> dict[str, float]:
     }
 
 
-def fine_tuning_step() -> dict[str, float]:
-    """The parts of a step on the chair's networks."""
-    scene = load_scene(REPOSITORY / "assets" / "chair.knf")
+def fine_tuning_step(scene_path: Path) -> dict[str, float]:
+    """The parts of a step on a scene's networks."""
+    scene = load_scene(scene_path)
     networks = TinyNetworks.from_layers(scene.layers).cuda()
     adam = Adam(networks, learning_rate=1e-6, view_dependent_l2=1e-6)
     sampler = RaySampler.of(scene).to_device("cuda")

@@ -16,8 +16,10 @@ from kilonerf.model_io import BackendError
 
 from .device import INCLUDE_FOLDERS, KERNELS, OPTIONS, Defines, OutOfDeviceMemoryError, sources_digest
 
-INSTALL = "pip install 'kilonerf-view[cuda]'"
+OTHER_CUDA = "pip uninstall cupy-cuda13x, then pip install 'kilonerf-view[cuda12]'"
+INSTALL = "pip install 'kilonerf-view[cuda]', or '[cuda12]' for drivers older than 580 and for V100"
 OLDEST = (7, 0)  # compute capability
+OLDEST_OF_CUDA_13 = (7, 5)
 NO_DEVICE, INSUFFICIENT_DRIVER = 100, 35  # cudaError_t
 DEVICE_FILES = Path("/dev")
 
@@ -97,6 +99,11 @@ class CupyDevice:
                 raise BackendError(
                     f"backend 'cuda': {self.name} has compute capability {capability[0]}.{capability[1]}, "
                     f"expected {OLDEST[0]}.{OLDEST[1]} or newer: use --backend cpu"
+                )
+            if capability < OLDEST_OF_CUDA_13 and int(runtime.runtimeGetVersion()) >= 13000:
+                raise BackendError(
+                    f"backend 'cuda': {self.name} has compute capability {capability[0]}.{capability[1]}, "
+                    f"CUDA 13 expects {OLDEST_OF_CUDA_13[0]}.{OLDEST_OF_CUDA_13[1]} or newer: {OTHER_CUDA}"
                 )
             self.architecture = 10 * capability[0] + capability[1]
             self.multiprocessors = int(properties["multiProcessorCount"])
@@ -238,9 +245,10 @@ def _driver_message(runtime: Any) -> str:
     needed, found = int(runtime.runtimeGetVersion()) // 1000, int(runtime.driverGetVersion())
     if found == 0:
         return "backend 'cuda': no NVIDIA driver is loaded: install one (nvidia-smi then lists the GPU)"
+    cure = f", or {OTHER_CUDA}" if needed == 13 and found >= 12000 else ""
     return (
         f"backend 'cuda': the NVIDIA driver is too old: it is for CUDA {found // 1000}.{found % 1000 // 10}, "
-        f"CuPy needs {needed}.0 or newer: update the driver"
+        f"CuPy needs {needed}.0 or newer: update the driver{cure}"
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,8 +116,14 @@ def test_simt_gpu_check_fails_where_one_way_into_the_texture_did(scene, monkeypa
     monkeypatch.setattr(Context, "device", lambda self: SimtDevice(80))
     monkeypatch.setattr(Context, "scene", lambda self: scene)
     monkeypatch.setattr(gpu_interop, "context_on", lambda device: None)
-    told = {"size": [26, 18], "texture": {"failed": "no driver"}, "host": {"ms_median": 1.0}}
-    monkeypatch.setattr(gpu_interop, "frames_by_way", lambda *arguments: told)
+    told: dict[str, Any] = {"size": [26, 18], "texture": {"failed": "no driver"}, "host": {"ms_median": 1.0}}
+    monkeypatch.setattr(gpu_interop, "frames_by_way", lambda *arguments, **more: told)
     result = outcome(lambda: interop((26, 18), Context(Path("scene.knf"), None)))
     assert (result["status"], result["reason"]) == ("failed", "texture: no driver")
     assert result["host"] == {"ms_median": 1.0}
+    told["texture"] = {"ms_median": 0.5, "largest_difference_of_255": 9}
+    result = outcome(lambda: interop((26, 18), Context(Path("scene.knf"), None)))
+    assert (result["status"], result["reason"]) == ("failed", "texture: the picture is off by 9 of 255")
+    told["texture"]["largest_difference_of_255"] = 1
+    result = outcome(lambda: interop((26, 18), Context(Path("scene.knf"), None)))
+    assert (result["status"], result["headlines"]) == ("done", ["texture 0.5 ms, host 1.0 ms (None)"])

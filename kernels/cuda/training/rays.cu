@@ -27,7 +27,7 @@ KNF_DEVICE long long for_samples(long long begin, long long end, const float* de
 }  // namespace knf
 
 // How many samples each ray takes. counts: [rays].
-extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
+extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS, 8)
     count_samples(const knf::SamplingGrid sampling, const unsigned long long* voxels, const unsigned char* empty,
                   const int* slots, const float* densities, const int* network_index, unsigned long long seed,
                   long long first_ray, int jitter, double most_thickness, long long rays, const float* origins,

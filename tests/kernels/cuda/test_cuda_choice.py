@@ -30,8 +30,10 @@ class FakeRuntime:
 
     CUDARuntimeError = CUDARuntimeError
 
-    def __init__(self, devices: list[tuple[str, int, int]], trouble: CUDARuntimeError | None, driver: int) -> None:
-        self.devices, self.trouble, self.driver = devices, trouble, driver
+    def __init__(
+        self, devices: list[tuple[str, int, int]], trouble: CUDARuntimeError | None, driver: int, runtime: int
+    ) -> None:
+        self.devices, self.trouble, self.driver, self.runtime = devices, trouble, driver, runtime
 
     def getDeviceCount(self) -> int:  # noqa: N802 - CuPy's name
         if self.trouble is not None:
@@ -43,7 +45,7 @@ class FakeRuntime:
         return {"name": name.encode(), "major": major, "minor": minor, "multiProcessorCount": 4}
 
     def runtimeGetVersion(self) -> int:  # noqa: N802 - CuPy's name
-        return 12090
+        return self.runtime
 
     def driverGetVersion(self) -> int:  # noqa: N802 - CuPy's name
         return self.driver
@@ -61,11 +63,14 @@ class OutOfMemoryError(MemoryError):
 
 
 def fake_cupy(
-    devices: list[tuple[str, int, int]] | None = None, trouble: CUDARuntimeError | None = None, driver: int = 12040
+    devices: list[tuple[str, int, int]] | None = None,
+    trouble: CUDARuntimeError | None = None,
+    driver: int = 12040,
+    runtime: int = 12090,
 ) -> Any:
     """What of CuPy is used before anything is computed."""
     cuda = SimpleNamespace(
-        runtime=FakeRuntime(devices or [], trouble, driver),
+        runtime=FakeRuntime(devices or [], trouble, driver, runtime),
         Device=lambda index: _context(),
         Stream=lambda non_blocking: _context(),
         compiler=SimpleNamespace(CompileException=CompileException),
@@ -111,7 +116,10 @@ def no_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_cupy")
 def test_cupy_is_missing() -> None:
-    assert message_of() == "backend 'cuda': CuPy is not installed: pip install 'kilonerf-view[cuda]'"
+    assert message_of() == (
+        "backend 'cuda': CuPy is not installed: "
+        "pip install 'kilonerf-view[cuda]', or '[cuda12]' for drivers older than 580 and for V100"
+    )
     assert create_renderer(random_scene(), "auto").backend == "cpu"
 
 
@@ -134,6 +142,11 @@ NONE = CUDARuntimeError(100, "cudaErrorNoDevice: no CUDA-capable device is detec
     [
         (fake_cupy(trouble=TOO_OLD, driver=0), ["no NVIDIA driver is loaded", "install"]),
         (fake_cupy(trouble=TOO_OLD, driver=11040), ["driver is too old", "CUDA 11.4", "needs 12.0", "update"]),
+        (
+            fake_cupy(trouble=TOO_OLD, driver=12040, runtime=13000),
+            ["driver is too old", "CUDA 12.4", "needs 13.0", "update", "or pip uninstall cupy-cuda13x", "[cuda12]"],
+        ),
+        (fake_cupy([("V100", 7, 0)], runtime=13000), ["V100", "7.0", "CUDA 13", "7.5 or newer", "[cuda12]"]),
         (fake_cupy(trouble=NONE), ["no NVIDIA GPU is visible", "CUDA_VISIBLE_DEVICES", "--backend cpu"]),
         (fake_cupy(), ["no NVIDIA GPU is visible"]),
         (
@@ -142,7 +155,16 @@ NONE = CUDARuntimeError(100, "cudaErrorNoDevice: no CUDA-capable device is detec
         ),
         (fake_cupy([("GTX 1080", 6, 1)]), ["GTX 1080", "6.1", "7.0 or newer", "--backend cpu"]),
     ],
-    ids=["no driver", "old driver", "no device", "zero devices", "unknown", "old device"],
+    ids=[
+        "no driver",
+        "old driver",
+        "driver of CUDA 12",
+        "V100 on CUDA 13",
+        "no device",
+        "zero devices",
+        "unknown",
+        "old device",
+    ],
 )
 def test_what_is_in_the_way_is_said_and_auto_takes_the_cpu(install, cupy: Any, said: list[str]) -> None:
     install(cupy)
@@ -229,7 +251,7 @@ def test_kernels_that_cannot_be_compiled_are_a_backend_error(install, error: Exc
     with pytest.raises(BackendError) as caught:
         CupyDevice().kernel("render.cu", "render", {})
     assert said in str(caught.value)
-    assert str(caught.value).endswith("pip install 'kilonerf-view[cuda]'")
+    assert str(caught.value).endswith(f": {cupy_device.INSTALL}")
 
 
 def test_out_of_memory_is_passed_on(install) -> None:

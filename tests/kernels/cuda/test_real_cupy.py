@@ -1,51 +1,86 @@
-"""What a real CuPy accepts: it can be imported without a driver. Skips where it is not installed."""
+"""What a real CuPy accepts: it can be imported, and compiles, without a driver.
 
-import warnings
+``make test`` puts one into ``build/cupy``, where no other test finds it: were a CuPy installed, the program would try a
+GPU first everywhere. Skips where there is none.
+"""
+
+import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.gpu.nvrtc_compiler import all_variants, program_sources
-from kilonerf.kernels.cuda.cupy_device import toolkit_headers
-from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, OPTIONS
-from kilonerf.trainer.ops.cuda import StreamAddress
+from benchmarks.gpu.nvrtc_compiler import KERNEL, Variant, all_variants, compiler_options, program_sources
+from kilonerf.kernels.cuda.device import KERNELS
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CUPY = REPOSITORY / "build" / "cupy"
+WORKER = Path(__file__).with_name("cupy_compiler.py")
+CUDA_12, CUDA_13 = 12, 13
+ARCHITECTURES = {CUDA_12: (90,), CUDA_13: (75, 90, 120)}  # test_nvrtc compiles for all with CUDA 12
+VARIANTS = [
+    (cuda, variant)
+    for cuda, architectures in ARCHITECTURES.items()
+    for variant in all_variants(program_sources())
+    if variant.architecture in architectures
+]
+
+
+def library_and_headers(cuda: int) -> tuple[Path, Path]:
+    """NVRTC and headers, of the wheels in build/cupy or of those that the tests have anyway."""
+    places = [CUPY, *map(Path, sys.path)]
+    inside = {CUDA_12: ("cuda_nvrtc", "cuda_runtime"), CUDA_13: ("cu13", "cu13")}[cuda]
+    for place in places:
+        for library in (place / "nvidia" / inside[0] / "lib").glob(f"libnvrtc.so.{cuda}"):
+            for headers in (other / "nvidia" / inside[1] / "include" for other in places):
+                if (headers / "cuda_fp16.h").is_file():
+                    return library, headers
+    pytest.skip(f"needs NVRTC {cuda} and its headers")
 
 
 @pytest.fixture(scope="module")
-def cupy() -> Any:
-    return pytest.importorskip("cupy", reason="needs CuPy: pip install 'kilonerf-view[cuda]'")
+def answers() -> dict[int, dict[str, Any]]:
+    """What CuPy made of all variants, by CUDA's version."""
+    if not (CUPY / "cupy").is_dir():
+        pytest.skip("needs CuPy in build/cupy: make test puts it there")
+    found = {}
+    for cuda in ARCHITECTURES:
+        variants = [variant for version, variant in VARIANTS if version == cuda]
+        asked = [
+            (
+                str(variant.source.relative_to(KERNELS)),
+                re.findall(KERNEL, variant.source.read_text())[0],
+                variant.architecture,
+                variant.tensor_cores,
+            )
+            for variant in variants
+        ]
+        command = [sys.executable, str(WORKER), str(CUPY), *map(str, library_and_headers(cuda))]
+        done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        found[cuda] = {**told, "kernels": dict(zip(map(str, variants), told["kernels"], strict=True))}
+    return found
 
 
-@pytest.fixture(scope="module")
-def nvrtc(cupy: Any) -> tuple[int, int]:
-    from cupy_backends.cuda.libs import nvrtc  # pyright: ignore[reportMissingImports]
-
-    try:
-        return nvrtc.getVersion()
-    except Exception as error:
-        pytest.skip(f"CuPy finds no NVRTC: {' '.join(str(error).split())[:200]}")
+@pytest.mark.parametrize("cuda", list(ARCHITECTURES))
+def test_torchs_stream_is_taken_without_a_warning(answers: dict[int, dict[str, Any]], cuda: int) -> None:
+    assert int(answers[cuda]["cupy"].partition(".")[0]) >= 14
+    assert answers[cuda]["nvrtc"][0] == cuda
+    assert answers[cuda]["stream"] == {"pointer": 0x1234}
 
 
-def test_torchs_stream_is_taken_without_a_warning(cupy: Any) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert cupy.cuda.Stream.from_external(StreamAddress(0x1234)).ptr == 0x1234
+@pytest.mark.parametrize(("cuda", "variant"), VARIANTS, ids=str)
+def test_cupy_compiles_every_kernel(answers: dict[int, dict[str, Any]], cuda: int, variant: Variant) -> None:
+    """Through CupyDevice.kernel; and test_nvrtc.py, which knows no CuPy, compiles with the very same options."""
+    told = answers[cuda]["kernels"][str(variant)]
+    assert "error" not in told, told["error"]
+    assert told["cubin"]
 
+    def without_paths(options: list[str]) -> list[str]:
+        return sorted(option for option in options if not option.startswith(("-I", "-DKNF_SOURCES=")))
 
-VARIANTS = [variant for variant in all_variants(program_sources()) if variant.architecture in (75, 80, 90, 120)]
-
-
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda v: f"{v.source.stem}-{v.architecture}-{v.tensor_cores}")
-@pytest.mark.usefixtures("nvrtc")
-def test_cupys_compiler_takes_every_kernel(cupy: Any, variant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the options that CuPy adds of its own (precompiled headers, the default execution space)."""
-    from cupy.cuda import compiler  # pyright: ignore[reportMissingImports]
-
-    # What CuPy would choose; it asks the driver for the current device first, only to remember the answer.
-    monkeypatch.setattr(compiler, "_get_arch_for_options_for_nvrtc", lambda arch: (f"-arch=sm_{arch}", "cubin"))
-    headers = [f"-I{folder}" for folder in [*INCLUDE_FOLDERS, *toolkit_headers()]]
-    options = [*OPTIONS, *headers, *(["-DKNF_TENSOR_CORES"] if variant.tensor_cores else [])]
-    source = Path(variant.source).read_text()
-    binary, _ = compiler.compile_using_nvrtc(source, tuple(options), str(variant.architecture))
-    assert binary.startswith(b"\x7fELF")
+    assert without_paths(told["options"]) == without_paths(compiler_options(variant))
