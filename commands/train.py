@@ -15,7 +15,8 @@ import torch
 import tyro
 
 from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
-from kilonerf.model_io.datasets import View, available_splits, load_splits
+from kilonerf.model_io.datasets import View, load_for_training, photos_without_poses
+from kilonerf.model_io.datasets.colmap import find_poses
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.original.export import export_original
 from kilonerf.trainer.data.bounds import Bounds, find_bounds
@@ -31,7 +32,7 @@ from kilonerf.trainer.pipeline.observers import (
 from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training, load_teacher
 from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
 
-from .command_line import run_command
+from .command_line import print_notes, run_command
 
 PROGRAM = "kilonerf-train"
 StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning"]
@@ -45,7 +46,8 @@ class TrainCommand:
     when the same command is given again.
     """
 
-    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio or COLMAP one.
+    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio, COLMAP or LLFF one; or a folder of
+    # photos, whose poses COLMAP then finds and keeps in its colmap/.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
     # The scene to write, a .knf file.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="SCENE")]
@@ -59,6 +61,8 @@ class TrainCommand:
     restart_from: StageName | None = None
     # The split to learn.
     split: str = "train"
+    # Refuse a data set of which anything would be left out, as poses without a photo.
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
     # GiB of photos that are kept in memory; more are streamed from a temporary file.
     memory: float = 4.0
     # The box around the scene: lower and upper corner; found if left out.
@@ -205,13 +209,14 @@ def _prepare(folder: Path, command: TrainCommand) -> None:
 
 def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     """The data set; and some views to look at while training, of the test split if there is one."""
-    splits = available_splits(command.dataset)
-    other = next((name for name in ("test", "val") if name in splits and name != command.split), None)
-    names = (command.split,) if other is None else (command.split, other)
-    dataset, *others = load_splits(command.dataset, names)
+    unplaced = photos_without_poses(command.dataset)
+    if unplaced:
+        find_poses(command.dataset, unplaced, lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr))
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+    dataset, other = load_for_training(command.dataset, command.split, strict=command.strict, photos=wanted)
+    print_notes(PROGRAM, dataset, other)
     if not dataset.views:
         raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
-    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
     memory = int(command.memory * 2**30)
     photos = Photos(dataset.views, downscale=command.settings.downscale, memory=memory) if wanted else None
     if command.box is None:
@@ -221,7 +226,7 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
         if not all(low < high for low, high in zip(lower, upper, strict=True)):
             raise UsageError(f"--box: expected a lower corner below the upper one, got {command.box}")
         bounds = Bounds(lower, upper, "the command line")
-    looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
+    looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // 3))]
     return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
 

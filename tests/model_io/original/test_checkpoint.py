@@ -325,6 +325,4 @@ def test_bfloat16_weights_are_read(files):
     state = OrderedDict((name, tensor.to(torch.bfloat16)) for name, tensor in tensors().items())
     files.state(state)
     scene = files.load(dtype="float32")
-    assert np.array_equal(
-        scene.layers["rgb_linear.bias"][-1], state["rgb_linear.bias"][-1].float().numpy()
-    )
+    assert np.array_equal(scene.layers["rgb_linear.bias"][-1], state["rgb_linear.bias"][-1].float().numpy())
