@@ -120,7 +120,7 @@ def _extract(pycolmap: Any, work: Path, names: list[str], say: Callable[[str], N
 def _match(pycolmap: Any, work: Path, names: list[str], say: Callable[[str], None]) -> None:
     count = len(names)
     beside = count if count <= _ALL_PAIRS else _BESIDE
-    apart = [*range(1, min(beside, count)), *(1 << power for power in range(5, 20) if beside <= 1 << power < count)]
+    apart = [*range(1, min(beside + 1, count)), *(1 << power for power in range(5, 20) if beside < 1 << power < count)]
     pairs = [(first, first + step) for step in apart for first in range(count - step)]
     options, matching = pycolmap.ImportedPairingOptions(), pycolmap.FeatureMatchingOptions()
     options.match_list_path = work / "pairs.txt"

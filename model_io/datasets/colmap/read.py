@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 from ..inspection import Inspection
 from ..lens import Lens, pinhole_camera
-from ..photo_files import Found, PhotoFolders, view_names
+from ..photo_files import Found, PhotoFolders, list_photos, listed, view_names
 from ..pictures import Size
 from ..poses import Pose, pose_matrix, rigid_poses, upright
 from ..views import Dataset, View, held_out, known_split
@@ -97,6 +97,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
                 camera = pinhole_camera(lens, turn @ pose)
                 views.append(View(camera, image, own_names[index], lens if lens.distorts else None))
     inspection.note_orientations(images, sizes)
+    _note_unplaced(found, inspection)
     seen = [point.xyz for _, point in sorted(model.points3D.items()) if point.track.length() >= _SEEN_BY]
     points = np.asarray(seen, dtype=np.float64).reshape(-1, 3)
     return Dataset("colmap", views, points=points[np.isfinite(points).all(axis=1)] @ turn[:3, :3].T)
@@ -108,6 +109,21 @@ def _folders(folder: Path, model: Path) -> PhotoFolders:
         root = next((up for up in list(folder.parents)[:2] if (up / "images").is_dir()), folder)
         return PhotoFolders(root, ("images", ""))
     return PhotoFolders(folder, ("images", "", "input"))
+
+
+def _note_unplaced(found: Found, inspection: Inspection) -> None:
+    """Say which photos of the folder COLMAP found no pose for."""
+    paths = {path for path in found.paths if path is not None}
+    parents = {path.parent for path in paths}
+    if len(parents) != 1 or inspection.strict:  # strict: only this split's photos were looked for
+        return
+    (parent,) = parents
+    photos = list_photos(parent)
+    without = [photo.name for photo in photos if photo not in paths]
+    if without:
+        verb = "has" if len(without) == 1 else "have"
+        count = f"{len(without)} of {len(photos)} photos {verb} no pose in this model"
+        inspection.note(f"{parent.name}: {count}: left out: {listed(without)}")
 
 
 def _pose(where: str, image: Any) -> NDArray[np.float64]:
