@@ -82,6 +82,8 @@ def find_poses(folder: Path, photos: Sequence[Path], say: Callable[[str], None])
         try:
             (work / FOLDER).rename(folder / FOLDER)
         except OSError as error:
+            if (folder / FOLDER / "sparse" / "0").is_dir():  # another process of this training was faster
+                return folder / FOLDER / "sparse" / "0"
             raise OutputError(f"{folder / FOLDER}: cannot write: {error.strerror}") from error
     return folder / FOLDER / "sparse" / "0"
 

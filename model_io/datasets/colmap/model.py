@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import DatasetError
 from ...files.downloads import broken_download
@@ -88,7 +88,7 @@ def read_model(path: Path) -> "pycolmap.Reconstruction":
         ) from error
 
 
-def load_pycolmap(missing: str) -> "pycolmap":  # pyright: ignore[reportGeneralTypeIssues] # a module
+def load_pycolmap(missing: str) -> Any:
     """The module pycolmap, which then prints nothing.
 
     Raises:

@@ -66,7 +66,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
     for number, image in model.images.items():
         with inspection.collecting():
             if image.has_pose:
-                name = texts.get(number, image.name)
+                name = texts.get(number) or str(image.name)
                 poses.append(_pose(f"{path}: image {name}", image))
                 names.append(name)
                 cameras.append(image.camera_id)

@@ -134,7 +134,7 @@ def test_byte_order_marks_of_windows_tools(encoding, tmp_path):
 
 def test_hints_of_instant_ngp(tmp_path):
     dataset = load_dataset(nerfstudio(tmp_path, aabb_scale=4, scale=0.5, offset=[0.5, 0.25, 0.0]), "train")
-    np.testing.assert_allclose(dataset.region, [(-4, -3.5, -3), (4, 4.5, 5)])
+    assert dataset.region == ((-4, -3.5, -3), (4, 4.5, 5))
     assert dataset.bounding_box is None
 
 
