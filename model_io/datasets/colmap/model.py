@@ -184,7 +184,7 @@ def _check(file: Path) -> None:
             end = _record_end(file.stem, data, end)
         if end > len(data):
             raise struct.error
-    except (struct.error, ValueError) as error:  # ValueError: a name without an end
+    except (struct.error, ValueError, OverflowError) as error:  # ValueError: a name without an end
         raise DatasetError(f"{file}: expected a whole COLMAP file, got one that ends too early") from error
 
 

@@ -66,7 +66,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
     for number, image in model.images.items():
         with inspection.collecting():
             if image.has_pose:
-                name = texts.get(number) or str(image.name)
+                name = texts.get(number) or _name(path, number, image)
                 poses.append(_pose(f"{path}: image {name}", image))
                 names.append(name)
                 cameras.append(image.camera_id)
@@ -109,6 +109,13 @@ def _folders(folder: Path, model: Path) -> PhotoFolders:
         root = next((up for up in list(folder.parents)[:2] if (up / "images").is_dir()), folder)
         return PhotoFolders(root, ("images", ""))
     return PhotoFolders(folder, ("images", "", "input"))
+
+
+def _name(path: Path, number: int, image: Any) -> str:
+    try:
+        return str(image.name)
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path}: image {number}: expected a file name in UTF-8, got another one") from error
 
 
 def _note_unplaced(found: Found, inspection: Inspection) -> None:

@@ -293,3 +293,19 @@ def test_folders_that_repeat_names_keep_views_apart(tmp_path):
     file.write_bytes(file.read_bytes().replace(b"f_00.png", b"a/f1.png").replace(b"f_01.png", b"b/f1.png"))
     names = [view.name for split in ("test", "train") for view in load_dataset(tmp_path, split).views]
     assert names == ["a/f1", "b/f1"]
+
+
+def test_names_that_are_not_utf8_are_refused(tmp_path):
+    file = write_colmap(tmp_path, ring(3)) / "sparse/0/images.bin"
+    file.write_bytes(file.read_bytes().replace(b"f_01", b"f\xfc01"))
+    with pytest.raises(DatasetError, match="image 2: expected a file name in UTF-8"):
+        load_dataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize(("name", "place"), [("images", 8 + 64 + 9), ("points3D", 8 + 43)])
+def test_a_count_beyond_every_file_is_refused(name, place, tmp_path):
+    file = write_colmap(tmp_path, ring(3)) / f"sparse/0/{name}.bin"
+    data = file.read_bytes()
+    file.write_bytes(data[:place] + b"\xff" * 8 + data[place + 8 :])
+    with pytest.raises(DatasetError, match=f"{name}.bin: expected a whole COLMAP file"):
+        load_dataset(tmp_path, "train")
