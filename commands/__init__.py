@@ -1,1 +1,1 @@
-"""The command line programs, one file each. Nobody imports them."""
+"""The command line programs, one file each; the other packages do not import them."""

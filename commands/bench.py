@@ -16,13 +16,13 @@ from rich.table import Table
 from kilonerf.kernels import Renderer
 from kilonerf.kernels.measure.benchmark import Protocol, Timing, all_modes, measure
 from kilonerf.kernels.measure.machine import program_commit, this_machine
+from kilonerf.kernels.measure.poses import evenly_chosen, scene_poses
 from kilonerf.model_io import Camera, Scene, UsageError, load_scene
-from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile, write_text
 
 from .command_line import run_command
-from .render_switches import RenderSwitches, Switches, evenly_chosen, parse_size
+from .render_switches import RenderSwitches, Switches, parse_size
 
 PROGRAM = "kilonerf-bench"
 
@@ -117,11 +117,7 @@ def choose_poses(command: BenchCommand, scene: Scene, width: int, height: int) -
     if command.poses is not None:
         views = evenly_chosen(load_dataset(command.poses, command.split, (width, height)).views, command.views)
         return str(command.poses), [view.camera.resized(width, height) for view in views]
-    ring = turntable_cameras(scene, command.views, width, height)
-    if scene.training_poses is not None and len(scene.training_poses):
-        poses = evenly_chosen(list(scene.training_poses), command.views)
-        return "training poses", [ring[0].moved(pose) for pose in poses]
-    return "ring", ring
+    return scene_poses(scene, command.views, width, height)
 
 
 def as_json(

@@ -18,8 +18,13 @@ from kilonerf.viewer.recording.picture_files import check_output
 from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
+<<<<<<< HEAD
 from .command_line import print_notes, run_command
 from .render_switches import RenderSwitches, Switches, parse_frames, parse_size
+=======
+from .command_line import run_command
+from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
+>>>>>>> main
 
 PROGRAM = "kilonerf-render"
 DEFAULT_SIZE = (800, 800)
@@ -82,6 +87,7 @@ def run(command: RenderCommand) -> None:
         raise
     if job.error is not None:
         raise job.error
+    say_fallback(job.fallback)
     seconds = time.monotonic() - began
     print(f"{job.output}: {job.progress.done} frames in {seconds:.1f} s ({job.device})")
 
@@ -107,7 +113,7 @@ def make_job(command: RenderCommand) -> RenderJob:
     frames = range(len(cameras)) if command.frames is None else parse_frames(command.frames, len(cameras))
     check_output(command.output, len(frames), command.codec)
     if command.resume and command.output.suffix.lower() != ".png":
-        raise UsageError("--resume: expected PNG files as output; a video is made anew")
+        raise UsageError("--resume: expected PNG files as output; a video cannot be resumed")
     width, height = cameras[0].width, cameras[0].height
     return RenderJob(
         scene,

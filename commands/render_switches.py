@@ -1,10 +1,9 @@
-"""What the headless commands share: the switches of a frame, sizes, ranges of frames, and choices of views."""
+"""What the headless commands share: the switches of a frame, sizes, and ranges of frames."""
 
 import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,7 +12,6 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.model_io import Scene, UsageError
 
 LARGEST_SIDE = 16384  # pixels; a frame of that size takes 4 GB
-Item = TypeVar("Item")
 
 
 @dataclass
@@ -145,10 +143,3 @@ def parse_frames(text: str, count: int) -> range:
     if not 0 <= first < end <= count:
         raise UsageError(f"--frames: expected A:B within 0:{count}, got {text!r}")
     return range(first, end)
-
-
-def evenly_chosen(items: Sequence[Item], count: int) -> list[Item]:
-    """``count`` of the items, evenly spread from the first on; all of them if there are no more."""
-    if count >= len(items):
-        return list(items)
-    return [items[k * len(items) // count] for k in range(count)]

@@ -14,13 +14,16 @@ import numpy as np
 import torch
 import tyro
 
+<<<<<<< HEAD
 from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
 from kilonerf.model_io.datasets import View, load_for_training, photos_without_poses
 from kilonerf.model_io.datasets.colmap import find_poses
+=======
+from kilonerf.model_io import OutputError, UsageError, save_scene
+from kilonerf.model_io.datasets import View
+>>>>>>> main
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.original.export import export_original
-from kilonerf.trainer.data.bounds import Bounds, find_bounds
-from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.pipeline.observers import (
     Observers,
@@ -29,8 +32,10 @@ from kilonerf.trainer.pipeline.observers import (
     TensorBoardObserver,
     ViewObserver,
 )
-from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training, load_teacher
-from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
+from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
+from kilonerf.trainer.pipeline.store import make_folder
+from kilonerf.trainer.pipeline.subject import read_subject
+from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
 from .command_line import print_notes, run_command
 
@@ -57,7 +62,7 @@ class TrainCommand:
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Stop after this stage.
     stage: StageName | None = None
-    # Begin anew from this stage; what it and later ones made is removed.
+    # Restart from this stage; what it and later ones left is removed.
     restart_from: StageName | None = None
     # The split to learn.
     split: str = "train"
@@ -110,7 +115,15 @@ def run(command: TrainCommand) -> None:
     _check_output(command)
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
-    subject, previews = _read(command)
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+    subject, previews = read_subject(
+        command.dataset,
+        split=command.split,
+        downscale=command.settings.downscale,
+        memory=int(command.memory * 2**30),
+        box=command.box,
+        with_photos=wanted,
+    )
     with _interruption() as interrupted:
         observer = Observers()
         training = Training(
@@ -123,7 +136,7 @@ def run(command: TrainCommand) -> None:
             teacher=teacher,
             interrupted=interrupted,
         )
-        _prepare(folder, command)
+        make_folder(folder, command.restart_from)
         if world.is_first:
             _observe(observer, command, folder, previews)
         observer.message(str(subject.bounds))
@@ -192,6 +205,7 @@ def _check_output(command: TrainCommand) -> None:
         raise OutputError(f"{original}: expected a new or an empty folder")
 
 
+<<<<<<< HEAD
 def _prepare(folder: Path, command: TrainCommand) -> None:
     """Make the run's folder; forget the stages that shall be run anew.
 
@@ -231,6 +245,8 @@ def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
     return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
 
 
+=======
+>>>>>>> main
 def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:
     observers.append(ProgressObserver())
     curves = TensorBoardObserver(folder / "tensorboard") if command.tensorboard else None

@@ -97,7 +97,7 @@ def view(options: ViewOptions) -> None:
     video = VideoSettings(fps=options.video_fps)
     video.set_size(*video_size)
     settings = ViewerSettings(
-        # To name a device is to ask for CUDA; if that fails, the window says why and goes on with the CPU.
+        # To name a device is to ask for CUDA; if that fails, the window says why and falls back to the CPU.
         backend=BackendChoice(
             "cuda" if options.backend == "auto" and options.device is not None else options.backend,
             device=options.device,

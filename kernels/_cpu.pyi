@@ -1,15 +1,15 @@
 """Types of the native extension (kernels/cpu/bindings.cpp)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arithmetic = Literal["float32", "int16", "bfloat16"]
+Precision = Literal["float32", "int16", "bfloat16"]
 
-def available_paths() -> list[tuple[str, Arithmetic]]:
-    """Code paths that this machine can run, best first, with the arithmetic of their networks."""
+def available_paths() -> list[tuple[str, Precision]]:
+    """Code paths that this machine can run, best first, with the precision of their networks."""
 
 def matrix_kinds() -> list[str]:
     """Kinds of multiply-add that this machine has."""
@@ -23,9 +23,9 @@ class Renderer:
     @property
     def path(self) -> str: ...
     @property
-    def arithmetic(self) -> Arithmetic: ...
+    def title(self) -> str: ...
     @property
-    def cell_rows(self) -> list[int]: ...
+    def precision(self) -> Precision: ...
     def network_rate(self, samples: int, seconds: float, networks: int) -> float: ...
     def order_cells(self, origin: Sequence[float]) -> list[int]: ...
     def render(
@@ -59,21 +59,16 @@ class Renderer:
 
 def make_renderer(
     *,
-    resolution: Sequence[int],
-    factor: Sequence[int],
-    box_min: Sequence[float],
-    box_max: Sequence[float],
-    inside_min: Sequence[float],
-    inside_max: Sequence[float],
-    inverse_voxel: Sequence[float],
-    cell_size: Sequence[float],
-    local_scale: Sequence[float],
-    occupancy: NDArray[np.bool_],
-    network_index: NDArray[np.int32],
-    layers: Sequence[NDArray[np.float32]],
+    grid: NDArray[np.uint8],
+    cells: NDArray[np.uint8],
+    full_cells: NDArray[np.uint8],
+    occupancy: NDArray[np.uint32],
+    layers: Mapping[str, NDArray[np.float32]],
     threads: int,
     path: str,
 ) -> Renderer: ...
+def structure_layouts() -> dict[str, dict[str, int]]:
+    """Offsets of the fields of the structures in kernels/native/grid.h by their names, and their "size"."""
 
 # Training (kernels/cpu/training/bindings.cpp); kilonerf.trainer is its Python face.
 
@@ -135,7 +130,7 @@ def train_composite(
     distance: NDArray[np.float32],
     depth: NDArray[np.float32],
     ert_threshold: float,
-    out_colour: NDArray[np.float32],
+    out_color: NDArray[np.float32],
     out_opacity: NDArray[np.float32],
     out_depth: NDArray[np.float32],
     out_weights: NDArray[np.float32],
@@ -149,7 +144,7 @@ def train_composite_backward(
     distance: NDArray[np.float32],
     depth: NDArray[np.float32],
     ert_threshold: float,
-    d_colour: NDArray[np.float32],
+    d_color: NDArray[np.float32],
     d_opacity: NDArray[np.float32],
     d_depth: NDArray[np.float32],
     d_weights: NDArray[np.float32],
@@ -167,19 +162,15 @@ class RaySampler:
         first_ray: int,
         most_thickness: float,
         threads: int,
-    ) -> tuple[NDArray, ...]: ...
+    ) -> tuple[NDArray[np.generic], ...]: ...
     def set_densities(self, densities: NDArray[np.float32]) -> None: ...
 
 def make_ray_sampler(
     *,
-    resolution: Sequence[int],
-    factor: Sequence[int],
-    constants: Sequence[Sequence[float]],
+    grid: NDArray[np.uint8],
+    steps: NDArray[np.uint8],
     occupancy: NDArray[np.bool_],
     network_index: NDArray[np.int32],
-    near: float,
-    step: float,
-    last: int,
 ) -> RaySampler: ...
 def grid_forward(
     *,
@@ -215,7 +206,7 @@ def grid_adam(
     gradient: NDArray[np.float32],
     touched: NDArray[np.uint8],
     step: int,
-    colour_rate: float,
+    color_rate: float,
     density_rate: float,
     beta1: float,
     beta2: float,
@@ -227,7 +218,7 @@ def grid_smooth(
     *,
     rows: NDArray[np.float32],
     neighbours: NDArray[np.int32],
-    colour_weight: float,
+    color_weight: float,
     density_weight: float,
     gradient: NDArray[np.float32],
     touched: NDArray[np.uint8],

@@ -33,7 +33,7 @@ class FrameStatistics:
     rays: int = 0
     rays_hit: int = 0
     total_ms: float = 0.0
-    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    stages_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     threads: int = 1
 
     @property

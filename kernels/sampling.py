@@ -2,92 +2,23 @@
 
 Every expression here is evaluated in IEEE single precision in the order in which it is written, without fused
 multiply-add; native backends repeat it operation by operation. A sample therefore counts in all backends or
-in none, and pictures differ only by the rounding of the networks.
+in none, and pictures differ only by the rounding of the networks. The part that finds a sample's voxel is
+:class:`~kilonerf.model_io.scene.cells.Cells`.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io.scene.cells import Floats
+from kilonerf.model_io.scene.sampling import Sampling
 
 from .options import RenderOptions
 
-Floats = NDArray[np.floating]  # float32 throughout; NumPy's annotations lose that in arithmetic
-
-INSIDE_MARGIN = np.float32(0.001)
-"""The original code takes a point as inside the box only if it is this far (world units) from every face."""
-
 LAST_INDEX = 2**24 - 1  # the largest sample index that float32 still counts exactly
-
-
-@dataclass(frozen=True, eq=False)
-class SceneGrid:
-    """Constants that find a point's voxel, cell and local coordinates; all float32 [3] or int32 [3]."""
-
-    box_min: Floats
-    inside_min: Floats  # a point p is inside if inside_min < p < inside_max on every axis
-    inside_max: Floats
-    inverse_voxel: Floats
-    cell_size: Floats
-    local_scale: Floats  # 2 / cell_size
-    voxels: NDArray[np.int32]
-    factor: NDArray[np.int32]
-
-    @classmethod
-    def of(cls, scene: Scene) -> "SceneGrid":
-        """The constants of one scene."""
-        return cls.of_box(scene.aabb_min, scene.aabb_max, scene.resolution, scene.occupancy.shape)
-
-    @classmethod
-    def of_box(
-        cls, aabb_min: Floats, aabb_max: Floats, resolution: Sequence[int], occupancy: Sequence[int]
-    ) -> "SceneGrid":
-        """The constants of a box cut into ``resolution`` cells and ``occupancy`` voxels."""
-        low, high = aabb_min.astype(np.float32), aabb_max.astype(np.float32)
-        voxels = np.asarray(occupancy, np.int32)
-        cell_size = ((high - low) / np.asarray(resolution, np.float32)).astype(np.float32)
-        return cls(
-            box_min=low,
-            inside_min=low + INSIDE_MARGIN,
-            inside_max=high - INSIDE_MARGIN,
-            inverse_voxel=voxels.astype(np.float32) / (high - low),
-            cell_size=cell_size,
-            local_scale=np.float32(2.0) / cell_size,
-            voxels=voxels,
-            factor=voxels // np.asarray(resolution, np.int32),
-        )
-
-    def locate(self, points: Floats) -> tuple[NDArray[np.bool_], NDArray[np.int32]]:
-        """Whether each point [..., 3] is inside the box, and its voxel, int32 [..., 3] (0 where it is not)."""
-        inside = np.all((points > self.inside_min) & (points < self.inside_max), axis=-1)
-        scaled = np.where(inside[..., None], (points - self.box_min) * self.inverse_voxel, np.float32(0))
-        voxel = scaled.astype(np.int32)  # truncates
-        inside &= np.all(voxel < self.voxels, axis=-1)
-        return inside, np.where(inside[..., None], voxel, 0)
-
-    def local(self, points: Floats, cells: NDArray[np.int32]) -> Floats:
-        """Coordinates in [-1, 1]^3 of points [P, 3] within their cells [P, 3]."""
-        cell_min = self.box_min + cells.astype(np.float32) * self.cell_size
-        return (points - cell_min) * self.local_scale - np.float32(1.0)
-
-
-def networks_at(
-    scene: Scene,
-    grid: SceneGrid,
-    points: Floats,  # [P, 3]
-    *,
-    ess: bool = True,
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Network of each point, int32 [P] (-1: the point does not count), and its cell, int32 [P, 3]."""
-    inside, voxel = grid.locate(points)
-    if ess:
-        inside &= scene.occupancy[tuple(voxel.T)]
-    cells = voxel // grid.factor
-    return np.where(inside, scene.network_index[tuple(cells.T)], np.int32(-1)), cells
 
 
 @dataclass(frozen=True)
@@ -109,7 +40,12 @@ class SampleSteps:
             last = min(LAST_INDEX, math.floor((options.far - near) / step + 1e-6))
         return cls(np.float32(near), np.float32(step), last)
 
-    def t(self, index: NDArray[np.integer]) -> Floats:
+    @classmethod
+    def as_trained(cls, sampling: Sampling) -> "SampleSteps":
+        """The samples that a scene was trained with."""
+        return cls(np.float32(sampling.near), np.float32(sampling.step), sampling.num_samples - 1)
+
+    def t(self, index: NDArray[np.number]) -> Floats:
         """z-depth of samples by their index."""
         return self.near + index.astype(np.float32) * self.step
 

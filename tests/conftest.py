@@ -1,13 +1,18 @@
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from kilonerf.model_io import Scene, save_scene
 from support.scenes import random_scene
+
+if TYPE_CHECKING:
+    import moderngl
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -18,6 +23,15 @@ settings.load_profile("untimed")  # no test depends on time
 @pytest.fixture(scope="session")
 def toy_scene() -> Scene:
     return random_scene()
+
+
+@pytest.fixture(scope="module")
+def ctx() -> Iterator["moderngl.Context"]:
+    """OpenGL 3.3 without a window; skips where there is none."""
+    from support.opengl import standalone_context
+
+    with standalone_context() as context:
+        yield context
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,13 @@
 
 import dataclasses
 import json
-import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
-
-import tyro
 
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.scene.architecture import HIDDEN
 
+from .ranges import Count, CountOrZero, NotNegative, Positive, Range, check_ranges
 from .stages.distillation import DistillationSettings
 from .stages.fine_tuning import FineTuningSettings
 from .teachers.grid import GridSettings
@@ -26,17 +23,17 @@ class OccupancySettings:
     """The grids of the student (KiloNeRF section 3.4)."""
 
     # Networks along the longest side of the box; cells are cubes.
-    cells: int = 16
+    cells: Count = 16
     # Occupancy voxels of a cell, along each side.
-    factor: int = 16
+    factor: Count = 16
     # A voxel is occupied where the teacher's density exceeds this, per world unit, at any of its samples.
-    threshold: float = 10.0
+    threshold: NotNegative = 10.0
     # Samples of a voxel along each side, faces included.
-    samples: int = 3
+    samples: Annotated[int, Range(2)] = 3
     # Length of a step along a ray in voxels; for rays of photos as in the finished scene.
-    step: float = 1.25
+    step: Positive = 1.25
     # Samples of a ray between near and far; chosen by the step if left out.
-    num_samples: int | None = None
+    num_samples: Annotated[int | None, Range(2)] = None
 
 
 @dataclass(frozen=True)
@@ -44,19 +41,19 @@ class TrainingSettings:
     """Settings of a run; two runs with the same ones give the same scene."""
 
     # Of all random numbers.
-    seed: int = 0
-    # Photos are made smaller so many times before training.
-    downscale: int = 1
+    seed: CountOrZero = 0
+    # Downscale photos by this factor before training.
+    downscale: Count = 1
     # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
-    background: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")] = None
+    background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None
     # Depth of a ray's first sample; the data set's if left out, else where rays enter the box.
-    near: float | None = None
+    near: Annotated[float | None, Range(0, exclusive=True)] = None
     # Depth of a ray's last sample; likewise.
-    far: float | None = None
+    far: Annotated[float | None, Range(0, exclusive=True)] = None
     # Behind transparent photos while training: random colours too, or only the scene's own background.
     random_background: bool = True
     # Units of each hidden layer that the networks use; fewer than 32 only to compare.
-    units: int = 32
+    units: Annotated[int, Range(1, most=HIDDEN)] = HIDDEN
     # What networks are distilled from: a fast grid, the paper's NeRF, a teacher's checkpoint (.pth) or a scene (.knf);
     # none: networks learn the photos from the beginning.
     teacher: str = "grid"
@@ -77,20 +74,9 @@ class TrainingSettings:
         Raises:
             UsageError: one cannot; its option is named.
         """
-        for name, value in _numbers("", dataclasses.asdict(self)):
-            option, word = f"--{name.replace('_', '-')}", name.rsplit(".", 1)[-1]
-            least = _LEAST.get(word, 1)
-            if word in _ANY and not math.isnan(value) and value >= least:
-                continue
-            if not math.isfinite(value) or value < least or (word not in _MAY_BE_LEAST and value == least == 0):
-                expected = f"at least {least}" if least or word in _MAY_BE_LEAST else "more than 0"
-                raise UsageError(f"{option}: expected {expected}, got {value}")
-        if self.background is not None and max(self.background) > 1:
-            raise UsageError(f"--background: expected numbers from 0 to 1, got {self.background}")
+        check_ranges(self)
         if self.near is not None and self.far is not None and self.near >= self.far:
             raise UsageError(f"--near and --far: expected near below far, got {self.near} and {self.far}")
-        if self.units > HIDDEN:
-            raise UsageError(f"--units: expected 1 to {HIDDEN}, got {self.units}")
 
     def document(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
@@ -99,33 +85,6 @@ class TrainingSettings:
         unused = {"grid", "nerf"} - {self.teacher}
         last = STAGES.index(stage)
         return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}
-
-
-_MAY_BE_LEAST = {
-    "seed", "steps", "threshold", "view_dependent_l2", "min_transmittance", "colour_smoothness", "density_smoothness",
-    "least_weights", "colour_floor", "centre_steps", "background",
-}  # fmt: skip
-_ANY = {"colour_floor"}  # may be infinite
-_LEAST = {
-    **dict.fromkeys(_MAY_BE_LEAST, 0),
-    **dict.fromkeys(
-        ["learning_rate", "last_learning_rate", "colour_rates", "density_rates", "step", "centre_share", "near", "far"],
-        0,
-    ),
-    "samples": 2,
-    "num_samples": 2,
-}
-
-
-def _numbers(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """All numbers with their names, as "fine_tuning.steps"."""
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _numbers(f"{prefix}{name}.", value)
-            continue
-        for number in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(number, (int, float)) and not isinstance(number, bool):
-                yield f"{prefix}{name}", number
 
 
 PRESETS: dict[str, TrainingSettings] = {

@@ -1,1 +1,20 @@
-"""The desktop program and its headless commands: window, input, camera modes, panels, overlays, recorder."""
+"""The window: camera, pictures, overlays, panels, recording. ``show(scene)`` opens one from Python.
+
+Nothing is imported before it is used: ``import kilonerf.viewer`` needs no display and no OpenGL.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .from_python import show
+
+__all__ = ["show"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public name, from where it is."""
+    if name == "show":
+        from .from_python import show
+
+        return show
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -70,6 +70,11 @@ class Command:
     help: str
     run: Callable[[Program], None]
 
+    @property
+    def first_key(self) -> str:
+        """The first of the keys, as people read it."""
+        return self.shown.partition(",")[0]
+
     def tooltip(self, text: str) -> str:
         """``text`` for a control that does the same, with the key."""
         return f"{text} ({self.shown})"

@@ -267,7 +267,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return "" if self.settings.show_panel else f"{actions.PANEL.shown}  panel      H  keys"
+        return "" if self.settings.show_panel else f"{actions.PANEL.shown}  panel      {actions.HELP.first_key}  keys"
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -54,7 +54,7 @@ class LivePicture:
 
     @property
     def busy(self) -> bool:
-        """Whether a picture is being made or drawn anew."""
+        """Whether a picture is being rendered or redrawn."""
         return self._worker.busy or self._view.busy or self.scheduler.refining
 
     def request(self, scene: Scene, camera: Camera, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Scenes are read beside the interface; the newest wish wins. Their files can be watched."""
+"""Scenes are read in the background; the newest request wins. Their files can be watched."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ class LoadedScene:
         path: the file.
         scene: None after an error.
         error: why there is no scene.
-        again: nobody asked: the file of the scene that is open has changed.
+        again: not asked for: the file of the open scene has changed.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class SceneLoader:
         self._wanted: Path | None = None
         self._outcome: LoadedScene | None = None
         self._newest: tuple[Path, FileState] | None = None  # the file of the scene that is open
-        self._again = False  # what is being read, nobody asked for
+        self._again = False  # what is being read was not asked for
         self._mapped = True
         self._closed = threading.Event()
 
@@ -68,6 +68,12 @@ class SceneLoader:
             self._wanted, self._again = path, False
             self._outcome = None
         threading.Thread(target=self._read, args=(path, False), name="kilonerf-load", daemon=True).start()
+
+    def give(self, loaded: LoadedScene) -> None:
+        """Hand over a scene that is in memory already, as if it had just been read."""
+        with self._lock:
+            self._wanted, self._again = loaded.path, False
+            self._outcome = loaded
 
     def take(self) -> LoadedScene | None:
         """The outcome of the newest wish, once."""

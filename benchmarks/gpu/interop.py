@@ -89,7 +89,7 @@ def frames_by_way(
             began = time.perf_counter()
             picture.upload(renderer.render(camera, options, on_device=way != "host"))
             screen.use()
-            picture.draw(clip_planes(camera, scene.aabb_min, scene.aabb_max))
+            picture.draw(clip_planes(camera, scene.box_min, scene.box_max))
             ctx.finish()
             return 1e3 * (time.perf_counter() - began)
 

@@ -20,7 +20,7 @@ def table(results: Sequence[Compiled]) -> str:
             needs = (registers, str(kernel.spill_bytes), f"{kernel.shared_bytes:,}", str(kernel.resident_blocks(sm)))
             rows.setdefault((kernel.name, operands, *needs), []).append(str(sm))
     lines = [
-        "| kernel | operands | sm | registers (limit) | bytes spilled | bytes of shared memory | blocks at once |",
+        "| kernel | operands | sm | registers (limit) | bytes spilled | bytes of shared memory | resident blocks |",
         "|---|---|---|---|---|---|---|",
     ]
     for (name, operands, *needs), architectures in rows.items():

@@ -16,6 +16,7 @@ from kilonerf.kernels import PICTURE, RenderOptions, create_renderer
 from kilonerf.kernels.cuda.device import CudaDevice
 from kilonerf.kernels.cuda.renderer import BATCH, HOST, THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene
 
 from .sorted_baseline import Device, SortedBaseline
@@ -31,10 +32,9 @@ def precisions(device: CudaDevice) -> list[Precision]:
     return [name for name in PRECISIONS if name == "float32" or device.architecture >= TENSOR_CORES]
 
 
-def psnr(picture: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    """In decibels, of pictures in [0, 1]; at most 200."""
-    error = float(np.mean((np.clip(picture, 0, 1).astype(np.float64) - np.clip(truth, 0, 1)) ** 2))
-    return min(200.0, -10.0 * float(np.log10(max(error, 1e-20))))
+def decibels(picture: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    """PSNR in decibel of pictures cut to [0, 1]; 200 where they are equal, as JSON has no infinity."""
+    return round(min(200.0, psnr(np.clip(picture, 0, 1), np.clip(truth, 0, 1))), 2)
 
 
 def network_rate(device: CudaDevice, scene: Scene, *, points: int = 1 << 23, repeats: int = 10) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def side_by_side(
         chosen = RenderOptions.as_trained(scene, precision=precision)
         fused = fused_frames(device, scene, cameras, chosen, repeats=repeats)
         fused["times_faster"] = round(result["sorted"]["ms_median"] / max(fused["ms_median"], 1e-6), 2)
-        fused["psnr_to_sorted"] = round(psnr(CudaRenderer(scene, device).render(cameras[0], chosen).rgb, picture), 2)
+        fused["psnr_to_sorted"] = decibels(CudaRenderer(scene, device).render(cameras[0], chosen).rgb, picture)
         result[f"fused {precision}"] = fused
     return result
 
@@ -170,7 +170,7 @@ def agreement(device: CudaDevice, scene: Scene, camera: Camera, other: str) -> d
     for precision in precisions(device):
         frame = renderer.render(camera, RenderOptions.as_trained(scene, precision=precision))
         result[precision] = {
-            "psnr": round(psnr(frame.rgb, truth.rgb), 2),
+            "psnr": decibels(frame.rgb, truth.rgb),
             "largest_difference": round(float(np.abs(frame.rgb - truth.rgb).max()), 6),
             "samples": frame.statistics.samples,
             "evaluations": frame.statistics.evaluations,

@@ -11,19 +11,15 @@ constexpr int THREADS = 192;  // two such blocks leave network evaluation 168 re
 constexpr int BLOCKS = 2;
 constexpr int PER_PASS = 8;  // occupied samples of a ray in one pass
 
-// What Frame does not say: the grid of voxels, for samples that are looked up one by one.
-struct Grid {
-    int voxels[3];
-    float cell_size[3];
-    int indices;  // sample positions of a ray
-};
-
 struct Direction {
     float along[3];
     float length;
 };
 
-KNF_DEVICE Direction direction_of(const Frame& frame, int ray) {
+// Sample positions of a ray.
+KNF_DEVICE int indices_of(const FrameSetup& frame) { return static_cast<int>(frame.steps.last) + 1; }
+
+KNF_DEVICE Direction direction_of(const FrameSetup& frame, int ray) {
     const float a = pixel_slope(static_cast<float>(ray % frame.width), frame.cx, frame.fx);
     const float b = -pixel_slope(static_cast<float>(ray / frame.width), frame.cy, frame.fy);
     Direction direction;
@@ -38,18 +34,19 @@ KNF_DEVICE Direction direction_of(const Frame& frame, int ray) {
 }
 
 // The network that a sample belongs to, -1 if it does not count.
-KNF_DEVICE int network_at(const Frame& frame, const Grid& grid, const short* network_of_voxel, const float (&along)[3],
-                          int index) {
-    const float t = sample_depth(static_cast<float>(index), frame.near, frame.step);
+KNF_DEVICE int network_at(const FrameSetup& frame, const short* network_of_voxel, const float (&along)[3], int index) {
+    const Grid& grid = frame.grid;
+    const float t = sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
     bool inside = true;
     int at = 0;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
         const float p = sample_position(frame.origin[axis], t, along[axis]);
-        inside = inside && p > frame.inside_min[axis] && p < frame.inside_max[axis];
-        const int voxel = static_cast<int>(voxel_coordinate(p, frame.box_min[axis], frame.inverse_voxel[axis]));
-        inside = inside && voxel < grid.voxels[axis];
-        at = at * grid.voxels[axis] + voxel;
+        inside = inside && p > grid.inside_min[axis] && p < grid.inside_max[axis];
+        const int voxel = static_cast<int>(voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]));
+        const int voxels = grid.resolution[axis] * grid.factor[axis];
+        inside = inside && voxel < voxels;
+        at = at * voxels + voxel;
     }
     return inside ? network_of_voxel[at] : -1;
 }
@@ -57,54 +54,57 @@ KNF_DEVICE int network_at(const Frame& frame, const Grid& grid, const short* net
 }  // namespace knf
 
 // The next samples of each active ray, a thread per ray: network [rays][8], -1 where there is none, and
-// query [rays][8], ray * grid.indices + index. A ray that came to its end is active no more.
+// query [rays][8], ray * indices_of(frame) + index. A ray that came to its end is active no more.
 extern "C" __global__ void __launch_bounds__(knf::THREADS, 2)
-    collect(const knf::Frame frame, const knf::Grid grid, const short* network_of_voxel, int* next_index,
-            unsigned char* active, int* query, short* network) {
+    collect(const knf::FrameSetup frame, const short* network_of_voxel, int* next_index, unsigned char* active,
+            int* query, short* network) {
     const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height) return;
+    const int indices = knf::indices_of(frame);
     int found = 0;
     if (active[ray]) {
         const knf::Direction direction = knf::direction_of(frame, ray);
         int index = next_index[ray];
-        for (; index < grid.indices && found < knf::PER_PASS; index++) {
-            const int here = knf::network_at(frame, grid, network_of_voxel, direction.along, index);
+        for (; index < indices && found < knf::PER_PASS; index++) {
+            const int here = knf::network_at(frame, network_of_voxel, direction.along, index);
             if (here < 0) continue;
-            query[ray * knf::PER_PASS + found] = ray * grid.indices + index;
+            query[ray * knf::PER_PASS + found] = ray * indices + index;
             network[ray * knf::PER_PASS + found] = static_cast<short>(here);
             found++;
         }
         next_index[ray] = index;
-        if (index == grid.indices) active[ray] = 0;
+        if (index == indices) active[ray] = 0;
     }
     for (; found < knf::PER_PASS; found++) network[ray * knf::PER_PASS + found] = -1;
 }
 
 // A block per network, a thread per sample; queries are sorted, those of network n are bounds[n] .. bounds[n + 1].
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
-    evaluate(const knf::Frame frame, const knf::Grid grid, const knf::FloatNetwork* networks, const int* bounds,
-             const int* query, float4* result) {
+    evaluate(const knf::FrameSetup frame, const knf::FloatNetwork* networks, const int* bounds, const int* query,
+             float4* result) {
     __shared__ alignas(16) knf::FloatNetwork network;
     __shared__ knf::Sample samples[knf::THREADS];
     __shared__ float unit[knf::THREADS][3];
     const int thread = threadIdx.x, begin = bounds[blockIdx.x], end = bounds[blockIdx.x + 1];
     if (begin == end) return;
+    const knf::Grid& grid = frame.grid;
+    const int indices = knf::indices_of(frame);
     knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::THREADS);
     knf::wait_for_copies<0>();
     __syncthreads();
     for (int first = begin; first < end; first += knf::THREADS) {  // a thread uses no sample but its own
         if (first + thread < end) {
-            const int ray = query[first + thread] / grid.indices, index = query[first + thread] % grid.indices;
+            const int ray = query[first + thread] / indices, index = query[first + thread] % indices;
             const knf::Direction direction = knf::direction_of(frame, ray);
-            const float t = knf::sample_depth(static_cast<float>(index), frame.near, frame.step);
+            const float t = knf::sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
             float local[3];
 #pragma unroll
             for (int axis = 0; axis < 3; axis++) {
                 const float p = knf::sample_position(frame.origin[axis], t, direction.along[axis]);
-                const float voxel = knf::voxel_coordinate(p, frame.box_min[axis], frame.inverse_voxel[axis]);
-                const int cell = static_cast<int>(voxel) / frame.factor[axis];
-                const float minimum = frame.box_min[axis] + static_cast<float>(cell) * grid.cell_size[axis];
-                local[axis] = knf::local_coordinate(p, minimum, frame.local_scale[axis]);
+                const float voxel = knf::voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
+                const int cell = static_cast<int>(voxel) / grid.factor[axis];
+                const float minimum = knf::cell_minimum(cell, grid.box_min[axis], grid.cell_size[axis]);
+                local[axis] = knf::local_coordinate(p, minimum, grid.local_scale[axis]);
                 unit[thread][axis] = direction.along[axis] / direction.length;
             }
             samples[thread] = {local[0], local[1], local[2], static_cast<float>(thread)};
@@ -127,11 +127,11 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
 
 // A pass's samples into each ray's colour, opacity and transmittance; a ray ends only between passes.
 extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
-    integrate(const knf::Frame frame, const short* network, const float4* by_ray, float* rgb, float* opacity,
+    integrate(const knf::FrameSetup frame, const short* network, const float4* by_ray, float* rgb, float* opacity,
               float* transmittance, unsigned char* active) {
     const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height || network[ray * knf::PER_PASS] < 0) return;
-    const float spacing = knf::direction_of(frame, ray).length * frame.step;
+    const float spacing = knf::direction_of(frame, ray).length * frame.steps.step;
     float red = rgb[3 * ray], green = rgb[3 * ray + 1], blue = rgb[3 * ray + 2];
     float weights = opacity[ray], rest = transmittance[ray];
     for (int i = 0; i < knf::PER_PASS && network[ray * knf::PER_PASS + i] >= 0; i++) {

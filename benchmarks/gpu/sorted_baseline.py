@@ -25,7 +25,6 @@ from kilonerf.model_io import Camera, Scene, UsageError
 SOURCE = Path(__file__).resolve().parent / "sorted_baseline.cu"
 THREADS = 192  # of a block, as in the source
 PER_PASS = 8
-GRID = np.dtype([("voxels", "<i4", 3), ("cell_size", "<f4", 3), ("indices", "<i4")])
 KERNELS = ("collect", "evaluate", "scatter", "integrate")
 STAGES: tuple[str, ...] = ("collect", "sort", "networks", "scatter", "integrate")
 
@@ -135,14 +134,11 @@ class _Pass:
         self._device, self._networks = baseline._device, baseline._networks
         self._voxels = baseline._voxels[options.ess]
         self._camera, self._options = camera, options
-        self._frame = layout.frame(scene, camera, options, 0)
+        self._frame = layout.frame_setup(scene, camera, options, 0)
         self._rays = rays = camera.width * camera.height
-        indices = int(self._frame["last"]) + 1
+        indices = int(self._frame["steps"]["last"]) + 1
         if rays * indices >= 1 << 31:
             raise UsageError(f"sorted baseline: expected fewer than 2^31 sample positions, got {rays} x {indices}")
-        self._grid = np.zeros((), GRID)
-        self._grid["voxels"], self._grid["cell_size"] = layout.grid.voxels, layout.grid.cell_size
-        self._grid["indices"] = indices
         xp = self._device.arrays
         self._next_index = xp.zeros(rays, np.int32)
         self._active = xp.ones(rays, np.uint8)
@@ -160,7 +156,7 @@ class _Pass:
 
     def collect(self) -> None:
         state = (self._next_index, self._active, self._query, self._network)
-        self._launch("collect", self._rays, self._frame, self._grid, self._voxels, *state)
+        self._launch("collect", self._rays, self._frame, self._voxels, *state)
 
     def sort(self) -> int:
         """Drop the padding and sort by network; returns the number of samples."""
@@ -177,7 +173,7 @@ class _Pass:
 
     def evaluate(self) -> None:
         self._results = self._device.arrays.empty((len(self._slots), 4), np.float32)
-        arguments = (self._frame, self._grid, self._networks, self._bounds, self._sorted_query, self._results)
+        arguments = (self._frame, self._networks, self._bounds, self._sorted_query, self._results)
         self._device.launch("evaluate", len(self._networks), arguments)
 
     def scatter(self) -> None:

@@ -2,7 +2,7 @@
 
 Sections run one after the other; after each, the results are written to benchmarks/results/performance-MACHINE.json.
 What a section cannot do here is written down and the next one goes on. At the end the tables of docs/performance.md are
-made anew from the results of all machines, and the pictures in docs/images/. Some minutes; close other programs.
+regenerated from the results of all machines, and the pictures in docs/images/. Some minutes; close other programs.
 """
 
 import argparse
@@ -155,7 +155,7 @@ class _Counter:
 
 
 def write_page(page: Path) -> None:
-    """Make the page's tables anew from all results, and the pictures where matplotlib is installed.
+    """Regenerate the page's tables from all results, and the pictures where matplotlib is installed.
 
     Raises:
         KiloNeRFError: the page has unknown markers or cannot be written.

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kilonerf.commands.render_switches import evenly_chosen
 from kilonerf.kernels import Renderer, RenderOptions
+from kilonerf.kernels.measure.poses import scene_poses
 from kilonerf.model_io import Camera, Scene
-from kilonerf.model_io.camera.turntable import turntable_cameras
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -44,12 +43,8 @@ class Setup:
 
     def cameras(self, size: int | None = None, views: int | None = None) -> list[Camera]:
         """Square cameras: of the scene's training poses, else on a ring around it."""
-        size, count = size or self.size, views or self.views
-        ring = turntable_cameras(self.scene, count, size, size)
-        poses = self.scene.training_poses
-        if poses is None or not len(poses):
-            return ring
-        return [ring[0].moved(pose) for pose in evenly_chosen(list(poses), count)]
+        size = size or self.size
+        return scene_poses(self.scene, views or self.views, size, size)[1]
 
     def take_turns(
         self, jobs: Mapping[Key, Callable[[], Result]], rounds: int | None = None

@@ -53,7 +53,7 @@ def network(dtype: str) -> Callable[[Any, Any], Any]:
 
     torch.manual_seed(0)
     layers = [nn.Linear(inputs, outputs).to(getattr(torch, dtype)) for inputs, outputs in layer_sizes()]
-    trunk, (density, feature, view, colour) = layers[:8], layers[8:]
+    trunk, (density, feature, view, color) = layers[:8], layers[8:]
 
     def evaluate(x: Any, d: Any) -> Any:
         h = x
@@ -62,7 +62,7 @@ def network(dtype: str) -> Callable[[Any, Any], Any]:
                 h = torch.cat([x, h], -1)
             h = torch.relu_(layer(h))
         seen = torch.relu_(view(torch.cat([feature(h), d], -1)))
-        return torch.cat([colour(seen), density(h)], -1)
+        return torch.cat([color(seen), density(h)], -1)
 
     return evaluate
 

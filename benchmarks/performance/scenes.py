@@ -1,4 +1,4 @@
-"""Scenes for the CPU benchmark that nobody trained: a scene's occupancy, cut into other grids of random networks."""
+"""Untrained scenes for the CPU benchmark: a scene's occupancy, cut into other grids of random networks."""
 
 from dataclasses import replace
 

@@ -1,17 +1,15 @@
 """The sections of the CPU benchmark: each measures one thing and returns it as JSON values."""
 
-import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.cpu.paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io.scene.architecture import DIRECTION_CHANNELS, HIDDEN, LAYER_SHAPES
 
 from .measure import SectionSkipped, Setup, measure_frames
@@ -101,8 +99,8 @@ def frames(setup: Setup) -> dict[str, Any]:
         row = {**asdict(path), **times[path.name], "samples_per_s": statistics.median(measured[path.name])}
         row["networks_alone_ms"] = 1000.0 * row["evaluations"] / row["samples_per_s"]
         row["ratio"] = row["ms"] / row["networks_alone_ms"]
-        error = float(np.mean(np.square(renderer.render(cameras[0], options).rgb - truth, dtype=np.float64)))
-        row["psnr_to_baseline"] = None if path.precision == "float32" else -10.0 * math.log10(max(error, 1e-20))
+        exact = path.precision == "float32"
+        row["psnr_to_baseline"] = None if exact else psnr(renderer.render(cameras[0], options).rgb, truth)
         rows.append(row)
     return {"size": setup.size, "views": len(cameras), "threads": setup.threads, "paths": rows}
 

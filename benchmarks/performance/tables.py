@@ -22,7 +22,7 @@ class DocumentError(KiloNeRFError):
 
 
 def update_page(page: str, documents: Sequence[Document]) -> str:
-    """The page with every table between its markers made anew.
+    """The page with every table between its markers regenerated.
 
     Raises:
         DocumentError: a marker without an end, or of a name that no table has.

@@ -21,6 +21,7 @@ import tyro
 from kilonerf.commands.command_line import run_command
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.machine import program_commit, this_machine
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene
 from kilonerf.model_io.datasets import View, load_splits
 from kilonerf.model_io.files.atomic import write_text
@@ -28,7 +29,8 @@ from kilonerf.trainer.data.bounds import find_bounds
 from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.pipeline.observers import ProgressObserver
-from kilonerf.trainer.pipeline.pipeline import Subject, Training
+from kilonerf.trainer.pipeline.pipeline import Training
+from kilonerf.trainer.pipeline.subject import Subject
 from kilonerf.trainer.settings import PRESETS, STAGES, TrainingSettings
 
 from ..performance.nerf_baseline import Setting, seconds_for
@@ -44,7 +46,7 @@ class Ablations:
     work: Path
     # JSON of the results.
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    # Photos are made smaller so many times.
+    # Downscale photos by this factor.
     downscale: int = 4
     # Steps of distillation.
     distillation_steps: int = 300
@@ -107,7 +109,7 @@ def quality(scene: Scene, views: Sequence[tuple[Camera, np.ndarray]]) -> Quality
         alpha = photo[..., 3:]
         frame = renderer.render(camera, options)
         expected = photo[..., :3] * alpha + (1 - alpha) * np.asarray(scene.background)
-        errors.append(-10 * np.log10(((frame.rgb.clip(0, 1) - expected) ** 2).mean()))
+        errors.append(psnr(frame.rgb.clip(0, 1), expected))
         # What shows on white and not on black is what was seen through.
         through = (frame.rgb - renderer.render(camera, black).rgb).mean(-1)
         fog.append(float((1 - through)[alpha[..., 0] == 0].mean()))

@@ -1,6 +1,6 @@
 """Times of training's operations beside the machine's peak: python -m benchmarks.training.operations [THREADS].
 
-The best of some runs: what the operations cost where nobody disturbs them. Nominal multiply-adds are those of the
+The best of some runs: what the operations cost on a quiet machine. Nominal multiply-adds are those of the
 layers as the paper has them, 6080 a sample forward and twice that backward, whatever the kernels save of them.
 """
 
@@ -98,7 +98,7 @@ def fine_tuning_step() -> str:
         mark("networks forward")
         out = composite(taken.offsets, density, rgb, taken.distance, taken.depth)
         mark("compositing")
-        loss = ((out.colour + (1 - out.opacity)[:, None] - target) ** 2).mean()
+        loss = ((out.color + (1 - out.opacity)[:, None] - target) ** 2).mean()
         mark("loss")
         loss.backward()
         mark("backward, all")

@@ -1,6 +1,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -8,52 +9,100 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <map>
+#include <stdexcept>
+#include <string>
 
 #include "cpu/march/renderer.h"
 #include "cpu/simd/probe.h"
+#include "cpu/structures.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
 
 void bind_training(nb::module_& module);  // training/bindings.cpp
-void bind_grid(nb::module_& module);      // train_grid_bindings.cpp
+void bind_grid(nb::module_& module);      // training/sparse_grid_bindings.cpp
 
 namespace {
 
 template <typename T, typename... Shape>
 using Array = nb::ndarray<T, nb::numpy, nb::c_contig, nb::device::cpu, Shape...>;
 using Vector3 = std::array<float, 3>;
-using Index3 = std::array<int, 3>;
 
 template <typename T>
 void copy(const std::array<T, 3>& from, T (&to)[3]) {
     std::copy(from.begin(), from.end(), to);
 }
 
-std::unique_ptr<knf::Renderer> make_renderer(Index3 resolution, Index3 factor, Vector3 box_min, Vector3 box_max,
-                                             Vector3 inside_min, Vector3 inside_max, Vector3 inverse_voxel,
-                                             Vector3 cell_size, Vector3 local_scale,
-                                             Array<const bool, nb::ndim<3>> occupancy,
-                                             Array<const int32_t, nb::ndim<3>> network_index,
-                                             std::vector<Array<const float>> layers, int threads,
-                                             const std::string& path) {
+using Layers = std::map<std::string, Array<const float>>;
+
+std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grid, const knf::Bytes& cells,
+                                             const knf::Bytes& full_cells, Array<const uint32_t, nb::ndim<1>> occupancy,
+                                             const Layers& layers, int threads, const std::string& path) {
+    const size_t num_cells = cells.shape(0) / sizeof(knf::Cell);
     knf::SceneArrays arrays{};
-    copy(resolution, arrays.resolution);
-    copy(factor, arrays.factor);
-    copy(box_min, arrays.box_min);
-    copy(box_max, arrays.box_max);
-    copy(inside_min, arrays.inside_min);
-    copy(inside_max, arrays.inside_max);
-    copy(inverse_voxel, arrays.inverse_voxel);
-    copy(cell_size, arrays.cell_size);
-    copy(local_scale, arrays.local_scale);
-    if (layers.size() != std::size(arrays.layers)) throw std::invalid_argument("expected 12 layer arrays");
-    for (size_t i = 0; i < layers.size(); i++) arrays.layers[i] = layers[i].data();
+    arrays.grid = *knf::structures<knf::Grid>(grid, 1, "grid");
+    arrays.num_cells = static_cast<int>(num_cells);
+    arrays.cells = knf::structures<knf::Cell>(cells, num_cells, "cells");
+    arrays.full_cells = knf::structures<knf::Cell>(full_cells, num_cells, "full_cells");
+    arrays.num_words = static_cast<int64_t>(occupancy.shape(0));
     arrays.occupancy = occupancy.data();
-    arrays.network_index = network_index.data();
-    arrays.num_networks = static_cast<int>(layers[0].shape(0));
+    const size_t networks = layers.at("pts_linears.0.bias").shape(0);
+    arrays.num_networks = static_cast<int>(networks);
+    const auto layer = [&](const char* name, size_t size) {
+        const Array<const float>& array = layers.at(name);
+        if (array.size() != networks * size)
+            throw std::invalid_argument(std::string(name) + ": expected " + std::to_string(networks * size) +
+                                        " numbers, got " + std::to_string(array.size()));
+        return array.data();
+    };
+    using namespace knf;
+    arrays.layers = {layer("pts_linears.0.weight", POSITION_CHANNELS * HIDDEN),
+                     layer("pts_linears.0.bias", HIDDEN),
+                     layer("pts_linears.1.weight", HIDDEN * HIDDEN),
+                     layer("pts_linears.1.bias", HIDDEN),
+                     layer("alpha_linear.weight", HIDDEN),
+                     layer("alpha_linear.bias", 1),
+                     layer("direction_layer.weight", JOINED * HIDDEN),
+                     layer("direction_layer.bias", HIDDEN),
+                     layer("rgb_linear.weight", HIDDEN * 3),
+                     layer("rgb_linear.bias", 3)};
     nb::gil_scoped_release release;
     return std::make_unique<knf::Renderer>(arrays, threads, path);
+}
+
+#define KNF_FIELD(structure, field) {#field, offsetof(knf::structure, field)}
+
+// Where each field of the structures lies, and their sizes: what kernels/native/grid.py must agree with.
+std::map<std::string, std::map<std::string, size_t>> structure_layouts() {
+    return {{"Grid",
+             {KNF_FIELD(Grid, box_min),
+              KNF_FIELD(Grid, box_max),
+              KNF_FIELD(Grid, inside_min),
+              KNF_FIELD(Grid, inside_max),
+              KNF_FIELD(Grid, inverse_voxel),
+              KNF_FIELD(Grid, cell_size),
+              KNF_FIELD(Grid, local_scale),
+              KNF_FIELD(Grid, resolution),
+              KNF_FIELD(Grid, factor),
+              KNF_FIELD(Grid, voxel_shift),
+              {"size", sizeof(knf::Grid)}}},
+            {"Cell",
+             {KNF_FIELD(Cell, clip_min),
+              KNF_FIELD(Cell, clip_max),
+              KNF_FIELD(Cell, minimum),
+              KNF_FIELD(Cell, first_voxel),
+              KNF_FIELD(Cell, network),
+              KNF_FIELD(Cell, first_word),
+              KNF_FIELD(Cell, near_border),
+              KNF_FIELD(Cell, occupied),
+              {"size", sizeof(knf::Cell)}}},
+            {"SampleSteps",
+             {KNF_FIELD(SampleSteps, near),
+              KNF_FIELD(SampleSteps, step),
+              KNF_FIELD(SampleSteps, last),
+              {"size", sizeof(knf::SampleSteps)}}}};
 }
 
 nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, std::array<float, 9> rotation,
@@ -105,15 +154,15 @@ void query(knf::Renderer& renderer, Array<const int32_t, nb::ndim<1>> rows, Arra
 NB_MODULE(_cpu, module) {
     module.doc() = "Native CPU renderer; kilonerf.kernels.cpu.renderer is its Python face.";
     module.def("available_paths", &knf::available_paths,
-               "Code paths that this machine can run, best first: (name, arithmetic of the networks).");
+               "Code paths that this machine can run, best first: (name, precision of the networks).");
     module.def("matrix_kinds", &knf::matrix_kinds, "Kinds of multiply-add that this machine has.");
     module.def("matrix_peak", &knf::matrix_peak, "kind"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
                "Multiply-adds a second on registers, with nothing else.");
     nb::class_<knf::Renderer>(module, "Renderer")
         .def_prop_ro("threads", &knf::Renderer::threads)
         .def_prop_ro("path", &knf::Renderer::path)
-        .def_prop_ro("arithmetic", &knf::Renderer::arithmetic)
-        .def_prop_ro("cell_rows", &knf::Renderer::cell_rows)
+        .def_prop_ro("title", &knf::Renderer::title)
+        .def_prop_ro("precision", &knf::Renderer::precision)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,
              "cancel"_a)
@@ -128,9 +177,9 @@ NB_MODULE(_cpu, module) {
         .def("network_rate", &knf::Renderer::network_rate, "samples"_a, "seconds"_a, "networks"_a,
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
-    module.def("make_renderer", &make_renderer, nb::kw_only(), "resolution"_a, "factor"_a, "box_min"_a, "box_max"_a,
-               "inside_min"_a, "inside_max"_a, "inverse_voxel"_a, "cell_size"_a, "local_scale"_a, "occupancy"_a,
-               "network_index"_a, "layers"_a, "threads"_a, "path"_a);
+    module.def("make_renderer", &make_renderer, nb::kw_only(), "grid"_a, "cells"_a, "full_cells"_a, "occupancy"_a,
+               "layers"_a, "threads"_a, "path"_a);
+    module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);
 }

@@ -1,4 +1,4 @@
-"""The code paths of the CPU backend: one for each instruction set and arithmetic that it is compiled for."""
+"""The code paths of the CPU backend: one for each instruction set and precision that it is compiled for."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -31,4 +31,4 @@ def available_cpu_paths() -> tuple[CpuPath, ...]:
         from .. import _cpu
     except ImportError as error:
         raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
-    return tuple(CpuPath(name, arithmetic) for name, arithmetic in _cpu.available_paths())
+    return tuple(CpuPath(name, precision) for name, precision in _cpu.available_paths())

@@ -6,22 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import LAYER_SHAPES, BackendError, Camera, Scene
+from kilonerf.model_io import BackendError, Camera, Scene
 
 from ..frame import Frame, FrameStatistics
+from ..native.folding import folded_layers
+from ..native.grid import as_bytes, native_cells, native_grid, voxel_words
 from ..options import RenderOptions
 from ..renderer import PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import SampleSteps, SceneGrid, networks_at, ray_origin
-
-PATH_NAMES = {
-    "amx": "AMX bfloat16",
-    "avx512-vnni": "AVX-512 VNNI int16",
-    "avx-vnni": "AVX-VNNI int16",
-    "avx2-int16": "AVX2 int16",
-    "avx512": "AVX-512 float32",
-    "avx2": "AVX2 float32",
-    "baseline": "baseline SIMD float32",
-}
+from ..sampling import SampleSteps, ray_origin
 
 
 def usable_cores() -> int:
@@ -38,8 +30,9 @@ class CpuRenderer:
     Args:
         scene: what to render.
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
-        path: code path: "auto" (the best that the machine has) or one of ``PATH_NAMES``. Frames whose options ask
-            for float32, and queries, take the best float32 path if this one computes in 16 bits.
+        path: code path: "auto" (the best that the machine has) or one of
+            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for float32, and queries,
+            take the best float32 path if this one computes in 16 bits.
         fallback: why it is the CPU that renders, as in :class:`kilonerf.kernels.Renderer`.
 
     Raises:
@@ -56,38 +49,27 @@ class CpuRenderer:
             raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
         self.scene, self.fallback = scene, fallback
         self._extension = _cpu
-        self._grid = SceneGrid.of(scene)
         self._threads = usable_cores() if threads is None else threads
         self._native = self._newest = self._prepared(path)
-        self._float32 = self._native if self._native.arithmetic == "float32" else None
-        self._cell_rows = np.asarray(self._native.cell_rows, np.int32).reshape(scene.resolution)
+        self._float32 = self._native if self._native.precision == "float32" else None
 
     @property
     def device(self) -> str:
         """Code path (of the newest frame) and threads, for people."""
-        return f"{PATH_NAMES[self._newest.path]}, {self._threads} thread{'s' if self._threads > 1 else ''}"
+        return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
-        """The native renderer of a code path; "float32": the best with that arithmetic."""
-        scene, grid = self.scene, self._grid
-        layers = [
-            np.ascontiguousarray(scene.layers[f"{name}.{kind}"], np.float32)
-            for name in LAYER_SHAPES
-            for kind in ("weight", "bias")
-        ]
+        """The native renderer of a code path; "float32": the best with that precision."""
+        cells = self.scene.cells
+        layers = {
+            name: np.ascontiguousarray(layer, np.float32) for name, layer in folded_layers(self.scene.layers).items()
+        }
         try:
             return self._extension.make_renderer(
-                resolution=scene.resolution,
-                factor=grid.factor.tolist(),
-                box_min=grid.box_min.tolist(),
-                box_max=scene.aabb_max.astype(np.float32).tolist(),
-                inside_min=grid.inside_min.tolist(),
-                inside_max=grid.inside_max.tolist(),
-                inverse_voxel=grid.inverse_voxel.tolist(),
-                cell_size=grid.cell_size.tolist(),
-                local_scale=grid.local_scale.tolist(),
-                occupancy=np.ascontiguousarray(scene.occupancy),
-                network_index=np.ascontiguousarray(scene.network_index),
+                grid=as_bytes(native_grid(cells)),
+                cells=as_bytes(native_cells(cells, ess=True)),
+                full_cells=as_bytes(native_cells(cells, ess=False)),
+                occupancy=voxel_words(cells),
                 layers=layers,
                 threads=self._threads,
                 path=path,
@@ -155,8 +137,8 @@ class CpuRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
         directions = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
-        network, cells = networks_at(self.scene, self._grid, points)
-        rows = np.where(network >= 0, self._cell_rows[tuple(cells.T)], np.int32(-1))
+        network, cells = self.scene.cells.networks_at(points)
+        rows = np.where(network >= 0, self.scene.cells.leaf_numbers[tuple(cells.T)], np.int32(-1))
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
         self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)

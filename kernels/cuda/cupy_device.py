@@ -138,7 +138,7 @@ class CupyDevice:
 
     def download(self, arrays: Sequence[CupyArray]) -> list[NDArray[Any]]:
         """See :class:`~kilonerf.kernels.cuda.device.CudaDevice`; into pinned memory, which CuPy keeps for the next."""
-        copies = []
+        copies: list[NDArray[Any]] = []
         try:
             for array in arrays:
                 if array.nbytes:

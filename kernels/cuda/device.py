@@ -73,7 +73,7 @@ class CudaDevice(Protocol):
         """A copy of ``array`` on the device.
 
         Raises:
-            OutOfDeviceMemoryError: there is no room.
+            OutOfDeviceMemoryError: out of memory.
         """
         ...
 
@@ -81,7 +81,7 @@ class CudaDevice(Protocol):
         """An array whose contents are undefined.
 
         Raises:
-            OutOfDeviceMemoryError: there is no room.
+            OutOfDeviceMemoryError: out of memory.
         """
         ...
 

@@ -48,14 +48,14 @@ struct Ray {
     bool alive;
 };
 
-KNF_DEVICE float clip_to_box(const Frame& frame, const Cell& cell, const Ray& ray, float& leave) {
+KNF_DEVICE float clip_to_box(const FrameSetup& frame, const Cell& cell, const Ray& ray, float& leave) {
     float enter = -1e30f;
     leave = 1e30f;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.box_min[axis], frame.box_max[axis]);
-        const float t0 = ((cell.tight_min[axis] - slack) - frame.origin[axis]) * ray.inverse[axis];
-        const float t1 = ((cell.tight_max[axis] + slack) - frame.origin[axis]) * ray.inverse[axis];
+        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
+        const float t0 = ((cell.clip_min[axis] - slack) - frame.origin[axis]) * ray.inverse[axis];
+        const float t1 = ((cell.clip_max[axis] + slack) - frame.origin[axis]) * ray.inverse[axis];
         enter = fmaxf(enter, fminf(t0, t1));
         leave = fminf(leave, fmaxf(t0, t1));
     }
@@ -63,38 +63,38 @@ KNF_DEVICE float clip_to_box(const Frame& frame, const Cell& cell, const Ray& ra
 }
 
 // Sample indices of the ray that may lie in the cell: first .. last.
-KNF_DEVICE void index_range(const Frame& frame, const Cell& cell, const Ray& ray, float& first, float& last) {
+KNF_DEVICE void index_range(const FrameSetup& frame, const Cell& cell, const Ray& ray, float& first, float& last) {
     float leave;
     float enter = clip_to_box(frame, cell, ray, leave);
-    const float inverse_step = 1.0f / frame.step;
-    const float offset = frame.near * inverse_step;
+    const float inverse_step = 1.0f / frame.steps.step;
+    const float offset = frame.steps.near * inverse_step;
     enter = fminf(fmaxf(enter * inverse_step - offset, 0.0f), 2e7f);
     leave = fminf(fmaxf(leave * inverse_step - offset, -1.0f), 2e7f);
     first = fmaxf(ceilf(enter - index_slack(enter + offset)), 0.0f);
-    last = fminf(floorf(leave + index_slack(leave + offset)), frame.last);
+    last = fminf(floorf(leave + index_slack(leave + offset)), frame.steps.last);
 }
 
 // Whether a sample counts; its local coordinates if so.
-KNF_DEVICE bool sample_counts(const Frame& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
+KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
                               float index, float (&local)[3]) {
-    const float t = sample_depth(index, frame.near, frame.step);
+    const float t = sample_depth(index, frame.steps.near, frame.steps.step);
     bool counts = true;
-    int voxel = 0;
+    unsigned voxel = 0;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
         const float p = sample_position(frame.origin[axis], t, ray.direction[axis]);
-        if (cell.near_border) counts = counts && p > frame.inside_min[axis] && p < frame.inside_max[axis];
-        const float voxels = voxel_coordinate(p, frame.box_min[axis], frame.inverse_voxel[axis]);
+        if (cell.near_border) counts = counts && p > frame.grid.inside_min[axis] && p < frame.grid.inside_max[axis];
+        const float voxels = voxel_coordinate(p, frame.grid.box_min[axis], frame.grid.inverse_voxel[axis]);
         const int v = static_cast<int>(voxels) - cell.first_voxel[axis];
-        counts = counts && v >= 0 && v < frame.factor[axis];
-        voxel = voxel * frame.factor[axis] + v;
-        local[axis] = local_coordinate(p, cell.minimum[axis], frame.local_scale[axis]);
+        counts = counts && v >= 0 && v < frame.grid.factor[axis];
+        voxel |= static_cast<unsigned>(v) << frame.grid.voxel_shift[axis];
+        local[axis] = local_coordinate(p, cell.minimum[axis], frame.grid.local_scale[axis]);
     }
     if (counts && frame.ess) counts = occupancy[cell.first_word + (voxel >> 5)] >> (voxel & 31) & 1u;
     return counts;
 }
 
-KNF_DEVICE Ray start_ray(const Frame& frame, int x, int y) {
+KNF_DEVICE Ray start_ray(const FrameSetup& frame, int x, int y) {
     Ray ray = {};
     const float a = pixel_slope(static_cast<float>(x), frame.cx, frame.fx);
     const float b = -pixel_slope(static_cast<float>(y), frame.cy, frame.fy);
@@ -116,7 +116,7 @@ KNF_DEVICE Ray start_ray(const Frame& frame, int x, int y) {
 // Planes through the camera and the tile's edges, half a pixel outside its outermost rays. A point of camera axes is
 // inside (1, 0, a) for the edge at slope a; normals go to the world by the cofactors of the rotation, which unlike
 // products of neighbouring rays lose nothing to cancellation however narrow the tile is.
-KNF_DEVICE void start_planes(const Frame& frame, int tile_x, int tile_y, Block& block, int thread) {
+KNF_DEVICE void start_planes(const FrameSetup& frame, int tile_x, int tile_y, Block& block, int thread) {
     if (thread < 4) {  // left, right, top, bottom
         const int across = thread < 2 ? 0 : 1;
         const bool end = thread % 2;
@@ -139,13 +139,13 @@ KNF_DEVICE void start_planes(const Frame& frame, int tile_x, int tile_y, Block& 
 }
 
 // False if the cell's box lies wholly outside one side of the tile's pyramid, as all that is behind the camera does.
-KNF_DEVICE bool tile_may_see(const Frame& frame, const Block& block, const Cell& cell) {
+KNF_DEVICE bool tile_may_see(const FrameSetup& frame, const Block& block, const Cell& cell) {
     float low[3], high[3];
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.box_min[axis], frame.box_max[axis]);
-        low[axis] = (cell.tight_min[axis] - slack) - frame.origin[axis];
-        high[axis] = (cell.tight_max[axis] + slack) - frame.origin[axis];
+        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
+        low[axis] = (cell.clip_min[axis] - slack) - frame.origin[axis];
+        high[axis] = (cell.clip_max[axis] + slack) - frame.origin[axis];
     }
     bool seen = true;
 #pragma unroll
@@ -160,7 +160,7 @@ KNF_DEVICE bool tile_may_see(const Frame& frame, const Block& block, const Cell&
 }
 
 // The cells of order[begin .. begin + THREADS) that the tile may see, in order; returns their number.
-KNF_DEVICE int choose_visits(const Frame& frame, const Cell* cells, const int* order, int begin, Block& block,
+KNF_DEVICE int choose_visits(const FrameSetup& frame, const Cell* cells, const int* order, int begin, Block& block,
                              int thread) {
     const int at = begin + thread;
     const int cell = at < frame.num_cells ? order[at] : -1;
@@ -179,7 +179,7 @@ KNF_DEVICE int choose_visits(const Frame& frame, const Cell* cells, const int* o
 }
 
 // The next visit after `visit` whose box a living ray meets, or `visits`. A barrier for the block.
-KNF_DEVICE int next_visit(const Frame& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
+KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
                           int visits) {
     for (visit++; visit < visits; visit++) {
         float first = 1.0f, last = 0.0f;
@@ -190,7 +190,7 @@ KNF_DEVICE int next_visit(const Frame& frame, const Cell* cells, const Block& bl
 }
 
 // All samples of the tile's rays in one cell, whose network lies in shared memory.
-KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned* occupancy,
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy,
                            const Evaluator::Network& network, Block& block, Ray& ray, int thread, int& evaluations) {
     float index = 1.0f, last = 0.0f;
     if (ray.alive) index_range(frame, cell, ray, index, last);
@@ -205,7 +205,7 @@ KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned*
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
                     found[i] = {local[0], local[1], local[2], static_cast<float>(thread)};
-                    depths[i] = sample_depth(index, frame.near, frame.step);
+                    depths[i] = sample_depth(index, frame.steps.near, frame.steps.step);
                 }
             count++;
         }
@@ -225,7 +225,7 @@ KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned*
         for (int i = 0; i < PER_RAY; i++) {
             if (i >= count || !ray.alive) continue;
             const Sample result = block.queue[slot + i];
-            const float alpha = 1.0f - expf(-(result.w * (ray.length * frame.step)));
+            const float alpha = 1.0f - expf(-(result.w * (ray.length * frame.steps.step)));
             const float weight = ray.transmittance * alpha;
             ray.red += weight * result.x;
             ray.green += weight * result.y;
@@ -239,7 +239,7 @@ KNF_DEVICE void visit_cell(const Frame& frame, const Cell& cell, const unsigned*
     }
 }
 
-KNF_DEVICE void write_pixel(const Frame& frame, const Output& output, const Ray& ray, int x, int y) {
+KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const Ray& ray, int x, int y) {
     const long long pixel = static_cast<long long>(y) * frame.width + x;
     const float rest = 1.0f - ray.weight;
     const float rgb[3] = {ray.red + rest * frame.background[0], ray.green + rest * frame.background[1],
@@ -255,8 +255,9 @@ KNF_DEVICE void write_pixel(const Frame& frame, const Output& output, const Ray&
     if (output.solid_depth) output.solid_depth[pixel] = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
 }
 
-KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* order, const Evaluator::Network* networks,
-                            const unsigned* occupancy, const Output& output, Block& block, int tile) {
+KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const int* order,
+                            const Evaluator::Network* networks, const unsigned* occupancy, const Output& output,
+                            Block& block, int tile) {
     const int thread = threadIdx.x;
     const int columns = (frame.width + TILE - 1) / TILE;
     const int tile_x = tile % columns * TILE, tile_y = tile / columns * TILE;
@@ -318,8 +319,8 @@ KNF_DEVICE void render_tile(const Frame& frame, const Cell* cells, const int* or
 }  // namespace knf
 
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
-    render(const knf::Frame frame, const knf::Cell* cells, const int* order, const knf::Evaluator::Network* networks,
-           const unsigned* occupancy, const knf::Output output) {
+    render(const knf::FrameSetup frame, const knf::Cell* cells, const int* order,
+           const knf::Evaluator::Network* networks, const unsigned* occupancy, const knf::Output output) {
     __shared__ knf::Block block;
     const int tiles = ((frame.width + knf::TILE - 1) / knf::TILE) * ((frame.height + knf::TILE - 1) / knf::TILE);
     for (;;) {

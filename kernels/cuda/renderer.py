@@ -13,7 +13,7 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import networks_at
+from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
 from .scene import OUTPUT, CudaScene, Precision
 
@@ -48,7 +48,7 @@ class _Resident:
 
 @dataclass(frozen=True, eq=False)
 class LaunchedFrame:
-    """A frame that is, or will soon be, in the device's memory: nobody has waited for it yet.
+    """A frame that is, or will soon be, in the device's memory: the host has not synchronized yet.
 
     Its arrays are its own as long as it lives; then the renderer makes another frame in them.
 
@@ -178,11 +178,11 @@ class CudaRenderer:
             began = self._device.mark()
             tiles = -(-camera.width // TILE) * -(-camera.height // TILE)
             if tiles:
-                room = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
+                resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
                 cells = scene.cells if options.ess else scene.full_cells
-                frame = scene.layout.frame(self.scene, camera, options, num_cells)
+                frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
                 arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
-                scene.render.launch(min(tiles, room), THREADS, arguments)
+                scene.render.launch(min(tiles, resident_blocks), THREADS, arguments)
             arrays = {name: buffers[name] for name in outputs}
             launched = LaunchedFrame(camera, arrays, (began, self._device.mark()))
         # Any thread may be the last that holds the frame: to append to a list is safe there.
@@ -211,8 +211,8 @@ class CudaRenderer:
         self, scene: _Resident, points: NDArray[np.float32], directions: NDArray[np.float32]
     ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Which points lie in occupied space, and their colour and density [., 4]."""
-        grid = scene.layout.grid
-        network, cells = networks_at(self.scene, grid, points)
+        grid = self.scene.cells
+        network, cells = grid.networks_at(points)
         found = np.flatnonzero(network >= 0)
         found = found[np.argsort(network[found], kind="stable")]
         if not len(found):
@@ -258,9 +258,9 @@ class CudaRenderer:
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        key = (ess, *layout.camera_cell(camera).tolist())
+        key = (ess, *self.scene.cells.cell_of(ray_origin(camera)).tolist())
         if self._order is None or self._order[0] != key:
-            rows = layout.order(camera, ess)
+            rows = layout.order(self.scene, camera, ess)
             self._order = (key, self._upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 
@@ -326,8 +326,10 @@ def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
     """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
     starts = np.flatnonzero(np.diff(networks, prepend=-1))
     lengths = np.diff(starts, append=len(networks))
-    counts = -(-lengths // THREADS)
-    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of a batch in its run
+    counts: NDArray[np.int64] = -(-lengths // THREADS)
+    number: NDArray[np.int64] = np.arange(int(counts.sum())) - np.repeat(
+        np.cumsum(counts) - counts, counts
+    )  # of a batch in its run
     batches = np.zeros(len(number), BATCH)
     batches["first"] = np.repeat(starts, counts) + number * THREADS
     batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])

@@ -6,43 +6,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
-from kilonerf.model_io.scene.architecture import DIRECTION_CHANNELS, HIDDEN, POSITION_CHANNELS
+from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io.scene.architecture import (
+    DIRECTION_CHANNELS,
+    DIRECTION_FREQUENCIES,
+    HIDDEN,
+    POSITION_CHANNELS,
+    POSITION_FREQUENCIES,
+)
 
+from ..native.folding import folded_layers
+from ..native.grid import GRID, SAMPLE_STEPS, native_cells, native_grid, native_steps, voxel_words
 from ..options import RenderOptions
-from ..sampling import SampleSteps, SceneGrid, ray_origin
+from ..sampling import SampleSteps, ray_origin
 
 Precision = Literal["float16", "float32"]
 
-CELL = np.dtype(
+FRAME_SETUP = np.dtype(
     [
-        ("tight_min", "<f4", 3),
-        ("tight_max", "<f4", 3),
-        ("minimum", "<f4", 3),
-        ("first_voxel", "<i4", 3),
-        ("network", "<i4"),
-        ("first_word", "<i4"),
-        ("near_border", "<i4"),
-        ("reserved", "<i4"),
-    ]
-)
-FRAME = np.dtype(
-    [
+        ("grid", GRID),
+        ("steps", SAMPLE_STEPS),
         ("origin", "<f4", 3),
         ("rotation", "<f4", 9),
         ("lens", "<f4", 4),
-        ("near", "<f4"),
-        ("step", "<f4"),
-        ("last", "<f4"),
         ("ert_threshold", "<f4"),
         ("background", "<f4", 3),
-        ("box_min", "<f4", 3),
-        ("box_max", "<f4", 3),
-        ("inside_min", "<f4", 3),
-        ("inside_max", "<f4", 3),
-        ("inverse_voxel", "<f4", 3),
-        ("local_scale", "<f4", 3),
-        ("factor", "<i4", 3),
         ("width", "<i4"),
         ("height", "<i4"),
         ("num_cells", "<i4"),
@@ -96,111 +84,52 @@ class CudaScene:
     """Arrays of a scene for the kernels, on the host.
 
     Attributes:
-        grid: constants that find a sample's voxel.
-        cells: [cells], every cell that has a network, boxes tight around its occupied voxels.
+        grid: constants that find a sample's voxel, ``GRID`` [].
+        cells: ``CELL`` [L], the leaves of ``Scene.cells``, boxes tight around their occupied voxels.
         full_cells: the same with boxes of the whole cell, for ESS off.
-        occupied: bool [cells].
-        indices: int32 [cells, 3], places in the network grid.
-        occupancy: uint32 words, one bit per voxel, cell by cell.
+        occupancy: uint32 words, one bit per voxel, leaf by leaf.
         networks: [N], ``TENSOR_NETWORK`` or ``FLOAT_NETWORK``.
     """
 
-    grid: SceneGrid
+    grid: NDArray[np.void]
     cells: NDArray[np.void]
     full_cells: NDArray[np.void]
-    occupied: NDArray[np.bool_]
-    indices: NDArray[np.int32]
     occupancy: NDArray[np.uint32]
     networks: NDArray[np.void]
 
     @classmethod
     def of(cls, scene: Scene, precision: Precision) -> "CudaScene":
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
-        grid = SceneGrid.of(scene)
-        indices = np.argwhere(scene.network_index >= 0).astype(np.int32)
-        voxels = _voxels_of_cells(scene, indices)
-        cells, full, occupied = _cells(scene, grid, indices, voxels)
-        bits = np.packbits(voxels.reshape(len(indices), int(grid.factor.prod())), axis=1, bitorder="little")
-        padded = np.zeros((len(indices), -(-bits.shape[1] // 4) * 4), np.uint8)
-        padded[:, : bits.shape[1]] = bits
-        networks = _tensor_networks(scene) if precision == "float16" else _float_networks(scene)
-        return cls(grid, cells, full, occupied, indices, padded.reshape(-1).view(np.uint32), networks)
+        return cls(
+            native_grid(scene.cells),
+            native_cells(scene.cells, ess=True),
+            native_cells(scene.cells, ess=False),
+            voxel_words(scene.cells),
+            _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
+        )
 
-    def order(self, camera: Camera, ess: bool) -> NDArray[np.int32]:
-        """Rows of ``cells`` front to back: by Manhattan distance from the camera's cell."""
-        rows = np.flatnonzero(self.occupied) if ess else np.arange(len(self.cells))
-        distance = np.abs(self.indices[rows] - self.camera_cell(camera)).sum(1)
-        return rows[np.argsort(distance, kind="stable")].astype(np.int32)
+    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.int32]:
+        """Rows of ``cells`` front to back, with ESS on without those that are empty."""
+        rows = scene.cells.front_to_back(ray_origin(camera))
+        return rows[scene.cells.leaf_occupied[rows]] if ess else rows
 
-    def camera_cell(self, camera: Camera) -> NDArray[np.int32]:
-        """The camera's cell, clamped to the grid, int32 [3]. The order of cells depends on nothing else."""
-        voxel = (ray_origin(camera) - self.grid.box_min) * self.grid.inverse_voxel
-        return np.clip(voxel, 0, self.grid.voxels - 1).astype(np.int32) // self.grid.factor
-
-    def frame(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
-        """The ``Frame`` structure, a 0-dimensional array of ``FRAME``."""
-        steps = SampleSteps.of(scene, options)
-        frame = np.zeros((), FRAME)
+    def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
+        """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``."""
+        frame = np.zeros((), FRAME_SETUP)
+        frame["grid"] = self.grid
+        frame["steps"] = native_steps(SampleSteps.of(scene, options))
         frame["origin"] = ray_origin(camera)
         frame["rotation"] = camera.matrix[:3, :3].astype(np.float32).ravel()
         frame["lens"] = (camera.fx, camera.fy, camera.cx, camera.cy)
-        frame["near"], frame["step"], frame["last"] = steps.near, steps.step, steps.last
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
-        frame["box_max"] = scene.aabb_max
-        for name in ("box_min", "inside_min", "inside_max", "inverse_voxel", "local_scale", "factor"):
-            frame[name] = getattr(self.grid, name)
         frame["width"], frame["height"] = camera.width, camera.height
         frame["num_cells"], frame["ess"] = num_cells, options.ess
         return frame
 
 
-def _voxels_of_cells(scene: Scene, indices: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Occupancy by cell, bool [cells, fx, fy, fz]."""
-    (rx, ry, rz), (fx, fy, fz) = scene.resolution, scene.occupancy_factor
-    blocks = scene.occupancy.reshape(rx, fx, ry, fy, rz, fz).transpose(0, 2, 4, 1, 3, 5)
-    return blocks[tuple(indices.T)]
-
-
-def _cells(
-    scene: Scene, grid: SceneGrid, indices: NDArray[np.int32], voxels: NDArray[np.bool_]
-) -> tuple[NDArray[np.void], NDArray[np.void], NDArray[np.bool_]]:
-    """Cells with tight and with full boxes, and which are occupied at all."""
-    cells = np.zeros(len(indices), CELL)
-    factor = grid.factor
-    voxel = (grid.cell_size / factor.astype(np.float32)).astype(np.float32)
-    cells["minimum"] = grid.box_min + indices.astype(np.float32) * grid.cell_size
-    cells["first_voxel"] = indices * factor
-    cells["network"] = scene.network_index[tuple(indices.T)]
-    cells["first_word"] = np.arange(len(indices)) * -(-int(factor.prod()) // 32)
-    low = cells["minimum"] - np.float32(0.01) * voxel
-    high = cells["minimum"] + grid.cell_size + np.float32(0.01) * voxel
-    cells["near_border"] = ((low <= grid.inside_min) | (high >= grid.inside_max)).any(1)
-    full = cells.copy()
-    full["tight_min"], full["tight_max"] = cells["minimum"], cells["minimum"] + grid.cell_size
-    for axis in range(3):
-        used = np.asarray(voxels.any(axis=tuple(a for a in (1, 2, 3) if a != axis + 1)))  # [cells, factor]
-        first, last = used.argmax(1), factor[axis] - used[:, ::-1].argmax(1)
-        cells["tight_min"][:, axis] = cells["minimum"][:, axis] + first.astype(np.float32) * voxel[axis]
-        cells["tight_max"][:, axis] = cells["minimum"][:, axis] + last.astype(np.float32) * voxel[axis]
-    return cells, full, np.asarray(voxels.any(axis=(1, 2, 3)))
-
-
-def _folded(scene: Scene) -> dict[str, NDArray[np.float64]]:
-    """Layers with the feature layer, which has no activation, folded into the rows of the direction layer."""
-    layers = {
-        f"{name}.{kind}": scene.layers[f"{name}.{kind}"].astype(np.float64)
-        for name in LAYER_SHAPES
-        for kind in ("weight", "bias")
-    }
-    rows = layers["direction_layer.weight"][:, :HIDDEN]
-    layers["direction_layer.bias"] += np.einsum("nk,nko->no", layers["feature_linear.bias"], rows)
-    layers["direction_layer.weight"][:, :HIDDEN] = layers["feature_linear.weight"] @ rows
-    return layers
-
-
 def _float_networks(scene: Scene) -> NDArray[np.void]:
-    layers = _folded(scene)
+    layers = folded_layers(scene.layers)
     networks = np.zeros(scene.num_networks, FLOAT_NETWORK)
     networks["w0"], networks["bias0"] = layers["pts_linears.0.weight"], layers["pts_linears.0.bias"]
     networks["w1"], networks["bias1"] = layers["pts_linears.1.weight"], layers["pts_linears.1.bias"]
@@ -212,13 +141,13 @@ def _float_networks(scene: Scene) -> NDArray[np.void]:
 
 
 def _tensor_networks(scene: Scene) -> NDArray[np.void]:
-    layers = _folded(scene)
+    layers = folded_layers(scene.layers)
     count = scene.num_networks
     networks = np.zeros(count, TENSOR_NETWORK)
-    networks["layer0"] = _fragments(_reordered(layers["pts_linears.0.weight"], 10))
+    networks["layer0"] = _fragments(_reordered(layers["pts_linears.0.weight"], POSITION_FREQUENCIES))
     networks["layer1"] = _fragments(layers["pts_linears.1.weight"])
     direction = layers["direction_layer.weight"]
-    encoded = _reordered(direction[:, HIDDEN:], 4)
+    encoded = _reordered(direction[:, HIDDEN:], DIRECTION_FREQUENCIES)
     networks["direction"] = _fragments(np.concatenate([direction[:, :HIDDEN], encoded], axis=1))
     output = np.zeros((count, HIDDEN, 16))  # density is column 3 of the first tile, colour 0 to 2 of the second
     output[:, :, 3] = layers["alpha_linear.weight"][:, :, 0]
@@ -231,17 +160,17 @@ def _tensor_networks(scene: Scene) -> NDArray[np.void]:
     return networks
 
 
-def _reordered(rows: NDArray[np.float64], frequencies: int) -> NDArray[np.float64]:
+def _reordered(rows: NDArray[np.floating], frequencies: int) -> NDArray[np.float64]:
     """Rows of an encoded vector [N, 3 * (1 + 2 * frequencies), out] in the order of the kernel's A fragments.
 
     Column ``2 t + e + 8 h`` of 16-column tile ``k`` holds, for t < 3, sine (e = 0) or cosine (e = 1) of frequency
     ``2 k + h`` of axis t; t = 3 holds frequencies 8 and 9 of axis k, and the coordinates (TensorEvaluator::encode).
     """
-    tiles = 4 if frequencies == 10 else 2
+    tiles = 4 if frequencies == POSITION_FREQUENCIES else 2
     channels = 1 + 2 * frequencies
     ordered = np.zeros((len(rows), tiles, 2, 4, 2, rows.shape[2]))  # tile, h, t, e
 
-    def row(axis: int, frequency: int, sine: bool) -> NDArray[np.float64]:
+    def row(axis: int, frequency: int, sine: bool) -> NDArray[np.floating]:
         return rows[:, axis * channels + 1 + frequency + (frequencies if sine else 0)]
 
     for axis in range(3):
@@ -255,7 +184,7 @@ def _reordered(rows: NDArray[np.float64], frequencies: int) -> NDArray[np.float6
     return ordered.reshape(len(rows), tiles * 16, rows.shape[2])
 
 
-def _fragments(matrix: NDArray[np.float64]) -> NDArray[np.float16]:
+def _fragments(matrix: NDArray[np.floating]) -> NDArray[np.float16]:
     """B fragments of m16n8k16 of [N, in, out] matrices: [N, in / 16, out / 16, 32 lanes, 2 tiles of 8 outputs * 4].
 
     Lane 4 g + t holds of column g of a 16x8 tile the rows 2t, 2t + 1 (one register) and 2t + 8, 2t + 9 (the next).

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kilonerf.model_io import Camera
@@ -120,7 +120,8 @@ def _measure_pose(
     on_frame: Callable[[], None],
     clock: Callable[[], float],
 ) -> PoseTiming:
-    times, stages = [], []
+    times: list[float] = []
+    stages: list[Mapping[str, float]] = []
     last = FrameStatistics()
     for number in range(protocol.dropped + protocol.frames):
         began = clock()

@@ -100,7 +100,7 @@ def parse_cpuinfo(text: str) -> tuple[str, tuple[str, ...]]:
     """The processor's model and its instruction sets from the text of Linux's /proc/cpuinfo (x86 or Arm)."""
     model = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
     listed = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
-    has = set(listed[1].split()) if listed else set()
+    has = set(listed[1].split()) if listed else set[str]()
     return model[1].strip() if model else "", tuple(name for name in INSTRUCTION_SETS if name in has)
 
 

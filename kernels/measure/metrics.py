@@ -1,5 +1,6 @@
 """How near a picture is to a photo: PSNR, SSIM and, where it is installed, LPIPS."""
 
+import importlib
 import importlib.util
 import math
 from collections.abc import Callable
@@ -15,13 +16,18 @@ def psnr(
     picture: Picture,  # [H, W, 3] in [0, 1]
     photo: Picture,  # [H, W, 3] in [0, 1]
 ) -> float:
-    """Peak signal-to-noise ratio in decibel, -10 log10(MSE); infinite for equal pictures.
+    """Peak signal-to-noise ratio in decibel, -10 log10(MSE); infinite for equal and for empty pictures.
 
     Raises:
         ValueError: the shapes differ.
     """
     _check_shapes(picture, photo)
-    error = float(np.mean(np.square(picture.astype(np.float64) - photo)))
+    error = float(np.mean(np.square(picture.astype(np.float64) - photo))) if picture.size else 0.0
+    return psnr_of_mse(error)
+
+
+def psnr_of_mse(error: float) -> float:
+    """Peak signal-to-noise ratio in decibel of a mean squared error of colours in [0, 1]; infinite for 0."""
     return -10.0 * math.log10(error) if error > 0.0 else math.inf
 
 
@@ -42,10 +48,10 @@ def ssim(
         ImportError: scikit-image is not installed.
         ValueError: the shapes differ, or a side is shorter than 11 pixels.
     """
-    from skimage.metrics import structural_similarity
+    metrics: Any = importlib.import_module("skimage.metrics")  # it has types, but not whole ones
 
     _check_shapes(picture, photo)
-    similarity: Any = structural_similarity(
+    similarity: Any = metrics.structural_similarity(
         picture.astype(np.float64),
         photo.astype(np.float64),
         channel_axis=-1,
@@ -72,12 +78,11 @@ def make_lpips() -> Callable[[Picture, Picture], float]:
         ImportError: lpips or torch is not installed.
         OSError: the network's weights are not on this machine and cannot be fetched.
     """
-    import lpips  # type: ignore[import-not-found]
-    import torch
-
+    lpips: Any = importlib.import_module("lpips")
+    torch: Any = importlib.import_module("torch")
     network = lpips.LPIPS(net="vgg", verbose=False).eval()
 
-    def as_tensor(picture: Picture) -> torch.Tensor:
+    def as_tensor(picture: Picture) -> Any:
         return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)[None], dtype=np.float32))
 
     def distance(picture: Picture, photo: Picture) -> float:

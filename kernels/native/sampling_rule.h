@@ -34,6 +34,11 @@ KNF_SHARED F voxel_coordinate(F position, float box_min, float inverse_voxel) {
     return (position - box_min) * inverse_voxel;
 }
 
+// The cell's corner with the least coordinates.
+KNF_SHARED float cell_minimum(int cell, float box_min, float cell_size) {
+    return box_min + static_cast<float>(cell) * cell_size;
+}
+
 // Coordinate within the cell, -1 to 1.
 template <class F>
 KNF_SHARED F local_coordinate(F position, float cell_min, float local_scale) {

@@ -53,15 +53,15 @@ def evaluate_networks(
     directions: Array,  # [P, 3]
 ) -> tuple[Array, Array]:
     """Each point by its own network: colour [P, 3] and density [P]."""
-    colour = np.empty_like(local)
+    color = np.empty_like(local)
     density = np.empty_like(local[:, 0])
     order = np.argsort(networks, kind="stable")
     starts = np.flatnonzero(np.diff(networks[order], prepend=-1))
     for points in np.split(order, starts[1:]) if len(order) else []:
-        colour[points], density[points] = evaluate_network(
+        color[points], density[points] = evaluate_network(
             layers, int(networks[points[0]]), local[points], directions[points]
         )
-    return colour, density
+    return color, density
 
 
 def sigmoid(x: Array) -> Array:

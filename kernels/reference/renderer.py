@@ -1,16 +1,18 @@
 """The reference renderer: plain NumPy, the truth that every other backend is compared with."""
 
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io.scene.cells import Floats
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import Floats, SampleSteps, SceneGrid, networks_at, positions, ray_directions, ray_origin
+from ..sampling import SampleSteps, positions, ray_directions, ray_origin
 from .networks import evaluate_networks
 
 POSITIONS_AT_ONCE = 1 << 21  # bounds the memory of a chunk of rays
@@ -31,7 +33,6 @@ class ReferenceRenderer:
         self.scene = scene
         self.dtype = dtype
         self.device = f"NumPy {np.__version__}, {dtype.__name__}"
-        self._grid = SceneGrid.of(scene)
         self._layers = {name: np.asarray(array, self.dtype) for name, array in scene.layers.items()}
 
     def query(
@@ -42,7 +43,7 @@ class ReferenceRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
-        network, cells = networks_at(self.scene, self._grid, points)
+        network, cells = self.scene.cells.networks_at(points)
         active = np.flatnonzero(network >= 0)
         rgb = np.zeros((len(points), 3), np.float32)
         density = np.zeros(len(points), np.float32)
@@ -76,9 +77,9 @@ class ReferenceRenderer:
                 raise RenderCancelled
             directions = ray_directions(camera, slice(y, y + 1))[0]
             traced = self._trace(ray_origin(camera), directions, steps, options)
-            colour, opacity, distance, samples[y], network[y], found = traced
+            color, opacity, distance, samples[y], network[y], found = traced
             background = np.asarray(options.background, self.dtype)
-            rgb[y] = colour + (1 - opacity)[:, None] * background
+            rgb[y] = color + (1 - opacity)[:, None] * background
             alpha[y], depth[y] = opacity, distance
             evaluations += found
         total_ms = (time.perf_counter() - started) * 1e3
@@ -102,7 +103,7 @@ class ReferenceRenderer:
     def _evaluate(
         self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        local = self._grid.local(points, cells).astype(self.dtype)
+        local = self.scene.cells.local(points, cells).astype(self.dtype)
         return evaluate_networks(self._layers, network, local, directions.astype(self.dtype))
 
     def _trace(
@@ -111,17 +112,19 @@ class ReferenceRenderer:
         directions: Floats,  # [R, 3]
         steps: SampleSteps,
         options: RenderOptions,
-    ) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer], NDArray[np.int32], int]:
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.int32], int]:
         """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
         rays = len(directions)
         first, last = _index_range(origin, directions, steps, self.scene)
         length = int(np.maximum(last - first + 1, 0).max(initial=0))
-        parts = []  # (ray, index) of the samples that count, chunk by chunk
+        parts: list[
+            tuple[NDArray[np.int64], NDArray[np.int64]]
+        ] = []  # (ray, index) of the samples that count, chunk by chunk
         chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))
         for begin in range(0, length, chunk):
             index = first[:, None] + np.arange(begin, min(begin + chunk, length))
             points = positions(origin, directions[:, None], steps.t(index))
-            network, _ = networks_at(self.scene, self._grid, points.reshape(-1, 3), ess=options.ess)
+            network, _ = self.scene.cells.networks_at(points.reshape(-1, 3), ess=options.ess)
             counts = (network.reshape(index.shape) >= 0) & (index <= last[:, None])
             ray, column = np.nonzero(counts)
             parts.append((ray, index[ray, column]))
@@ -132,7 +135,7 @@ class ReferenceRenderer:
 
         t = steps.t(index)
         points = positions(origin, directions[ray], t)
-        network, cells = networks_at(self.scene, self._grid, points, ess=options.ess)
+        network, cells = self.scene.cells.networks_at(points, ess=options.ess)
         norms = np.sqrt((directions.astype(self.dtype) ** 2).sum(-1))
         unit = directions / norms[:, None]
         rgb, density = self._evaluate(network, cells, points, unit[ray])
@@ -149,8 +152,8 @@ def _index_range(
     """First and last sample index [R] that can lie in the box: two samples too many at either end, never too few."""
     d = directions.astype(np.float64)
     d = np.where(np.abs(d) < 1e-12, 1e-12, d)
-    to_low = (scene.aabb_min.astype(np.float64) - origin) / d
-    to_high = (scene.aabb_max.astype(np.float64) - origin) / d
+    to_low = (scene.box_min.astype(np.float64) - origin) / d
+    to_high = (scene.box_max.astype(np.float64) - origin) / d
     enter = np.minimum(to_low, to_high).max(-1)
     leave = np.maximum(to_low, to_high).min(-1)
     limit = float(steps.last)
@@ -166,7 +169,7 @@ def _composite(
     rgb: NDArray[np.floating],  # [S, 3]
     t: Floats,  # [S]
     options: RenderOptions,
-) -> tuple[NDArray, NDArray, NDArray, NDArray[np.integer]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer]]:
     """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon.
 
     Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0) and samples taken [R].
@@ -181,9 +184,9 @@ def _composite(
     taken = before >= options.ert_threshold if options.ert else np.ones(len(ray), bool)
     weight = np.where(taken, before * alpha, 0)
 
-    colour = np.zeros((rays, 3), dtype)
-    np.add.at(colour, ray, weight[:, None] * rgb)
+    color = np.zeros((rays, 3), dtype)
+    np.add.at(color, ray, weight[:, None] * rgb)
     opacity = np.bincount(ray, weight, minlength=rays).astype(dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         depth = np.where(opacity > 0, np.bincount(ray, weight * t, minlength=rays) / opacity, np.inf)
-    return colour, opacity, depth, np.bincount(ray[taken], minlength=rays)
+    return color, opacity, depth, np.bincount(ray[taken], minlength=rays)

@@ -1,4 +1,4 @@
-"""The pinhole camera that every room of the program shares."""
+"""The pinhole camera that all packages share."""
 
 import math
 from dataclasses import dataclass, replace

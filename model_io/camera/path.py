@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import CameraPathError
 from ..files.atomic import write_text
+from ..files.json_values import is_array, is_object
 from ..files.text import read_text
 from . import rotation
 from .camera import Camera, Row
@@ -250,22 +251,22 @@ def _hermite(u: float, step: float, values: Float, tangents: Float, i: int) -> F
 
 
 def _parse(document: Any) -> tuple[Keyframe, ...]:
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        got = repr(document.get("format"))[:80] if isinstance(document, dict) else type(document).__name__
+    if not is_object(document) or document.get("format") != FORMAT:
+        got = repr(document.get("format"))[:80] if is_object(document) else type(document).__name__
         raise CameraPathError(f'format: expected an object with "format": "{FORMAT}", got {got}')
     if type(document.get("version")) is not int or document["version"] != VERSION:
         raise CameraPathError(f"version: expected {VERSION}, got {repr(document.get('version'))[:80]}")
     entries = document.get("keyframes")
-    if not isinstance(entries, list):
+    if not is_array(entries):
         raise CameraPathError(f"keyframes: expected a list, got {type(entries).__name__}")
     return tuple(_parse_keyframe(entry, f"keyframes[{i}]") for i, entry in enumerate(entries))
 
 
 def _parse_keyframe(entry: Any, where: str) -> Keyframe:
-    if not isinstance(entry, dict):
+    if not is_object(entry):
         raise CameraPathError(f"{where}: expected an object, got {type(entry).__name__}")
     rows = entry.get("c2w")
-    if not isinstance(rows, list) or len(rows) != 4 or any(not isinstance(r, list) or len(r) != 4 for r in rows):
+    if not is_array(rows) or len(rows) != 4 or any(not is_array(r) or len(r) != 4 for r in rows):
         raise CameraPathError(f"{where}.c2w: expected 4 rows of 4 numbers, got {repr(rows)[:80]}")
     r = [[_number(value, f"{where}.c2w") for value in row] for row in rows]
     seconds = _number(entry.get("seconds"), f"{where}.seconds")

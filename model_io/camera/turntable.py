@@ -22,7 +22,7 @@ def turntable_cameras(scene: Scene, count: int, width: int, height: int) -> list
     axis = np.zeros(3)
     nearest = int(np.argmax(np.abs(up)))
     axis[nearest] = math.copysign(1.0, up[nearest])
-    cameras = []
+    cameras: list[Camera] = []
     for k in range(count):
         turn = np.eye(4)
         turn[:3, :3] = matrix_from_quaternion(exponential(axis * (2.0 * math.pi * k / count)))
@@ -33,19 +33,18 @@ def turntable_cameras(scene: Scene, count: int, width: int, height: int) -> list
 
 def occupied_middle(scene: Scene) -> NDArray[np.float64]:
     """Middle of the smallest box around all occupied voxels, [3]; of the scene's box if there are none."""
-    lower, upper = scene.aabb_min.astype(np.float64), scene.aabb_max.astype(np.float64)
-    voxel = (upper - lower) / scene.occupancy.shape
-    middle = 0.5 * (lower + upper)
+    voxel = scene.box.size / scene.occupancy.shape
+    middle = scene.box.middle
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
         filled = np.flatnonzero(scene.occupancy.any(axis=others))
         if filled.size:
-            middle[axis] = lower[axis] + voxel[axis] * 0.5 * (filled[0] + filled[-1] + 1)
+            middle[axis] = scene.box_min[axis] + voxel[axis] * 0.5 * (filled[0] + filled[-1] + 1)
     return middle
 
 
 def _camera_that_sees_all(scene: Scene, middle: NDArray[np.float64]) -> Camera:
-    radius = 0.5 * float(np.linalg.norm(scene.aabb_max - scene.aabb_min))
+    radius = 0.5 * float(np.linalg.norm(scene.box_max - scene.box_min))
     fov_y, elevation = math.radians(40.0), math.radians(20.0)
     distance = radius / math.sin(0.5 * fov_y)
     eye = middle + distance * np.array([0.0, -math.cos(elevation), math.sin(elevation)])

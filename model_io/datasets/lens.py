@@ -250,8 +250,8 @@ def straighten(pixels: NDArray[np.uint8], lens: Lens) -> NDArray[np.uint8]:
     else:
         alpha = pixels[..., 3:].astype(np.float32)
         moved = remapped(np.concatenate([pixels[..., :3] * (alpha / 255), alpha], axis=-1, dtype=np.float32))
-        colour = moved[..., :3] * (255 / np.maximum(moved[..., 3:], 1.0))
-        straight = np.concatenate([colour, moved[..., 3:]], axis=-1)
+        color = moved[..., :3] * (255 / np.maximum(moved[..., 3:], 1.0))
+        straight = np.concatenate([color, moved[..., 3:]], axis=-1)
     return np.clip(np.rint(straight), 0, 255).astype(np.uint8)
 
 

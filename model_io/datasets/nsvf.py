@@ -120,10 +120,10 @@ def near_and_far(path: PathLike) -> tuple[float, float] | None:
     files = sorted((folder / "pose").glob("[012]_*.txt"))
     if not files or not (folder / "bbox.txt").is_file():
         return None
-    lower, upper = np.asarray(read_numbers(folder / "bbox.txt", 6)).reshape(2, 3)
+    box_min, box_max = np.asarray(read_numbers(folder / "bbox.txt", 6)).reshape(2, 3)
     positions = np.stack([_pose(file)[:3, 3] for file in files])
-    to_box = np.linalg.norm(np.maximum(np.maximum(lower - positions, positions - upper), 0), axis=1)
-    to_corner = np.linalg.norm(np.maximum(np.abs(positions - lower), np.abs(positions - upper)), axis=1)
+    to_box = np.linalg.norm(np.maximum(np.maximum(box_min - positions, positions - box_max), 0), axis=1)
+    to_corner = np.linalg.norm(np.maximum(np.abs(positions - box_min), np.abs(positions - box_max)), axis=1)
     return float(to_box.min()), float(to_corner.max())
 
 

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from ..camera.camera import Camera
 from ..errors import SceneError
 from ..files.atomic import AtomicFile
+from ..files.json_values import is_array, is_object
 from ..scene.architecture import DIRECTION_FREQUENCIES, LAYER_SHAPES, POSITION_FREQUENCIES, tensor_shapes
 from ..scene.checks import check_resolutions, fail
 from ..scene.scene import Scene
@@ -86,8 +87,8 @@ def cast_layers(layers: Tensors, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
     Raises:
         SceneError: ``dtype`` is another one, or a number overflows it.
     """
-    wanted = np.dtype(dtype)
-    if wanted not in (np.float16, np.float32):
+    wanted: np.dtype[Any] = np.dtype(dtype)
+    if wanted not in (np.dtype(np.float16), np.dtype(np.float32)):
         fail("dtype", "float16 or float32", wanted)
     cast: dict[str, NDArray[Any]] = {}
     for name, array in layers.items():
@@ -95,7 +96,7 @@ def cast_layers(layers: Tensors, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
             cast[name] = array.astype(wanted, copy=False)
         if wanted.itemsize < array.dtype.itemsize and np.isinf(cast[name]).any():
             largest = float(np.abs(array).max())
-            fail(name, f"numbers up to {np.finfo(wanted).max} for {wanted}", f"{largest:.6g} (save as float32)")
+            fail(name, f"numbers up to {np.finfo(wanted.type).max} for {wanted}", f"{largest:.6g} (save as float32)")
     return cast
 
 
@@ -104,7 +105,7 @@ def _document(scene: Scene) -> dict[str, Any]:
     return {
         "version": VERSION,
         "kind": KIND,
-        "aabb": [scene.aabb_min.tolist(), scene.aabb_max.tolist()],
+        "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
         "network_resolution": list(scene.resolution),
         "occupancy_resolution": list(scene.occupancy.shape),
         **_ARCHITECTURE,
@@ -127,7 +128,7 @@ def _camera_document(camera: Camera) -> dict[str, Any]:
 
 
 def _check_version(document: object) -> None:
-    if not isinstance(document, dict):
+    if not is_object(document):
         fail("knf", "a JSON object", type(document).__name__)
     if document.get("kind") != KIND:
         fail("kind", repr(KIND), f"{document.get('kind')!r:.80}")
@@ -145,17 +146,17 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     index = _tensor(tensors, "network_index", np.int32, networks)
     packed = _tensor(tensors, "occupancy", np.uint8, (-(-math.prod(voxels) // 8),))
     aabb = document.get("aabb")
-    if not isinstance(aabb, list) or len(aabb) != 2:
+    if not is_array(aabb) or len(aabb) != 2:
         fail("aabb", "two corners", f"{aabb!r:.80}")
-    aabb_min, aabb_max = (np.asarray(_numbers("aabb", corner, 3), dtype=np.float32) for corner in aabb)
+    box_min, box_max = (np.asarray(_numbers("aabb", corner, 3), dtype=np.float32) for corner in aabb)
     background = _numbers("background", document.get("background"), 3)
     provenance = document.get("provenance", {})
-    if not isinstance(provenance, dict):
+    if not is_object(provenance):
         fail("provenance", "a JSON object", type(provenance).__name__)
     preview = tensors.get("preview_png")
     return Scene(
-        aabb_min=aabb_min,
-        aabb_max=aabb_max,
+        box_min=box_min,
+        box_max=box_max,
         occupancy=_unpack(packed, voxels),
         network_index=index,
         layers=_layers(tensors),
@@ -172,7 +173,7 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
 
 def _sizes(document: dict[str, Any], field: str) -> tuple[int, int, int]:
     sizes = document.get(field)
-    if not isinstance(sizes, list) or len(sizes) != 3 or not all(map(is_size, sizes)):
+    if not is_array(sizes) or len(sizes) != 3 or not all(map(is_size, sizes)):
         fail(field, "three whole numbers", f"{sizes!r:.80}")
     return sizes[0], sizes[1], sizes[2]
 
@@ -187,7 +188,7 @@ def _number(field: str, value: object) -> float:
 
 
 def _numbers(field: str, value: object, count: int) -> list[float]:
-    if not isinstance(value, list) or len(value) != count:
+    if not is_array(value) or len(value) != count:
         fail(field, f"{count} numbers", f"{value!r:.80}")
     return [_number(field, number) for number in value]
 
@@ -218,10 +219,10 @@ def _layers(tensors: Tensors) -> dict[str, NDArray[Any]]:
 def _camera(document: object) -> Camera | None:
     if document is None:
         return None
-    if not isinstance(document, dict):
+    if not is_object(document):
         fail("start_camera", "a JSON object or null", f"{document!r:.80}")
     rows = document.get("c2w")
-    if not isinstance(rows, list) or len(rows) != 4:
+    if not is_array(rows) or len(rows) != 4:
         fail("start_camera.c2w", "4 rows", f"{rows!r:.80}")
     c2w = [_numbers("start_camera.c2w", row, 4) for row in rows]
     for key in ("width", "height"):

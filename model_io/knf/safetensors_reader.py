@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import SceneError
 from ..files.downloads import broken_download
+from ..files.json_values import is_array, is_object
 
 MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors library
 DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -104,7 +105,7 @@ def _header(buffer: memoryview) -> tuple[dict[str, Any], memoryview]:
         raise SceneError(f"cut short, or not a scene file: expected a header of at most {limit} bytes, got {length}")
     text = bytes(buffer[8 : 8 + length])
     header = parse_json(text, "header")
-    if not isinstance(header, dict):
+    if not is_object(header):
         raise SceneError(f"header: expected a JSON object, got {type(header).__name__}")
     return header, buffer[8 + length :]
 
@@ -135,7 +136,7 @@ def parse_json(text: bytes | str, field: str) -> Any:
 
 
 def _metadata(entry: object) -> dict[str, str]:
-    if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+    if not is_object(entry) or not all(isinstance(value, str) for value in entry.values()):
         raise SceneError("__metadata__: expected an object of strings")
     return entry
 
@@ -146,14 +147,14 @@ def is_size(value: object) -> bool:
 
 
 def _span(name: str, entry: object, available: int) -> tuple[int, int]:
-    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+    if not is_object(entry) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
         raise SceneError(f"tensor {name[:80]!r}: expected dtype, shape and data_offsets")
     shape, offsets = entry["shape"], entry["data_offsets"]
     if not isinstance(entry["dtype"], str):
         raise SceneError(f"tensor {name[:80]!r}: expected a dtype name, got {entry['dtype']!r:.80}")
-    if not isinstance(shape, list) or len(shape) > 32 or not all(map(is_size, shape)):
+    if not is_array(shape) or len(shape) > 32 or not all(map(is_size, shape)):
         raise SceneError(f"tensor {name[:80]!r}: expected a shape of at most 32 sizes, got {shape!r:.80}")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(is_size, offsets)):
+    if not is_array(offsets) or len(offsets) != 2 or not all(map(is_size, offsets)):
         raise SceneError(f"tensor {name[:80]!r}: expected two data_offsets, got {offsets!r:.80}")
     begin, end = offsets
     if not begin <= end <= available:

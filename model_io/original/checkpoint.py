@@ -16,7 +16,9 @@ from ..camera.camera import Camera
 from ..datasets import background_color, near_and_far
 from ..errors import CheckpointError, SceneError
 from ..knf.format import cast_layers
-from ..scene.checks import check_resolutions, occupied_cells
+from ..scene.box import Box
+from ..scene.cells import occupied_cells
+from ..scene.checks import check_resolutions
 from ..scene.scene import Scene
 from .config import OriginalConfig, find_config, read_box
 from .layout import OriginalNetworks, read_networks
@@ -88,8 +90,8 @@ def import_checkpoint(
     layers = {name: np.ascontiguousarray(array[rows]) for name, array in networks.layers.items()}
     try:
         return Scene(
-            aabb_min=box[0],
-            aabb_max=box[1],
+            box_min=box[0],
+            box_max=box[1],
             occupancy=occupied,
             network_index=network_index,
             layers=cast_layers(layers, dtype),
@@ -97,7 +99,7 @@ def import_checkpoint(
             far=far,
             num_samples=num_samples,
             background=background or background_color(Path(bbox).parent) or (1.0, 1.0, 1.0),
-            start_camera=start_camera or three_quarter_view(box),
+            start_camera=start_camera or three_quarter_view(Box(*box)),
             training_poses=None if training_poses is None else np.asarray(training_poses, dtype=np.float32),
             provenance=_provenance(Path(checkpoint), networks, settings) | dict(provenance or {}),
         )
@@ -105,10 +107,9 @@ def import_checkpoint(
         raise SceneError(f"{checkpoint}: {error}") from error
 
 
-def three_quarter_view(box: NDArray[np.float32], size: int = 800) -> Camera:  # box [2, 3]
+def three_quarter_view(box: Box, size: int = 800) -> Camera:
     """A camera before, beside and above the box (z up), far enough to see all of it."""
-    lower, upper = box.astype(np.float64)
-    centre, radius = (lower + upper) / 2, float(np.linalg.norm(upper - lower)) / 2
+    centre, radius = box.middle, float(np.linalg.norm(box.size)) / 2
     fov_y = math.radians(40.0)
     direction = np.array([0.6, -0.65, 0.45])
     eye = centre + direction / np.linalg.norm(direction) * radius / math.sin(fov_y / 2)
@@ -158,9 +159,9 @@ def _check_domains(networks: OriginalNetworks, box: NDArray[np.float32], grid: t
     """A distilled file says each network's cell: it must be the one that box and resolution give."""
     if networks.domains is None:
         return
-    lower, upper = box.astype(np.float64)
-    cell = (upper - lower) / grid
-    corner = np.stack(np.unravel_index(np.arange(networks.num_networks), grid), axis=-1) * cell + lower
+    box_min, box_max = box.astype(np.float64)
+    cell = (box_max - box_min) / grid
+    corner = np.stack(np.unravel_index(np.arange(networks.num_networks), grid), axis=-1) * cell + box_min
     error = np.abs(networks.domains - np.stack([corner, corner + cell], axis=1)) / cell
     if not (error < 1e-3).all():
         worst = int(np.nan_to_num(error, nan=np.inf).max(axis=(1, 2)).argmax())

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..files.json_values import is_array, is_object
 from ..files.text import read_text
 from ..scene.architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES
 
@@ -126,11 +127,11 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         document = yaml.safe_load(read_text(path, _MAX_TEXT, CheckpointError))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path}: expected yaml, got {' '.join(str(error).split())[:120]}") from error
-    if not isinstance(document, dict):
+    if not is_object(document):
         return {}
     # The distillation's network settings stand under its phase.
     phase = document.get("discovery")
-    return {**document, **phase} if isinstance(phase, dict) else document
+    return {**document, **phase} if is_object(phase) else document
 
 
 def _check_architecture(path: Path, yaml: Mapping[str, Any]) -> None:
@@ -163,17 +164,13 @@ def _finite(key: str, value: object) -> float:
 
 
 def _triple(key: str, values: object) -> list[Any]:
-    if not isinstance(values, list) or len(values) != 3:
+    if not is_array(values) or len(values) != 3:
         raise CheckpointError(f"{key}: expected three numbers, got {values!r:.60}")
     return [_finite(key, value) for value in values]
 
 
 def _resolution(values: object) -> tuple[int, int, int]:
-    if (
-        not isinstance(values, list)
-        or len(values) != 3
-        or not all(type(value) is int and value > 0 for value in values)
-    ):
+    if not is_array(values) or len(values) != 3 or not all(type(value) is int and value > 0 for value in values):
         raise CheckpointError(f"fixed_resolution: expected three whole numbers > 0, got {values!r:.60}")
     return values[0], values[1], values[2]
 

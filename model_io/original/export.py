@@ -36,7 +36,7 @@ def export_original(
 
     Imported again without a conversion, the scene is the same bit for bit, if its networks are float32 and numbered
     in grid order, with one in each cell that has an occupied voxel and in no other. Other scenes become such a one:
-    numbered anew, the networks of empty cells dropped (unless the import keeps them all). Start camera, training
+    renumbered, the networks of empty cells dropped (unless the import keeps them all). Start camera, training
     poses, preview and provenance have no place in this layout.
 
     Args:
@@ -54,7 +54,7 @@ def export_original(
     """
     root = Path(folder)
     contents = {
-        Path("bbox.txt"): _line(*scene.aabb_min, *scene.aabb_max, _NSVF_VOXEL),
+        Path("bbox.txt"): _line(*scene.box_min, *scene.box_max, _NSVF_VOXEL),
         Path("near_and_far.txt"): _line(scene.near, scene.far),
         Path("background_color.txt"): _line(*scene.background),
         **{Path(name): _yaml_text(document) for name, document in _documents(scene).items()},
@@ -166,7 +166,7 @@ def _state(scene: Scene) -> dict[str, NDArray[np.float32]]:
     index = scene.network_index.reshape(-1)
     kept = index >= 0
     shapes = tensor_shapes(index.size)
-    state = {}
+    state: dict[str, NDArray[np.float32]] = {}
     for name in [f"{layer}.{part}" for layer in _TENSOR_ORDER for part in ("bias", "weight")]:
         state[name] = np.zeros(shapes[name], np.float32)
         state[name][kept] = scene.layers[name][index[kept]]

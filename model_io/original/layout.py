@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import CheckpointError
+from ..files.json_values import is_array, is_object
 from ..scene.architecture import LAYER_SHAPES, tensor_shapes
 from .restricted_pickle import Module, Node
 
@@ -46,13 +47,13 @@ def read_networks(checkpoint: object) -> OriginalNetworks:
     Raises:
         CheckpointError: it is no fine-tuned or distilled checkpoint, or of a variant that is not supported.
     """
-    if isinstance(checkpoint, dict) and "root_nodes" in checkpoint:
+    if is_object(checkpoint) and "root_nodes" in checkpoint:
         return _distilled(checkpoint["root_nodes"])
-    if isinstance(checkpoint, dict) and isinstance(checkpoint.get("model_state_dict"), Mapping):
+    if is_object(checkpoint) and isinstance(checkpoint.get("model_state_dict"), Mapping):
         step = checkpoint.get("global_step")
         layers = _layers(checkpoint["model_state_dict"])
         return OriginalNetworks("fine-tuned", layers, global_step=step if isinstance(step, int) else None)
-    got = f"keys {sorted(map(str, checkpoint))[:8]}" if isinstance(checkpoint, dict) else type(checkpoint).__name__
+    got = f"keys {sorted(map(str, checkpoint))[:8]}" if is_object(checkpoint) else type(checkpoint).__name__
     raise CheckpointError(f"expected 'model_state_dict' (fine-tuned) or 'root_nodes' (distilled), got {got}")
 
 
@@ -110,7 +111,7 @@ def _conform(name: str, array: NDArray[np.float32], shape: tuple[int, ...], tran
 
 
 def _distilled(root_nodes: object) -> OriginalNetworks:
-    if not isinstance(root_nodes, list) or not root_nodes:
+    if not is_array(root_nodes) or not root_nodes:
         raise CheckpointError("root_nodes: expected a list of nodes, got none")
     parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in tensor_shapes(1)}
     domains = np.empty((len(root_nodes), 2, 3))
@@ -144,7 +145,7 @@ def _leaf(node: object) -> tuple[Layers, NDArray[np.float64]]:
 
 
 def _corner(corner: object, key: str) -> list[float]:
-    if not isinstance(corner, list) or len(corner) != 3 or not all(isinstance(value, float) for value in corner):
+    if not is_array(corner) or len(corner) != 3 or not all(isinstance(value, float) for value in corner):
         raise CheckpointError(f"{key}: expected three numbers, got {corner!r:.80}")
     return corner
 
@@ -154,8 +155,10 @@ def _state_dict(module: Module, prefix: str = "", depth: int = 0) -> dict[str, A
     if depth > 4:
         raise CheckpointError("network: expected at most 4 levels of modules, got more")
     stored = module.__dict__
-    found = {f"{prefix}{name}": tensor for name, tensor in (stored.get("_parameters") or {}).items()}
-    for name, child in (stored.get("_modules") or {}).items():
+    parameters: Mapping[str, Any] = stored.get("_parameters") or {}
+    modules: Mapping[str, Any] = stored.get("_modules") or {}
+    found = {f"{prefix}{name}": tensor for name, tensor in parameters.items()}
+    for name, child in modules.items():
         if isinstance(child, Module):
             found |= _state_dict(child, f"{prefix}{name}.", depth + 1)
     return found

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..files.downloads import broken_download
+from ..files.json_values import is_object
 
 _SCALARS = "biuf"  # kinds of NumPy scalars that are read
 
@@ -21,10 +22,10 @@ class Stored:
     """Stands in for a class of the original code: keeps the attributes that were stored, does nothing."""
 
     def __init__(self, *arguments: object) -> None:
-        del arguments  # of NumPy's random state, which nobody needs
+        del arguments  # of NumPy's random state, which is not needed
 
     def __setstate__(self, state: object) -> None:
-        if isinstance(state, dict):
+        if is_object(state):
             self.__dict__.update(state)
 
 
@@ -116,7 +117,7 @@ def _reason(path: Path, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return "cannot read: not enough memory"
     try:
-        named = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _STAND_INS.keys()
+        named: set[str] = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) - _STAND_INS.keys()
     except Exception:  # not even a zip file
         named = set()
     if named:

@@ -1,5 +1,8 @@
 """Everything that must hold for a Scene, checked once when it is made. Each fault is one SceneError."""
 
+# What is checked here may be of any type, whatever the annotations promise.
+# pyright: reportUnnecessaryIsInstance=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 import json
 import math
 from collections.abc import Sequence
@@ -7,11 +10,11 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..camera.camera import Camera
 from ..errors import SceneError
 from .architecture import tensor_shapes
+from .cells import occupied_cells
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -41,7 +44,7 @@ def check_scene(scene: "Scene") -> None:
     _check_extras(scene)
 
 
-def _check_array(field: str, value: object, dtype: Any, ndim: int) -> None:
+def _check_array(field: str, value: Any, dtype: Any, ndim: int) -> None:
     if not isinstance(value, np.ndarray):
         fail(field, "a NumPy array", type(value).__name__)
     if value.dtype != np.dtype(dtype):
@@ -53,26 +56,26 @@ def _check_array(field: str, value: object, dtype: Any, ndim: int) -> None:
 
 
 def _check_box(scene: "Scene") -> None:
-    for field in ("aabb_min", "aabb_max"):
+    for field in ("box_min", "box_max"):
         corner = getattr(scene, field)
         _check_array(field, corner, np.float32, 1)
         if corner.shape != (3,):
             fail(field, "shape [3]", f"shape {list(corner.shape)}")
         if not np.isfinite(corner).all():
             fail(field, "finite numbers", corner.tolist())
-    size = scene.aabb_max.astype(np.float64) - scene.aabb_min.astype(np.float64)
+    size = scene.box.size
     # Cells are measured in float32: an edge must neither overflow nor vanish there.
     if not (size > 0).all() or not (size < np.finfo(np.float32).max).all():
-        fail("aabb", "aabb_min < aabb_max on every axis", f"{scene.aabb_min.tolist()} .. {scene.aabb_max.tolist()}")
+        fail("box", "box_min < box_max on every axis", f"{scene.box_min.tolist()} .. {scene.box_max.tolist()}")
 
 
 def _check_grids(scene: "Scene") -> None:
     _check_array("network_index", scene.network_index, np.int32, 3)
     _check_array("occupancy", scene.occupancy, np.bool_, 3)
     check_resolutions(scene.occupancy.shape, scene.network_index.shape)
-    cell_size = (scene.aabb_max - scene.aabb_min) / np.asarray(scene.occupancy.shape, dtype=np.float32)
-    if not (cell_size >= np.finfo(np.float32).tiny).all():
-        fail("aabb", "voxels with edges above 1e-38", f"edges {cell_size.tolist()}")
+    voxel_size = scene.cells.voxel_size
+    if not (voxel_size >= np.finfo(np.float32).tiny).all():
+        fail("box", "voxels with edges above 1e-38", f"edges {voxel_size.tolist()}")
 
 
 def check_resolutions(occupancy: Sequence[int], networks: Sequence[int]) -> None:
@@ -102,7 +105,7 @@ def _check_layers(scene: "Scene") -> None:
     if set(scene.layers) != set(shapes):
         missing, extra = sorted(set(shapes) - set(scene.layers)), sorted(set(scene.layers) - set(shapes))
         fail("layers", f"the {len(shapes)} arrays of one network", f"missing {missing}, unknown {extra}")
-    if bias.dtype not in (np.float16, np.float32):
+    if bias.dtype not in (np.dtype(np.float16), np.dtype(np.float32)):
         fail("pts_linears.0.bias", "dtype float16 or float32", bias.dtype)
     for name, shape in shapes.items():
         array = scene.layers[name]
@@ -125,18 +128,6 @@ def _check_network_index(scene: "Scene") -> None:
     if stray.any():
         cell = np.argwhere(stray)[0].tolist()
         fail("occupancy", "no occupied voxel in a cell without a network", f"one in cell {cell}")
-
-
-def occupied_cells(
-    occupancy: NDArray[np.bool_],  # [ox, oy, oz]
-    resolution: tuple[int, int, int],
-) -> NDArray[np.bool_]:
-    """Which network cells hold an occupied voxel, bool [rx, ry, rz]. ``occupancy`` must be a whole multiple."""
-    rx, ry, rz = resolution
-    # One axis at a time, the slowest first, so that every reduction runs along contiguous memory.
-    slabs = occupancy.reshape(rx, -1, occupancy.shape[1] * occupancy.shape[2]).any(axis=1)
-    rows = slabs.reshape(rx, ry, -1, occupancy.shape[2]).any(axis=2)
-    return np.asarray(rows.reshape(rx, ry, rz, -1).any(axis=3))
 
 
 def _check_sampling(scene: "Scene") -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..files.json_values import is_array
 from ..knf.format import KIND, VERSION
 from .architecture import PARAMETERS_PER_NETWORK
 from .scene import Scene
@@ -17,7 +18,7 @@ def describe(scene: Scene) -> dict[str, Any]:
     return {
         "kind": KIND,
         "version": VERSION,
-        "aabb": [scene.aabb_min.tolist(), scene.aabb_max.tolist()],
+        "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
         "network_resolution": list(scene.resolution),
         "cell_size": scene.cell_size.tolist(),
         "occupancy_resolution": list(scene.occupancy.shape),
@@ -82,10 +83,10 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
     return rows + [(key.replace("_", " "), _said(value)) for key, value in facts["provenance"].items()]
 
 
-def _said(value: object) -> str:
+def _said(value: Any) -> str:
     """A JSON value as a person would write it."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
+    if is_array(value):
         return ", ".join(map(_said, value))
     return json.dumps(value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from .architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
+from .box import Box
+from .cells import Cells
 from .checks import check_scene
+from .sampling import Sampling
 
 __all__ = [
     "DIRECTION_CHANNELS",
@@ -38,12 +42,12 @@ class Scene:
     Axis-aligned box, cut into ``rx * ry * rz`` cells; a cell that holds something has one tiny network.
     The occupancy grid is finer by a whole factor on each axis (16 in the paper).
 
-    A scene is checked when it is made (``SceneError`` names the field, expected and got), so every other room
+    A scene is checked when it is made (``SceneError`` names the field, expected and got), so every other package
     may rely on what is said here. Every array is in C order; a scene that was loaded has read-only ones.
 
     Attributes:
-        aabb_min: float32 [3], lower corner of the box in world units.
-        aabb_max: float32 [3], upper corner.
+        box_min: float32 [3], the box's corner with the least coordinates, in world units.
+        box_max: float32 [3], the opposite corner.
         occupancy: bool [ox, oy, oz]; True where something may be.
         network_index: int32 [rx, ry, rz]; row of ``layers`` for each cell, -1 for a cell without a network
             (which has no occupied voxel). No two cells share a network.
@@ -59,8 +63,8 @@ class Scene:
         provenance: what made the scene and from what; JSON values only.
     """
 
-    aabb_min: NDArray[np.float32]
-    aabb_max: NDArray[np.float32]
+    box_min: NDArray[np.float32]
+    box_max: NDArray[np.float32]
     occupancy: NDArray[np.bool_]
     network_index: NDArray[np.int32]
     layers: Mapping[str, NDArray[np.floating]]
@@ -71,21 +75,35 @@ class Scene:
     start_camera: Camera | None = None
     training_poses: NDArray[np.float32] | None = None
     preview: bytes | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
         check_scene(self)
 
+    @cached_property
+    def box(self) -> Box:
+        """What the cells fill."""
+        return Box(self.box_min, self.box_max)
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The grid of cells: which have a network, and which of their voxels are occupied."""
+        return Cells(self.box, self.occupancy, self.network_index)
+
+    @property
+    def sampling(self) -> Sampling:
+        """Where samples lie on a ray as trained."""
+        return Sampling(self.near, self.far, self.num_samples)
+
     @property
     def resolution(self) -> tuple[int, int, int]:
         """Cells of the network grid, (rx, ry, rz)."""
-        rx, ry, rz = self.network_index.shape
-        return rx, ry, rz
+        return self.cells.resolution
 
     @property
     def occupancy_factor(self) -> tuple[int, int, int]:
         """Voxels of the occupancy grid per network cell on each axis, (16, 16, 16) in the paper."""
-        fx, fy, fz = (o // r for o, r in zip(self.occupancy.shape, self.resolution, strict=True))
+        fx, fy, fz = self.cells.factor.tolist()
         return fx, fy, fz
 
     @property
@@ -94,14 +112,14 @@ class Scene:
         return self.layers["pts_linears.0.bias"].shape[0]
 
     @property
-    def cell_size(self) -> NDArray[np.float32]:
+    def cell_size(self) -> NDArray[np.floating]:
         """Edge lengths of a network cell in world units, float32 [3]."""
-        return (self.aabb_max - self.aabb_min) / np.asarray(self.resolution, dtype=np.float32)
+        return self.cells.cell_size
 
     @property
     def step(self) -> float:
         """Distance in z-depth between two samples as trained: (far - near) / (K - 1)."""
-        return (self.far - self.near) / (self.num_samples - 1)
+        return self.sampling.step
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -74,7 +74,7 @@ def test_grids_of_random_networks_take_the_same_samples(toy_scene, monkeypatch):
     assert scenes[0].num_networks == 1 < scenes[1].num_networks < scenes[2].num_networks
     assert toy_scene.occupancy.mean() == pytest.approx(scenes[0].occupancy.mean(), abs=0.1)
     counts = set()
-    points = toy_scene.aabb_min + np.random.default_rng(1).random((500, 3)) * (toy_scene.aabb_max - toy_scene.aabb_min)
+    points = toy_scene.box_min + np.random.default_rng(1).random((500, 3)) * (toy_scene.box_max - toy_scene.box_min)
     for scene in scenes:
         rgb, density = CpuRenderer(scene, path="baseline").query(points, np.broadcast_to((0, 0, 1), points.shape))
         assert set(np.unique(density)) == {0.0, 100.0}

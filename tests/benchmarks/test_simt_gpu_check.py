@@ -1,17 +1,15 @@
 """benchmarks/gpu/check.py without a GPU: what it says then, and its measurements run on the SIMT host."""
 
-import argparse
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.gpu import check as gpu_check
 from benchmarks.gpu import measurements as gpu_measurements
+from benchmarks.gpu.sections import all_sections
 from kilonerf.kernels.cuda.cupy_device import CupyDevice
 from kilonerf.model_io import BackendError, Camera, Scene
 from simt.simt_baseline import SimtBaselineDevice
@@ -56,50 +54,15 @@ def test_simt_gpu_check_says_in_one_line_that_there_is_no_gpu(tmp_path) -> None:
     assert not output.exists()
 
 
-def test_simt_gpu_check_goes_on_after_a_failure_and_saves_each_section() -> None:
-    def fail() -> dict[str, Any]:
-        raise ZeroDivisionError("the second one")
-
-    def skip() -> dict[str, Any]:
-        raise gpu_check.SectionSkipped("no such tool")
-
-    document: dict[str, Any] = {"device": {"name": "none"}, "commit": "none"}
-    saved: list[dict] = []
-    sections = {
-        "first": lambda: {"size": [8, 6], "fused": {"ms_median": 1.5, "stages_ms": {"sort": 2}}},
-        "second": fail,
-        "third": skip,
-        "fourth": lambda: {"passed": False, "output": "1 failed"},
-        "fifth": lambda: {"passed": True},
-    }
-    failed = gpu_check.run_sections(document, sections, lambda: saved.append(json.loads(json.dumps(document))))
-    assert failed == ["second", "fourth"]
-    assert [len(each["sections"]) for each in saved] == [1, 2, 3, 4, 5]
-    results = document["sections"]
-    assert [results[name]["status"] for name in sections] == ["done", "failed", "skipped", "failed", "done"]
-    assert results["second"]["reason"] == "ZeroDivisionError: the second one"
-    text = gpu_check.summary(document)
-    assert "first: size 8x6\n  fused: ms median 1.5, stages ms (sort 2)\n" in text
-    assert "third: skipped: no such tool" in text
-    assert "fourth: failed: 1 failed" in text
-
-
-def test_simt_gpu_check_begins_nothing_when_time_is_up() -> None:
-    document: dict[str, Any] = {}
-    failed = gpu_check.run_sections(document, {"first": dict}, lambda: None, budget=-1.0)
-    assert not failed
-    assert document["sections"]["first"]["status"] == "skipped"
-
-
-def test_simt_gpu_check_has_every_section(monkeypatch, scene) -> None:
-    monkeypatch.setattr(gpu_check.importlib, "import_module", lambda name: np)
-    options = argparse.Namespace(scene=Path("scene.knf"), device=None)
-    names = list(gpu_check.all_sections(SimtDevice(80), scene, options))  # type: ignore[arg-type]
+def test_simt_gpu_check_has_every_section_the_telling_ones_first() -> None:
+    names = list(all_sections())
+    assert names[:5] == ["environment", "smoke", "memcheck", "racecheck", "tests"]
     for size in ("800x800", "1920x1080"):
         assert {f"bench {size} float16", f"bench {size} float32"} <= set(names)
         assert {f"sorted baseline {size}", f"interop {size}"} <= set(names)
-    rest = {"tests", "networks alone", "fp16 matrix product", "memcheck", "racecheck"}
+    rest = {"training tests", "training times", "networks alone", "fp16 matrix product"}
     assert rest | {"agreement with reference", "agreement with cpu"} <= set(names)
+    assert all(0 < section.limit <= 180 for section in all_sections().values())
 
 
 def test_simt_gpu_check_measures_networks_and_products(scene) -> None:

@@ -1,23 +1,17 @@
 """benchmarks/gpu/interop.py without a GPU: the SIMT host for the kernels, a fake CUDA runtime over real OpenGL."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import check as gpu_check
 from benchmarks.gpu import interop as gpu_interop
+from benchmarks.gpu.sections import Context, interop, outcome
 from kilonerf.model_io import Camera, Scene
 from kilonerf.viewer.rendering.interop import CudaRuntime, InteropError
 from simt.simt_device import SimtDevice
 from support.fake_cudart import FakeCudart, cudaError_t
-from support.opengl import standalone_context
 from support.scenes import random_scene, views
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +105,18 @@ def test_simt_gpu_check_skips_interop_where_there_is_no_context(scene, camera, m
         raise InteropError("cuda-bindings is not installed")
 
     monkeypatch.setattr(gpu_interop.context_on, "__defaults__", (missing, gpu_interop.open_context))
-    document = {}
-    gpu_check.run_sections(
-        document, {"interop": lambda: gpu_check.interop(SimtDevice(80), scene, [camera])}, lambda: None
-    )
-    section = document["sections"]["interop"]
-    assert (section["status"], section["reason"]) == ("skipped", "cuda-bindings is not installed")
+    monkeypatch.setattr(Context, "device", lambda self: SimtDevice(80))
+    monkeypatch.setattr(Context, "scene", lambda self: scene)
+    result = outcome(lambda: interop((26, 18), Context(Path("scene.knf"), None)))
+    assert (result["status"], result["reason"]) == ("skipped", "cuda-bindings is not installed")
+
+
+def test_simt_gpu_check_fails_where_one_way_into_the_texture_did(scene, monkeypatch) -> None:
+    monkeypatch.setattr(Context, "device", lambda self: SimtDevice(80))
+    monkeypatch.setattr(Context, "scene", lambda self: scene)
+    monkeypatch.setattr(gpu_interop, "context_on", lambda device: None)
+    told = {"size": [26, 18], "texture": {"failed": "no driver"}, "host": {"ms_median": 1.0}}
+    monkeypatch.setattr(gpu_interop, "frames_by_way", lambda *arguments: told)
+    result = outcome(lambda: interop((26, 18), Context(Path("scene.knf"), None)))
+    assert (result["status"], result["reason"]) == ("failed", "texture: no driver")
+    assert result["host"] == {"ms_median": 1.0}

@@ -56,7 +56,7 @@ def test_simt_sorted_baseline_evaluates_a_network_with_one_sample(scene, camera,
 
     def watched(kernel: str, blocks: int, arguments: Sequence[Any]) -> None:
         if kernel == "evaluate":
-            in_a_pass.extend(np.diff(arguments[3]).tolist())
+            in_a_pass.extend(np.diff(arguments[2]).tolist())
         launch(kernel, blocks, arguments)
 
     monkeypatch.setattr(device, "launch", watched)

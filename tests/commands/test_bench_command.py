@@ -3,6 +3,7 @@
 import functools
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from kilonerf.commands import bench as bench_command
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.benchmark import Protocol, all_modes, measure
 from kilonerf.kernels.measure.machine import parse_cpuinfo, program_commit, this_machine
-from kilonerf.model_io import Camera, Scene, load_scene, save_scene
+from kilonerf.model_io import Camera, load_scene, save_scene
+from kilonerf.model_io.camera.turntable import turntable_cameras
 from support.fake_renderer import FakeRenderer
 
 QUICK = ("--size", "40x30", "--cooldown", "0", "--frames", "2", "--dropped", "1", "--views", "3")
@@ -85,7 +87,7 @@ def test_all_modes_count_the_samples_that_the_reference_counts(call, scene_file)
     assert [(mode["ess"], mode["ert"]) for mode in modes] == MODES
     scene = load_scene(scene_file)
     reference = create_renderer(scene, "reference")
-    ring = bench_command.turntable_cameras(scene, 3, 40, 30)
+    ring = turntable_cameras(scene, 3, 40, 30)
     for mode in modes:
         options = RenderOptions.as_trained(scene, ess=mode["ess"], ert=mode["ert"])
         expected = np.mean([reference.render(camera, options).statistics.samples for camera in ring])
@@ -106,7 +108,7 @@ def test_the_table_shows_all_four_modes_within_80_columns(call, scene_file, monk
 
 def test_training_poses_come_before_the_ring_and_given_poses_before_both(call, toy_scene, tmp_path, fake_renderers):
     poses = np.stack([Camera.look_at((3, k, 1), (0, 0, 0), 8, 8).matrix for k in range(6)]).astype(np.float32)
-    save_scene(Scene(**{**vars(toy_scene), "training_poses": poses}), tmp_path / "toy.knf")
+    save_scene(replace(toy_scene, training_poses=poses), tmp_path / "toy.knf")
     call(tmp_path / "toy.knf", *QUICK)
     np.testing.assert_allclose([c.matrix for c in fake_renderers[0].cameras[::3]], poses[::2], atol=1e-6)
     assert fake_renderers[0].cameras[0].fov_y == pytest.approx(toy_scene.start_camera.fov_y)

@@ -167,3 +167,11 @@ def test_an_interruption_ends_at_once_with_nothing_half_written(scene_file, out,
     for file in out.iterdir():
         with Image.open(file) as picture:
             picture.load()
+
+
+@pytest.mark.parametrize("reason", ["", "backend 'cuda': no NVIDIA driver"])
+def test_why_the_cpu_renders_is_said_once_if_a_gpu_seemed_to_be_there(call, scene_file, out, fake_renderers, reason):
+    fake_renderers.prepare = lambda renderer: setattr(renderer, "fallback", reason)
+    code, _, said = call(scene_file, "--turntable", 1, "--fps", 2, *SIZE, "-o", out / "f_%d.png")
+    assert code == 0
+    assert said == (f"rendering on the CPU: {reason}\n" if reason else "")

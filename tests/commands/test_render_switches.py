@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilonerf.commands.render_switches import RenderSwitches, evenly_chosen, parse_frames, parse_size
+from kilonerf.commands.render_switches import RenderSwitches, parse_frames, parse_size
 from kilonerf.kernels import RenderOptions
-from kilonerf.model_io import Scene, UsageError
+from kilonerf.kernels.measure.poses import evenly_chosen
+from kilonerf.model_io import UsageError
 from kilonerf.model_io.camera.turntable import occupied_middle, turntable_cameras
 
 
@@ -91,9 +94,9 @@ def test_the_middle_is_that_of_what_is_occupied(toy_scene):
     occupancy = np.zeros_like(toy_scene.occupancy)
     kept = np.argwhere(toy_scene.occupancy)[0]
     occupancy[tuple(kept)] = True
-    scene = Scene(**{**vars(toy_scene), "occupancy": occupancy, "start_camera": None})
-    voxel = (scene.aabb_max - scene.aabb_min) / occupancy.shape
-    np.testing.assert_allclose(occupied_middle(scene), scene.aabb_min + (kept + 0.5) * voxel, rtol=1e-5)
+    scene = replace(toy_scene, occupancy=occupancy, start_camera=None)
+    voxel = (scene.box_max - scene.box_min) / occupancy.shape
+    np.testing.assert_allclose(occupied_middle(scene), scene.box_min + (kept + 0.5) * voxel, rtol=1e-5)
     for camera in turntable_cameras(scene, 3, 30, 20):
         towards = camera.matrix[:3, :3].T @ (occupied_middle(scene) - camera.position)
         np.testing.assert_allclose(towards[:2], 0.0, atol=1e-6)

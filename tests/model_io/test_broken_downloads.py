@@ -42,11 +42,6 @@ def load_transforms(folder: Path, content: bytes) -> None:
     load_dataset(folder)
 
 
-def load_bounds(folder: Path, content: bytes) -> None:
-    (folder / "poses_bounds.npy").write_bytes(content)
-    load_dataset(folder)
-
-
 def load_model(folder: Path, content: bytes) -> None:
     pytest.importorskip("pycolmap")
     from support.photo_sets import write_colmap
@@ -67,9 +62,7 @@ def load_path(folder: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-@pytest.mark.parametrize(
-    "load", [load_checkpoint, load_photo, load_transforms, load_bounds, load_model, load_knf, load_path]
-)
+@pytest.mark.parametrize("load", [load_checkpoint, load_photo, load_transforms, load_model, load_knf, load_path])
 def test_the_line_says_what_it_is(load, kind, tmp_path):
     content, said = BROKEN[kind]
     if load in (load_transforms, load_path) and kind == "empty":

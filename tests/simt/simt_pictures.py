@@ -3,6 +3,7 @@
 import numpy as np
 
 from kilonerf.kernels import Frame
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene
 from support import rendering
 from support.scenes import random_scene, views
@@ -29,7 +30,7 @@ def assert_as_reference(frame: Frame, expected: Frame, precision: str, ert: bool
     if precision == "float32":
         rendering.assert_same_picture(frame, expected, flips=0.002 if ert else 0.0)
     else:
-        assert rendering.psnr(frame.rgb, expected.rgb) >= 60
+        assert psnr(frame.rgb, expected.rgb) >= 60
         assert np.abs(frame.rgb - expected.rgb).max(initial=0) < 0.02
         assert np.abs(frame.alpha - expected.alpha).max(initial=0) < 0.02
         seen = expected.alpha > 0.1

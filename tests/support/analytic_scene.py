@@ -16,16 +16,16 @@ DENSITY = 60.0
 def field(points: NDArray[np.float64], directions: NDArray[np.float64]) -> tuple[NDArray, NDArray]:
     """Colour [..., 3] and density [...] at points along unit directions [..., 3]."""
     density = np.zeros(points.shape[:-1])
-    colour = np.full(points.shape, 0.5)
+    color = np.full(points.shape, 0.5)
     for centre, radius, albedo in BALLS:
         away = points - centre
         distance = np.linalg.norm(away, axis=-1)
         inside = DENSITY / (1 + np.exp(40 * (distance - radius)))
         normal = away / np.maximum(distance, 1e-6)[..., None]
         light = 0.6 + 0.3 * normal[..., 2] + 0.25 * np.clip(-(normal * directions).sum(-1), 0, 1) ** 4
-        colour = np.where((inside > density)[..., None], np.array(albedo) * light[..., None], colour)
+        color = np.where((inside > density)[..., None], np.array(albedo) * light[..., None], color)
         density = np.maximum(density, inside)
-    return np.clip(colour, 0, 1), density
+    return np.clip(color, 0, 1), density
 
 
 def photo(camera: Camera, samples: int = 192) -> NDArray[np.uint8]:
@@ -34,11 +34,11 @@ def photo(camera: Camera, samples: int = 192) -> NDArray[np.uint8]:
     length = np.linalg.norm(directions, axis=-1, keepdims=True)
     t = np.linspace(3.0, 5.2, samples)
     points = ray_origin(camera).astype(np.float64) + t[:, None] * directions[:, None]
-    colour, density = field(points, np.broadcast_to((directions / length)[:, None], points.shape))
+    color, density = field(points, np.broadcast_to((directions / length)[:, None], points.shape))
     thickness = density * (t[1] - t[0]) * length
     weights = np.exp(thickness - np.cumsum(thickness, axis=1)) * -np.expm1(-thickness)
     alpha = weights.sum(1, keepdims=True)
-    seen = (weights[..., None] * colour).sum(1) / np.maximum(alpha, 1e-6)
+    seen = (weights[..., None] * color).sum(1) / np.maximum(alpha, 1e-6)
     rgba = np.concatenate([seen, alpha], axis=1).reshape(camera.height, camera.width, 4)
     return np.rint(255 * np.clip(rgba, 0, 1)).astype(np.uint8)
 

@@ -14,21 +14,14 @@ from kilonerf.viewer.window import glfw  # as the program imported it: after img
 PATIENCE = 60.0  # seconds: only a hang takes so long
 
 
-class GivenScene(SceneLoader):
-    """A loader that has one scene ready, and reads files after that."""
-
-    def __init__(self, scene, name="given.knf"):
-        super().__init__()
-        self._wanted = Path(name)
-        self._outcome = LoadedScene(self._wanted, scene)
-
-
 class Driver:
     """One running program."""
 
     def __init__(self, folder, scene=None, size=(900, 940), settings=None, **arguments):
         self.settings = settings or ViewerSettings()
-        loader = SceneLoader() if scene is None else GivenScene(scene)
+        loader = SceneLoader()
+        if scene is not None:
+            loader.give(LoadedScene(Path("given.knf"), scene))
         self.app = ViewerApp(self.settings, size, folder, loader, **arguments)
         self.id = None
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
-from kilonerf.kernels.sampling import SampleSteps, SceneGrid, ray_origin
-from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
+from kilonerf.kernels.native.folding import folded_layers
+from kilonerf.kernels.native.grid import native_cells, native_grid, voxel_words
+from kilonerf.kernels.sampling import SampleSteps, ray_origin
+from kilonerf.model_io import Camera, Scene
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 MAIN = Path(__file__).resolve().parents[1] / "kernels" / "cpu" / "other_machine.cpp"
@@ -91,19 +93,15 @@ def render(command: Sequence[str], scene: Scene, views: Sequence[tuple[Camera, R
 
 def _scene_bytes(scene: Scene) -> bytes:
     """What other_machine.cpp reads first."""
-    grid = SceneGrid.of(scene)
-    constants = [grid.box_min, scene.aabb_max, grid.inside_min, grid.inside_max, grid.inverse_voxel]
+    words = voxel_words(scene.cells)
     parts: list[np.ndarray] = [
-        np.array([*scene.resolution, *scene.occupancy_factor], np.int32),
-        *(np.asarray(constant, np.float32) for constant in (*constants, grid.cell_size, grid.local_scale)),
-        np.array(scene.num_networks, np.int32),
-        scene.occupancy,
-        scene.network_index,
+        native_grid(scene.cells),
+        np.array([len(scene.cells.leaves), len(words), scene.num_networks], np.int32),
+        native_cells(scene.cells, ess=True),
+        native_cells(scene.cells, ess=False),
+        words,
+        *(np.asarray(layer, np.float32) for layer in folded_layers(scene.layers).values()),
     ]
-    for name in LAYER_SHAPES:
-        for kind in ("weight", "bias"):
-            layer = np.asarray(scene.layers[f"{name}.{kind}"], np.float32)
-            parts += [np.array(layer.size, np.int32), layer]
     return b"".join(part.tobytes() for part in parts)
 
 

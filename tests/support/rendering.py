@@ -3,7 +3,7 @@
 import numpy as np
 
 from kilonerf.kernels import Frame, RenderOptions
-from kilonerf.kernels.sampling import SampleSteps, SceneGrid, positions, ray_directions, ray_origin
+from kilonerf.kernels.sampling import SampleSteps, positions, ray_directions, ray_origin
 from kilonerf.model_io import Camera, Scene
 from support.scenes import random_scene
 
@@ -36,15 +36,9 @@ def assert_same_picture(picture: Frame, reference: Frame, flips: float = 0.0) ->
     assert np.abs(picture.depth[seen] - reference.depth[seen]).max(initial=0) < 2e-4
 
 
-def psnr(image: np.ndarray, expected: np.ndarray) -> float:
-    """Of float images, dB; infinite where they are equal or empty."""
-    error = np.mean((image - expected) ** 2, dtype=np.float64) if image.size else 0.0
-    return float("inf") if error == 0 else float(-10 * np.log10(error))
-
-
 def rays_by_definition(scene: Scene, camera: Camera, options: RenderOptions) -> tuple[np.ndarray, np.ndarray]:
     """Samples of each ray without ERT, and the network of its first, straight from the sampling rule."""
-    steps, grid = SampleSteps.of(scene, options), SceneGrid.of(scene)
+    steps, grid = SampleSteps.of(scene, options), scene.cells
     t = steps.t(np.arange(steps.last + 1))
     points = positions(ray_origin(camera), ray_directions(camera)[:, :, None, :], t)
     inside, voxel = grid.locate(points)

@@ -36,8 +36,8 @@ def random_scene(
     layers = {name: np.ascontiguousarray(array.astype(dtype)) for name, array in layers.items()}
     half = 0.4 * np.asarray(resolution, np.float32)
     return Scene(
-        aabb_min=-half,
-        aabb_max=half + np.float32(0.1),
+        box_min=-half,
+        box_max=half + np.float32(0.1),
         occupancy=occupancy,
         network_index=index,
         layers=layers,
@@ -51,7 +51,7 @@ def random_scene(
 
 def views(scene: Scene) -> dict[str, Camera]:
     """From outside, from inside, grazing a face, along an axis, and away; odd sizes, smaller than a tile too."""
-    low, high = scene.aabb_min, scene.aabb_max
+    low, high = scene.box_min, scene.box_max
     middle, size = (low + high) / 2, float(np.linalg.norm(high - low))
     top = high[1] - 0.002
     oblique = Camera.look_at(middle + np.array([-1.0, 0.2, 0.3]) * size, middle, 80, 50)

@@ -40,6 +40,7 @@ def test_every_command_asks_the_program_for_something_of_its_own():
         assert len(set(told.calls)) == 1
     assert len({command.name for command in COMMANDS}) == len(COMMANDS)
     assert (SCREENSHOT.tooltip("Save it"), HELP.shown) == ("Save it (F12)", "H, F1")
+    assert (SCREENSHOT.first_key, HELP.first_key) == ("F12", "H")
 
 
 def test_readme_has_this_table():

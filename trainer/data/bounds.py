@@ -1,6 +1,6 @@
 """The box around the scene, and the z-depths at which rays enter and leave it.
 
-Where nobody gives a box, it is found, by the first of these that the data set allows: ``bbox.txt``; the visual hull of
+If no box is given, it is found by the first of these that the data set allows: ``bbox.txt``; the visual hull of
 the silhouettes (Laurentini 1994), carved out of a coarse grid; COLMAP's sparse points; the region that all cameras see.
 """
 
@@ -36,23 +36,25 @@ class Bounds:
     """An axis-aligned box around the scene.
 
     Attributes:
-        lower: its lower corner.
-        upper: its upper corner.
+        box_min: its corner with the least coordinates.
+        box_max: the opposite corner.
         source: where it is from, as "silhouettes of 100 views".
     """
 
-    lower: Vector
-    upper: Vector
+    box_min: Vector
+    box_max: Vector
     source: str
 
     def __str__(self) -> str:
-        lower, upper = (" ".join(f"{value:.4g}" for value in corner) for corner in (self.lower, self.upper))
-        return f"box {lower} to {upper}, from {self.source}"
+        low, high = (" ".join(f"{value:.4g}" for value in corner) for corner in (self.box_min, self.box_max))
+        return f"box {low} to {high}, from {self.source}"
 
     @property
     def corners(self) -> NDArray[np.float64]:
         """The eight corners, [8, 3]."""
-        return np.stack(np.meshgrid(*zip(self.lower, self.upper, strict=True), indexing="ij"), axis=-1).reshape(8, 3)
+        return np.stack(np.meshgrid(*zip(self.box_min, self.box_max, strict=True), indexing="ij"), axis=-1).reshape(
+            8, 3
+        )
 
 
 def find_bounds(dataset: Dataset, photos: Photos | None = None) -> Bounds:
@@ -115,14 +117,14 @@ def carved_box(outlines: Sequence[Silhouette]) -> Corners | None:
     middle, distance = _middle(cameras)
     if middle is None:
         return None
-    lower, upper = middle - 0.5 * distance, middle + 0.5 * distance
+    box_min, box_max = middle - 0.5 * distance, middle + 0.5 * distance
     for _ in range(_GROWTHS):
-        box = _carve(outlines, lower, upper)
+        box = _carve(outlines, box_min, box_max)
         if box is None:
             return None
-        if (box[0] > lower).all() and (box[1] < upper).all():
+        if (box[0] > box_min).all() and (box[1] < box_max).all():
             break
-        lower, upper = middle - (middle - lower) * 2, middle + (upper - middle) * 2
+        box_min, box_max = middle - (middle - box_min) * 2, middle + (box_max - middle) * 2
     else:
         return None
     for _ in range(_REFINEMENTS):
@@ -137,9 +139,9 @@ def carved_box(outlines: Sequence[Silhouette]) -> Corners | None:
 
 def points_box(points: NDArray[np.float64]) -> Corners:
     """A box around sparse points [P, 3] without the outermost, and a margin."""
-    lower, upper = np.percentile(points, _PERCENTILES, axis=0)
-    margin = _POINTS_MARGIN * np.maximum(upper - lower, 1e-3 * (upper - lower).max())
-    return lower - margin, upper + margin
+    box_min, box_max = np.percentile(points, _PERCENTILES, axis=0)
+    margin = _POINTS_MARGIN * np.maximum(box_max - box_min, 1e-3 * (box_max - box_min).max())
+    return box_min - margin, box_max + margin
 
 
 def common_region(cameras: Sequence[Camera]) -> Corners | None:
@@ -168,15 +170,17 @@ def in_camera(camera: Camera, points: NDArray[np.float64]) -> NDArray[np.float64
     return np.einsum("ji,jp->ip", camera.matrix[:3, :3], points - camera.position[:, None])
 
 
-def _bounds(lower: NDArray[np.float64], upper: NDArray[np.float64], source: str) -> Bounds:
-    x0, y0, z0 = map(float, lower)
-    x1, y1, z1 = map(float, upper)
+def _bounds(box_min: NDArray[np.float64], box_max: NDArray[np.float64], source: str) -> Bounds:
+    x0, y0, z0 = map(float, box_min)
+    x1, y1, z1 = map(float, box_max)
     return Bounds((x0, y0, z0), (x1, y1, z1), source)
 
 
-def _carve(outlines: Sequence[Silhouette], lower: NDArray[np.float64], upper: NDArray[np.float64]) -> Corners | None:
-    """The box of the voxels between ``lower`` and ``upper`` that no silhouette takes away."""
-    points, voxel = _grid(lower, upper)
+def _carve(
+    outlines: Sequence[Silhouette], box_min: NDArray[np.float64], box_max: NDArray[np.float64]
+) -> Corners | None:
+    """The box of the voxels between ``box_min`` and ``box_max`` that no silhouette takes away."""
+    points, voxel = _grid(box_min, box_max)
     radius = 0.5 * float(np.linalg.norm(voxel))
     votes_needed = max(1, round(_VOTES * len(outlines)))
     votes, seen = np.zeros((2, points.shape[1]), np.int32)
@@ -192,10 +196,12 @@ def _carve(outlines: Sequence[Silhouette], lower: NDArray[np.float64], upper: ND
     return kept.min(axis=1) - 0.5 * voxel, kept.max(axis=1) + 0.5 * voxel
 
 
-def _grid(lower: NDArray[np.float64], upper: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _grid(
+    box_min: NDArray[np.float64], box_max: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The voxels' centres [3, GRID^3] and their size [3]."""
-    voxel = (upper - lower) / GRID
-    axes = [lower[axis] + (np.arange(GRID) + 0.5) * voxel[axis] for axis in range(3)]
+    voxel = (box_max - box_min) / GRID
+    axes = [box_min[axis] + (np.arange(GRID) + 0.5) * voxel[axis] for axis in range(3)]
     return np.stack(np.meshgrid(*axes, indexing="ij")).reshape(3, -1), voxel
 
 

@@ -4,24 +4,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.kernels.sampling import SceneGrid
+from kilonerf.kernels.native.grid import GRID, SAMPLE_STEPS, native_grid, native_steps
+from kilonerf.kernels.sampling import SampleSteps
+from kilonerf.model_io.scene.cells import Cells
 
 from ..ops.cuda import RAY_THREADS, TrainingDevice
 
-BRICK = 4  # voxels on each axis: 64, the bits of a word
+BRICK = 4  # voxels on each axis: 64, the bits of a word; as in kernels/native/grid.h
 FARTHEST = 64  # bricks; that empty space goes on farther is not told
 
-SAMPLING_GRID = np.dtype(
-    [
-        ("last", "<i8"),
-        *((name, "<f4", 3) for name in ("box_min", "inside_min", "inside_max", "inverse_voxel")),
-        *((name, "<f4", 3) for name in ("cell_size", "local_scale")),
-        ("near", "<f4"),
-        ("step", "<f4"),
-        *((name, "<i4", 3) for name in ("resolution", "factor", "bricks")),
-    ],
-    align=True,
-)
+SAMPLING_GRID = np.dtype([("grid", GRID), ("steps", SAMPLE_STEPS), ("bricks", "<i4", 3)])
 """SamplingGrid in kernels/cuda/training/walk.cuh."""
 
 
@@ -31,46 +23,31 @@ class CudaRaySampler:
     Args:
         device: runs the kernels.
         where: torch's name of it.
-        grid: constants of the box.
-        network_index: int32 [rx, ry, rz], -1 for a cell without a network.
+        cells: the grid.
+        steps: where samples lie on a ray.
         voxels: int64 [V, 3], those that are occupied and have a network.
-        near: z-depth of the first sample.
-        step: from one to the next.
-        last: index of the last sample.
     """
 
     def __init__(
         self,
         device: TrainingDevice,
         where: torch.device,
-        grid: SceneGrid,
-        network_index: NDArray[np.int32],
+        cells: Cells,
+        steps: SampleSteps,
         voxels: NDArray[np.int64],
-        *,
-        near: np.float32,
-        step: np.float32,
-        last: int,
     ) -> None:
         self._device, self._where = device, where
-        bricks = -(-grid.voxels // BRICK)
+        bricks = -(-cells.voxels // BRICK)
         words, slots, places = _bricks(voxels, bricks)
         self._constants = np.zeros((), SAMPLING_GRID)
-        for name in ("box_min", "inside_min", "inside_max", "inverse_voxel", "cell_size", "local_scale", "factor"):
-            self._constants[name] = getattr(grid, name)
-        for name, value in (
-            ("near", near),
-            ("step", step),
-            ("last", last),
-            ("bricks", bricks),
-            ("resolution", network_index.shape),
-        ):
-            self._constants[name] = value
+        self._constants["grid"], self._constants["steps"] = native_grid(cells), native_steps(steps)
+        self._constants["bricks"] = bricks
         self._words = torch.from_numpy(words.view(np.int64)).to(where)
         self._empty = torch.from_numpy(_empty_space(words.reshape(bricks) != 0)).to(where)
         self._slots = torch.from_numpy(slots).to(where)
         self._places = torch.from_numpy(places).to(where)
         self._densities = torch.zeros(64 * (int(slots.max()) + 1), dtype=torch.float32, device=where)
-        self._network_index = torch.from_numpy(network_index).to(where)
+        self._network_index = torch.from_numpy(np.ascontiguousarray(cells.network_index, np.int32)).to(where)
 
     def set_densities(self, densities: NDArray[np.float32]) -> None:
         """Estimates of the voxels' densities, float32 [V]; zero before the first call."""
@@ -78,14 +55,14 @@ class CudaRaySampler:
 
     def sample(
         self,
-        origins: NDArray[np.float32],  # [R, 3]
-        directions: NDArray[np.float32],  # [R, 3]
+        origins: torch.Tensor,  # [R, 3]
+        directions: torch.Tensor,  # [R, 3]
         seed: int | None,
         first_ray: int,
         most_thickness: float,
     ) -> tuple[torch.Tensor, ...]:
         """What RaySamples holds, on the device; waits for the number of samples."""
-        from_rays = torch.from_numpy(origins).to(self._where), torch.from_numpy(directions).to(self._where)
+        from_rays = origins.float().contiguous().to(self._where), directions.float().contiguous().to(self._where)
         rays = len(origins)
         common = (
             self._constants[()],

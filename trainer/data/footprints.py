@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera
+from kilonerf.model_io.scene.box import Box
 
 from .bounds import in_camera
 
@@ -15,8 +16,7 @@ _MARGIN = 2.0  # pixels
 
 def covered_pixels(
     cameras: Sequence[Camera],
-    lower: NDArray[np.floating],  # [3]
-    upper: NDArray[np.floating],  # [3]
+    box: Box,
     occupied: NDArray[np.bool_],  # [ox, oy, oz]
 ) -> NDArray[np.int64]:
     """Pixels whose rays may meet an occupied voxel: a few too many, never too few.
@@ -25,17 +25,16 @@ def covered_pixels(
 
     Args:
         cameras: of the views.
-        lower: the box's lower corner, world units.
-        upper: its upper corner.
-        occupied: voxels of the box.
+        box: what the voxels fill.
+        occupied: the voxels.
 
     Returns:
         the pixels' places in the array of all views' pixels, view after view and row after row, rising; int64 [C].
     """
-    voxel = (np.asarray(upper, np.float64) - lower) / occupied.shape
+    voxel = box.size / occupied.shape
     padded = np.pad(occupied, [(0, -size % _BLOCK) for size in occupied.shape])
     blocks = padded.reshape([n for size in padded.shape for n in (size // _BLOCK, _BLOCK)]).any(axis=(1, 3, 5))
-    centres = lower + (np.argwhere(blocks) + 0.5) * _BLOCK * voxel
+    centres = box.min + (np.argwhere(blocks) + 0.5) * _BLOCK * voxel
     radius = float(np.linalg.norm(voxel)) * _BLOCK / 2
     before, found = 0, []
     for camera in cameras:

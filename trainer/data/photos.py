@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, DatasetError, OutputError, View
 from kilonerf.model_io.datasets import load_mask, load_pixels
 from kilonerf.model_io.datasets.inspection import raise_faults
 
-from ..loop.schedule import Ahead
+from ..loop.schedule import Prefetcher
 
 DEFAULT_MEMORY = 4 * 2**30  # bytes of photos that are kept in memory
 Background = tuple[float, float, float] | Literal["random"]
@@ -27,23 +28,28 @@ _PIXELS, _BACKGROUNDS = 0, 1  # streams of random numbers
 
 @dataclass(frozen=True)
 class RayBatch:
-    """Rays of random pixels, and what they should see.
+    """Rays of random pixels, and what they should see; all tensors on one device.
 
     Attributes:
-        origins: float32 [N, 3], the cameras' places.
+        origins: float32 [N, 3], the cameras' positions.
         directions: float32 [N, 3], not normalised: the ray parameter is z-depth, as :class:`Camera` says.
-        rgb: float32 [N, 3] in [0, 1], the photo laid over the background.
-        background: float32 [N, 3], the colour that lies behind each ray.
-        alpha: float32 [N] in [0, 1], the photo's; 1 where it has no transparency.
-        pixels: int64 [N], the pixels' places in the array of all.
+        rgb: float32 [N, 3] in [0, 1], the photo over the background.
+        background: float32 [N, 3], the colour behind each ray.
     """
 
-    origins: NDArray[np.float32]
-    directions: NDArray[np.float32]
-    rgb: NDArray[np.float32]
-    background: NDArray[np.float32]
-    alpha: NDArray[np.float32]
-    pixels: NDArray[np.int64]
+    origins: torch.Tensor
+    directions: torch.Tensor
+    rgb: torch.Tensor
+    background: torch.Tensor
+
+    def __getitem__(self, part: slice) -> "RayBatch":
+        """Some of the rays; not a copy."""
+        return RayBatch(self.origins[part], self.directions[part], self.rgb[part], self.background[part])
+
+    def to(self, device: torch.device | str) -> "RayBatch":
+        """The same rays on a device."""
+        tensors = (self.origins, self.directions, self.rgb, self.background)
+        return RayBatch(*(tensor.to(device) for tensor in tensors))
 
 
 class Photos:
@@ -113,8 +119,7 @@ class Photos:
 
     def blended(self, view: int, background: tuple[float, float, float]) -> NDArray[np.float32]:
         """A view's picture over a background, float32 [H, W, 3] in [0, 1]."""
-        rgb, _ = _over(self.image(view), np.asarray(background, dtype=np.float32))
-        return rgb
+        return _over(self.image(view), np.asarray(background, dtype=np.float32))
 
     def batch(
         self,
@@ -133,19 +138,21 @@ class Photos:
             background: RGB in [0, 1] behind transparent pixels, or "random": another for each ray.
             among: integers [C], draw from these pixels only, given by their places in the array of all.
         """
-        among = self._unmasked(among)
-        count = int(self.offsets[-1]) if among is None else len(among)
-        pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
-        if among is not None:
-            pixels = among[pixels].astype(np.int64)
+        pixels = self.draw(seed, step, size, among)
         behind: NDArray[np.float32]
         if background == "random":
             behind = _random(seed, step, _BACKGROUNDS, 3 * size).reshape(size, 3).astype(np.float32)
         else:
-            behind = np.broadcast_to(np.asarray(background, dtype=np.float32), (size, 3))
-        origins, directions = self.rays(pixels)
-        rgb, alpha = _over(np.take(self.pixels, pixels, axis=0), behind)
-        return RayBatch(origins, directions, rgb, behind, alpha, pixels)
+            behind = np.tile(np.asarray(background, dtype=np.float32), (size, 1))
+        rgb = _over(np.take(self.pixels, pixels, axis=0), behind)
+        return RayBatch(*map(torch.from_numpy, (*self.rays(pixels), rgb, behind)))
+
+    def draw(self, seed: int, step: int, size: int, among: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
+        """The pixels of a batch, int64 [N], by their places in the array of all; arguments as for :meth:`batch`."""
+        among = self._unmasked(among)
+        count = int(self.offsets[-1]) if among is None else len(among)
+        pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
+        return pixels if among is None else among[pixels].astype(np.int64)
 
     def _unmasked(self, among: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
         """Those of ``among`` that no mask hides; the last answer is kept, for ``among`` seldom changes."""
@@ -224,16 +231,17 @@ class Photos:
         return wide
 
 
-def batches_ahead(
+def prefetched_batches(
     photos: Photos,
     rays: int,
     background: tuple[float, float, float],
     *,
     random_background: bool,
     seed: int,
+    device: torch.device | str = "cpu",
     among: NDArray[np.integer] | None = None,
-) -> Ahead[RayBatch]:
-    """Batches by their steps, made one step ahead.
+) -> Prefetcher[RayBatch]:
+    """Batches by their steps on a device, made one step ahead.
 
     Args:
         photos: of these.
@@ -241,12 +249,13 @@ def batches_ahead(
         background: RGB behind the photos.
         random_background: where photos have transparency, every other batch has random colours behind them.
         seed: of the batches.
+        device: where they are needed.
         among: as in :meth:`Photos.batch`.
     """
     behind: tuple[Background, Background] = (background, background)
     if random_background and photos.has_alpha:
         behind = (background, "random")
-    return Ahead(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among))
+    return Prefetcher(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among).to(device))
 
 
 @dataclass(frozen=True)
@@ -330,22 +339,22 @@ def _downscaled(pixels: NDArray[np.uint8], downscale: int) -> NDArray[np.uint8]:
     else:
         alpha = blocks[..., 3:]
         weight = alpha.sum(axis=(1, 3))
-        colour = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-6)
-        mean = np.concatenate([colour, weight / downscale**2], axis=-1)
+        color = (blocks[..., :3] * alpha).sum(axis=(1, 3)) / np.maximum(weight, 1e-6)
+        mean = np.concatenate([color, weight / downscale**2], axis=-1)
     return np.rint(mean).astype(np.uint8)
 
 
 def _over(
     pixels: NDArray[np.uint8],  # [..., 3 or 4]
     background: NDArray[np.float32],  # [..., 3] or [3]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Colours laid over a background, float32 [..., 3], and the pixels' alpha, float32 [...]; both in [0, 1]."""
+) -> NDArray[np.float32]:
+    """Colours over a background, float32 [..., 3] in [0, 1]."""
     values = pixels.astype(np.float32) * np.float32(1 / 255)
     if values.shape[-1] == 3:
-        return values, np.ones(values.shape[:-1], np.float32)
+        return values
     alpha = values[..., 3:]
     blended = values[..., :3] * alpha + background * (1 - alpha)
-    return blended.astype(np.float32, copy=False), alpha[..., 0]
+    return blended.astype(np.float32, copy=False)
 
 
 def _random(seed: int, step: int, stream: int, count: int) -> NDArray[np.float64]:

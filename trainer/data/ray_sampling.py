@@ -12,8 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.kernels.sampling import SceneGrid, positions
+from kilonerf.kernels.native.grid import as_bytes, native_grid, native_steps
+from kilonerf.kernels.sampling import SampleSteps, positions
 from kilonerf.model_io import Scene, TrainingError
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
 
 from ..ops.cuda import cuda_for
 from ..ops.native import current_settings, extension, native_for
@@ -52,40 +55,22 @@ class RaySampler:
     """Takes samples t_k = near + k * step of rays, k = 0 .. num_samples - 1, where a voxel is occupied.
 
     Args:
-        aabb_min: float32 [3], the box's lower corner.
-        aabb_max: float32 [3].
-        occupancy: bool [ox, oy, oz], a whole multiple of the network grid on each axis.
-        network_index: int32 [rx, ry, rz], -1 for a cell without a network.
-        near: z-depth of the first sample.
-        far: z-depth of the last one.
-        num_samples: K, at least 2.
+        cells: the grid: which voxels are occupied, and which cells have a network.
+        sampling: near, far and the number of samples.
 
     Raises:
         TrainingError: the grids do not fit, or fewer than two samples.
     """
 
-    def __init__(
-        self,
-        aabb_min: NDArray[np.float32],
-        aabb_max: NDArray[np.float32],
-        occupancy: NDArray[np.bool_],
-        network_index: NDArray[np.int32],
-        *,
-        near: float,
-        far: float,
-        num_samples: int,
-    ) -> None:
+    def __init__(self, cells: Cells, sampling: Sampling) -> None:
+        occupancy, network_index = cells.occupancy, cells.network_index
         if any(o % r or not o for o, r in zip(occupancy.shape, network_index.shape, strict=True)):
             expected = f"a multiple of {network_index.shape}"
             raise TrainingError(f"occupancy: expected {expected} voxels, got {occupancy.shape}")
-        if num_samples < 2 or not near < far:
-            raise TrainingError(f"samples: expected near < far and 2 or more, got {near} to {far}, {num_samples}")
-        self.occupancy = np.ascontiguousarray(occupancy, np.bool_)
-        self.network_index = np.ascontiguousarray(network_index, np.int32)
-        self.near = np.float32(near)
-        self.step = np.float32((far - near) / (num_samples - 1))
-        self.last = num_samples - 1
-        self._grid = SceneGrid.of_box(aabb_min, aabb_max, network_index.shape, occupancy.shape)
+        if sampling.num_samples < 2 or not sampling.near < sampling.far:
+            got = f"{sampling.near} to {sampling.far}, {sampling.num_samples}"
+            raise TrainingError(f"samples: expected near < far and 2 or more, got {got}")
+        self.cells, self.steps = cells, SampleSteps.as_trained(sampling)
         self._native = self._prepared()
         self._cuda: CudaRaySampler | None = None
         self._densities: NDArray[np.float32] | None = None
@@ -93,20 +78,12 @@ class RaySampler:
     @classmethod
     def of(cls, scene: Scene) -> "RaySampler":
         """Samples as ``scene`` was trained with."""
-        return cls(
-            scene.aabb_min,
-            scene.aabb_max,
-            scene.occupancy,
-            scene.network_index,
-            near=scene.near,
-            far=scene.far,
-            num_samples=scene.num_samples,
-        )
+        return cls(scene.cells, scene.sampling)
 
     def sample(
         self,
-        origins: NDArray[np.float32],  # [R, 3]
-        directions: NDArray[np.float32],  # [R, 3]
+        origins: torch.Tensor | NDArray[np.float32],  # [R, 3]
+        directions: torch.Tensor | NDArray[np.float32],  # [R, 3]
         seed: int | None = None,
         *,
         first_ray: int = 0,
@@ -126,14 +103,18 @@ class RaySampler:
         Raises:
             TrainingError: shapes do not fit.
         """
-        origins = np.ascontiguousarray(origins, np.float32)
-        directions = np.ascontiguousarray(directions, np.float32)
         if origins.ndim != 2 or origins.shape[1:] != (3,) or origins.shape != directions.shape:
-            raise TrainingError(f"rays: expected [R, 3] twice, got {origins.shape} and {directions.shape}")
+            raise TrainingError(
+                f"rays: expected [R, 3] twice, got {tuple(origins.shape)} and {tuple(directions.shape)}"
+            )
         seed = None if seed is None else seed % _UINT64
         thickness = -math.log(min_transmittance) if min_transmittance > 0 else math.inf
         if self._cuda is not None:
-            return RaySamples(*self._cuda.sample(origins, directions, seed, first_ray, thickness))
+            return RaySamples(
+                *self._cuda.sample(torch.as_tensor(origins), torch.as_tensor(directions), seed, first_ray, thickness)
+            )
+        origins = np.ascontiguousarray(origins, np.float32)
+        directions = np.ascontiguousarray(directions, np.float32)
         if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed, first_ray, thickness)
         arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())
@@ -142,9 +123,8 @@ class RaySampler:
     @cached_property
     def voxels(self) -> NDArray[np.int64]:
         """The V voxels that count, occupied ones of cells with a network, [V, 3] in C order."""
-        voxels = np.argwhere(self.occupancy)
-        cells = voxels // self._grid.factor
-        return voxels[self.network_index[tuple(cells.T)] >= 0]
+        voxels = np.argwhere(self.cells.occupancy)
+        return voxels[self.cells.networks_of(voxels) >= 0]
 
     def set_densities(self, densities: NDArray[np.float32]) -> None:
         """Say about how dense the voxels are, so that rays can end where they see no farther.
@@ -172,16 +152,7 @@ class RaySampler:
         """
         where = torch.empty(0, device=device)
         if (cuda := cuda_for(where)) is not None:
-            self._cuda = CudaRaySampler(
-                cuda.device,
-                where.device,
-                self._grid,
-                self.network_index,
-                self.voxels,
-                near=self.near,
-                step=self.step,
-                last=self.last,
-            )
+            self._cuda = CudaRaySampler(cuda.device, where.device, self.cells, self.steps, self.voxels)
             if self._densities is not None:
                 self._cuda.set_densities(self._densities)
         return self
@@ -190,24 +161,11 @@ class RaySampler:
         """The native sampler, or None without the extension."""
         if extension is None:
             return None
-        grid = self._grid
-        constants = (
-            grid.box_min,
-            grid.inside_min,
-            grid.inside_max,
-            grid.inverse_voxel,
-            grid.cell_size,
-            grid.local_scale,
-        )
         return extension.make_ray_sampler(
-            resolution=self.network_index.shape,
-            factor=grid.factor.tolist(),
-            constants=[constant.tolist() for constant in constants],
-            occupancy=self.occupancy,
-            network_index=self.network_index,
-            near=float(self.near),
-            step=float(self.step),
-            last=self.last,
+            grid=as_bytes(native_grid(self.cells)),
+            steps=as_bytes(native_steps(self.steps)),
+            occupancy=np.ascontiguousarray(self.cells.occupancy, np.bool_),
+            network_index=np.ascontiguousarray(self.cells.network_index, np.int32),
         )
 
     def _sample_plainly(
@@ -219,8 +177,8 @@ class RaySampler:
         most_thickness: float,
     ) -> RaySamples:
         """The plain twin: tests every sample of every ray."""
-        chunk = max(1, _POSITIONS_AT_ONCE // (self.last + 1))
-        densities = np.zeros(self.occupancy.shape, np.float32)
+        chunk = max(1, _POSITIONS_AT_ONCE // (self.steps.last + 1))
+        densities = np.zeros(self.cells.occupancy.shape, np.float32)
         if self._densities is not None:
             densities[tuple(self.voxels.T)] = self._densities
         parts = [
@@ -250,29 +208,28 @@ class RaySampler:
         most_thickness: float,
     ) -> tuple[NDArray, ...]:
         """Samples per ray, and the arrays of RaySamples but for the offsets."""
-        k = np.arange(self.last + 1)
+        steps = self.steps
+        k = np.arange(steps.last + 1)
         index = np.broadcast_to(k.astype(np.float32), (len(rays), len(k)))
         if seed is not None:
             index = index + (_random_numbers(seed, first_ray + rays, k) - np.float32(0.5))
-        t = self.near + np.clip(index, np.float32(0), np.float32(self.last)) * self.step
+        t = steps.t(np.clip(index, np.float32(0), np.float32(steps.last)))
         o, d = origins[rays], directions[rays]
         points = positions(o[:, None], d[:, None], t)
-        inside, voxel = self._grid.locate(points)
-        inside &= self.occupancy[tuple(np.moveaxis(voxel, -1, 0))]
-        cells = voxel // self._grid.factor
-        network = self.network_index[tuple(np.moveaxis(cells, -1, 0))]
-        counted = inside & (network >= 0)
+        network, cells = self.cells.networks_at(points)
+        counted = network >= 0
+        voxel = self.cells.locate(points)[1]
         length = np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
         density = np.where(counted, densities[tuple(np.moveaxis(voxel, -1, 0))], 0.0).astype(np.float64)
-        thickness = density * (length * self.step)[:, None]
+        thickness = density * (length * steps.step)[:, None]
         before = np.pad(np.cumsum(thickness, axis=1), ((0, 0), (1, 0)))[:, :-1]
         ray, column = np.nonzero(counted & (before <= most_thickness))
         return (
             np.bincount(ray, minlength=len(rays)),
-            self._grid.local(points[ray, column], cells[ray, column]).astype(np.float32),
+            self.cells.local(points[ray, column], cells[ray, column]).astype(np.float32),
             (d / length[:, None])[ray],
             network[ray, column],
-            (length * self.step)[ray],
+            (length * steps.step)[ray],
             t[ray, column],
         )
 

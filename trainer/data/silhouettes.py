@@ -83,7 +83,7 @@ def silhouettes(photos: Photos, most: int, background: tuple[float, float, float
     if photos.has_alpha:
         masks = [photos.image(view)[..., 3] >= _OPAQUE for view in chosen]
     else:
-        plain = _plain_colour(photos, chosen) if background is None else np.rint(np.multiply(background, 255))
+        plain = _plain_color(photos, chosen) if background is None else np.rint(np.multiply(background, 255))
         masks = [] if plain is None else [_unlike(photos.image(view), plain) for view in chosen]
     # A view without background, or without object, says nothing about where the object ends.
     share = np.array([mask.mean() for mask in masks])
@@ -92,21 +92,21 @@ def silhouettes(photos: Photos, most: int, background: tuple[float, float, float
     return [_silhouette(mask, photos.cameras[view]) for mask, view in zip(masks, chosen, strict=True) if mask.any()]
 
 
-def _unlike(pixels: NDArray[np.uint8], colour: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _unlike(pixels: NDArray[np.uint8], color: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which pixels [..., 3 or 4] are of another colour."""
-    difference = np.abs(pixels[..., :3].astype(np.int16) - colour.astype(np.int16))
+    difference = np.abs(pixels[..., :3].astype(np.int16) - color.astype(np.int16))
     return (difference > _PLAIN).max(axis=-1)
 
 
-def _plain_colour(photos: Photos, chosen: range) -> NDArray[np.float64] | None:
+def _plain_color(photos: Photos, chosen: range) -> NDArray[np.float64] | None:
     """The colour that most of nearly every picture's border has, [3] of 255, or None."""
     borders = []
     for view in chosen:
         image = photos.image(view)[..., :3]
         borders.append(np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]))
-    colour = np.median(np.concatenate(borders), axis=0)
-    plain = [1 - _unlike(border, colour).mean() >= _PLAIN_BORDER for border in borders]
-    return colour if np.mean(plain) >= 0.95 else None
+    color = np.median(np.concatenate(borders), axis=0)
+    plain = [1 - _unlike(border, color).mean() >= _PLAIN_BORDER for border in borders]
+    return color if np.mean(plain) >= 0.95 else None
 
 
 def _silhouette(mask: NDArray[np.bool_], camera: Camera) -> Silhouette:

@@ -24,7 +24,7 @@ def learning_rate(step: int, steps: int, first: float, last: float, warm_up: int
     return first * (last / first) ** (step / max(1, steps)) * min(1.0, (step + 1) / max(1, warm_up))
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """Makes what the next step needs while this one runs; only the step decides what it is.
 
     Args:

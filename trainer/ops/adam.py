@@ -25,7 +25,7 @@ class Adam:
 
     Args:
         networks: whose ``rows`` are stepped, in place.
-        learning_rate: of the steps to come; may be set anew before each.
+        learning_rate: of the steps to come; may be changed before each.
         betas: how fast the moments forget.
         epsilon: added to the second moment's root.
         view_dependent_l2: L; the loss has an L2 term L / 2 * (sum of squares of the weights and biases of the last two

@@ -19,20 +19,20 @@ class Composited(NamedTuple):
     """What rays see.
 
     Attributes:
-        colour: [R, 3], premultiplied: the background's share, (1 - opacity) * background, is not in it.
+        color: [R, 3], premultiplied: the background's share, (1 - opacity) * background, is not in it.
         opacity: [R].
         depth: [R], sum of weight * depth of the samples: divide by the opacity for the mean.
         weights: [S], transmittance before the sample times its alpha.
     """
 
-    colour: torch.Tensor
+    color: torch.Tensor
     opacity: torch.Tensor
     depth: torch.Tensor
     weights: torch.Tensor
 
     def over(self, background: torch.Tensor) -> torch.Tensor:
         """Colours [R, 3] before a background, [3] or [R, 3]."""
-        return self.colour + (1.0 - self.opacity)[:, None] * background
+        return self.color + (1.0 - self.opacity)[:, None] * background
 
 
 def composite(
@@ -112,7 +112,7 @@ def composite_torch(
     counted = valid & (before >= ert_threshold)
     weights = torch.where(counted, before * -torch.expm1(-thickness), 0.0)
     return Composited(
-        colour=(weights[..., None] * rgb[place]).sum(1),
+        color=(weights[..., None] * rgb[place]).sum(1),
         opacity=weights.sum(1),
         depth=(weights * depth[place]).sum(1),
         weights=weights[valid],
@@ -127,7 +127,7 @@ class _Native:
 
     def forward(self, rays: Rays, out: tuple[torch.Tensor, ...]) -> None:
         """See :class:`CompositingKernels`."""
-        names = ("out_colour", "out_opacity", "out_depth", "out_weights")
+        names = ("out_color", "out_opacity", "out_depth", "out_weights")
         written = {name: tensor.numpy() for name, tensor in zip(names, out, strict=True)}
         extension.train_composite(**_arrays(rays), **self._options, **written)
 
@@ -135,7 +135,7 @@ class _Native:
         self, rays: Rays, slopes: tuple[torch.Tensor, ...], d_density: torch.Tensor, d_rgb: torch.Tensor
     ) -> None:
         """See :class:`CompositingKernels`."""
-        names = ("d_colour", "d_opacity", "d_depth", "d_weights")
+        names = ("d_color", "d_opacity", "d_depth", "d_weights")
         read = {name: tensor.numpy() for name, tensor in zip(names, slopes, strict=True)}
         extension.train_composite_backward(
             **_arrays(rays), **self._options, **read, d_density=d_density.numpy(), d_rgb=d_rgb.numpy()

@@ -1,4 +1,4 @@
-"""Training's operations on CUDA devices: the kernels of ``kernels/cuda/train_*.cu`` on torch's tensors.
+"""Training's operations on CUDA devices: the kernels of ``kernels/cuda/training`` on torch's tensors.
 
 Tensors are passed by their addresses, in torch's own stream: nothing is copied, nothing waits. CuPy compiles and
 launches; it is imported when a tensor on a GPU first asks. Tests launch the same kernels on the CPU.
@@ -47,6 +47,17 @@ class TrainingDevice(Protocol):
         ...
 
 
+class StreamAddress:
+    """A stream by its address, as the CUDA stream protocol wants it."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        """Version of the protocol, and the address."""
+        return 0, self._pointer
+
+
 class CupyTraining:
     """A device through CuPy.
 
@@ -73,7 +84,8 @@ class CupyTraining:
             else value
             for value in arguments
         ]
-        stream = self._cupy.cuda.ExternalStream(torch.cuda.current_stream(self._device.index).cuda_stream)
+        pointer = torch.cuda.current_stream(self._device.index).cuda_stream
+        stream = self._cupy.cuda.Stream.from_external(StreamAddress(pointer))
         with self._cupy.cuda.Device(self._device.index), stream:
             if name not in self._kernels:
                 self._kernels[name] = self._device.kernel(source, name, {})

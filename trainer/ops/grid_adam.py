@@ -50,7 +50,7 @@ class GridAdam:
         return adam
 
     @torch.no_grad()
-    def step(self, colour_rate: float, density_rate: float) -> None:
+    def step(self, color_rate: float, density_rate: float) -> None:
         """One step of the touched vertices; their gradient is forgotten."""
         self.steps += 1
         grid = self._grid
@@ -63,7 +63,7 @@ class GridAdam:
                 gradient=grid.gradient.numpy(),
                 touched=grid.touched.numpy(),
                 step=self.steps,
-                colour_rate=colour_rate,
+                color_rate=color_rate,
                 density_rate=density_rate,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
@@ -76,7 +76,7 @@ class GridAdam:
         gradient, (beta1, beta2) = grid.gradient[at], self._betas
         self.first[at] = beta1 * self.first[at] + (1 - beta1) * gradient
         self.second[at] = beta2 * self.second[at] + (1 - beta2) * gradient**2
-        rate = gradient.new_full((ROW,), colour_rate)
+        rate = gradient.new_full((ROW,), color_rate)
         rate[DENSITY] = density_rate
         root = (self.second[at] / (1 - beta2**self.steps)).sqrt() + self._epsilon
         grid.rows[at] -= rate * self.first[at] / (1 - beta1**self.steps) / root
@@ -84,7 +84,7 @@ class GridAdam:
 
 
 @torch.no_grad()
-def add_total_variation(grid: SparseGrid, colour_weight: float, density_weight: float) -> None:
+def add_total_variation(grid: SparseGrid, color_weight: float, density_weight: float) -> None:
     """Add the gradient of weight / 2 * (sum over pairs of neighbouring vertices of squared differences).
 
     Only vertices that a sample has touched get theirs: the others will when a sample touches them.
@@ -94,14 +94,14 @@ def add_total_variation(grid: SparseGrid, colour_weight: float, density_weight: 
         native.grid_smooth(
             rows=grid.rows.detach().numpy(),
             neighbours=grid.neighbours().numpy(),
-            colour_weight=colour_weight,
+            color_weight=color_weight,
             density_weight=density_weight,
             gradient=grid.gradient.numpy(),
             touched=grid.touched.numpy(),
             **current_settings().arguments(),
         )
         return
-    weight = grid.rows.new_full((ROW,), colour_weight)
+    weight = grid.rows.new_full((ROW,), color_weight)
     weight[DENSITY], weight[DENSITY + 1 :] = density_weight, 0
     at = grid.touched.nonzero()[:, 0]
     for beside in grid.neighbours()[at].long().unbind(1):

@@ -18,11 +18,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Column
 
 from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.measure.metrics import psnr, psnr_of_mse
 from kilonerf.model_io import Camera, KiloNeRFError, OutputError, Scene, UsageError, save_scene
 from kilonerf.model_io.datasets import View, load_image
 from kilonerf.model_io.files.atomic import AtomicFile
 
-from .rates import Rates, decibel
+from .rates import Rates
 
 _PLAIN_EVERY = 30.0  # seconds between two lines where there is no terminal
 _SHOWN_EVERY = 0.25  # seconds between two looks of the progress bar
@@ -120,7 +121,7 @@ class ProgressObserver(Observer):
             BarColumn(bar_width=20),
             TaskProgressColumn(),
             TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
-            TextColumn("{task.fields[said]}", table_column=Column()),  # on a second line where the first has no room
+            TextColumn("{task.fields[said]}", table_column=Column()),  # on a second line, as the first is full
             console=self._console,
         )
         self._task = self._bar.add_task(stage, total=steps, completed=step, said="")
@@ -183,7 +184,7 @@ class TensorBoardObserver(Observer):
             return
         for name, value in self._rates.errors.items():
             if name == "error":
-                self._writer.add_scalar(f"{stage}/psnr", decibel(value), step)
+                self._writer.add_scalar(f"{stage}/psnr", psnr_of_mse(value), step)
             else:
                 self._writer.add_scalar(f"{stage}/{name.replace(' ', '_')}", value, step)
         for name, value in self._rates.per_second().items():
@@ -261,15 +262,15 @@ class PreviewObserver(_NowAndThen):
     def _render(self, scene: Scene) -> tuple[NDArray[np.uint8], float]:
         """A row for each view, photo and rendering, uint8 [H, W, 3]; the mean of the views' PSNR."""
         renderer, options = create_renderer(scene), RenderOptions.as_trained(scene)
-        rows, psnr = [], []
+        rows, values = [], []
         for view in self._views:
             camera, photo = preview_size(view.camera, load_image(view, scene.background))
             rendered = np.clip(renderer.render(camera, options).rgb, 0, 1)
-            psnr.append(decibel(float(((rendered - photo) ** 2).mean())))
+            values.append(psnr(rendered, photo))
             rows.append(np.concatenate([photo, rendered], axis=1))
         width = max(row.shape[1] for row in rows)
         rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
-        return np.rint(255 * np.concatenate(rows)).astype(np.uint8), sum(psnr) / len(psnr)
+        return np.rint(255 * np.concatenate(rows)).astype(np.uint8), sum(values) / len(values)
 
     def _write(self, picture: NDArray[np.uint8], name: str) -> None:
         try:

@@ -1,13 +1,11 @@
 """A whole training: teacher, occupancy, distillation, fine-tuning; what each leaves, and how to go on after a stop.
 
-In the run's folder each finished stage leaves ``<stage>.safetensors``, and the one that runs, now and then,
-``progress.safetensors``. Every step depends on its number and on what is in these files only, so that a run that was
+Every step depends on its number and on what is in the run's folder only (:mod:`.store`), so that a run that was
 killed at any moment goes on to the same result.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,13 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import CheckpointError, Scene, TrainingError, UsageError, load_scene
-from kilonerf.model_io.datasets import Dataset
+from kilonerf.model_io import Scene, TrainingError, UsageError, load_scene
 from kilonerf.model_io.original.checkpoint import three_quarter_view
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
 
-from ..data.bounds import Bounds, depth_range
+from ..data.bounds import depth_range
 from ..data.photos import Photos
-from ..loop.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
@@ -35,14 +34,15 @@ from ..teachers.nerf_training import NerfTraining
 from ..teachers.scene import SceneTeacher
 from ..teachers.teacher import Teacher
 from .observers import Observer
+from .store import Resumable, StageStore
+from .subject import Subject
 
-_SAVE_EVERY = 60.0  # seconds, or so many times as long as saving takes
+_SAVE_EVERY = 60.0  # seconds between saves; or, if longer, this many times as long as a save takes
 _SAVE_SHARE = 50.0
 _AGREE_EVERY = 25  # steps, where several processes must agree on saving
-_PROGRESS = "progress"
 
 
-class Stage(Protocol):
+class Stage(Resumable, Protocol):
     """What :meth:`Training.run` makes step by step."""
 
     steps: int
@@ -51,25 +51,6 @@ class Stage(Protocol):
 
     def step(self, step: int) -> dict[str, float]: ...  # noqa: D102
     def finish(self) -> None: ...  # noqa: D102
-    def state(self) -> dict[str, torch.Tensor]: ...  # noqa: D102
-    def load_state(self, state: Mapping[str, torch.Tensor]) -> None: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is trained on.
-
-    Attributes:
-        dataset: views for training.
-        photos: their pixels; None where only a finished teacher is distilled.
-        bounds: the box around the scene.
-        source: a name for the data, for the scene's provenance.
-    """
-
-    dataset: Dataset
-    photos: Photos | None
-    bounds: Bounds
-    source: str
 
 
 def load_teacher(kind: str, device: torch.device | str = "cpu") -> Teacher | None:
@@ -117,8 +98,9 @@ class Training:
         teacher: Teacher | None = None,
         interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.subject, self.settings, self.folder = subject, settings, folder
-        self.seconds: dict[str, float] = {}
+        self.subject, self.settings = subject, settings
+        self._store = StageStore(folder, world, self._describe)
+        self.seconds = self._store.seconds
         self._finished_teacher = teacher
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         near, far = depth_range(subject.dataset, subject.bounds)
@@ -183,7 +165,7 @@ class Training:
         return student.to_scene(
             dtype,
             training_poses=poses,
-            start_camera=three_quarter_view(np.stack([student.lower, student.upper])),
+            start_camera=three_quarter_view(student.cells.box),
             provenance={
                 "made_by": "kilonerf-train",
                 "source": self.subject.source,
@@ -199,18 +181,18 @@ class Training:
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
             return self._finished_teacher
-        lower, upper = (
-            np.asarray(corner, np.float32) for corner in (self.subject.bounds.lower, self.subject.bounds.upper)
+        box_min, box_max = (
+            np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
         )
-        state = self._product("teacher") or self._world.from_first(lambda: self._train_teacher(lower, upper))
+        state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box_min, box_max))
         if self.settings.teacher == "grid":
-            return GridTeacher.from_state(state, lower, upper, self._device)
+            return GridTeacher.from_state(state, box_min, box_max, self._device)
         return NerfTeacher.from_state(state).to(self._device)
 
-    def _train_teacher(self, lower: NDArray[np.float32], upper: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
+    def _train_teacher(self, box_min: NDArray[np.float32], box_max: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
-        box = (self._photos(), lower, upper, self._near, self._far)
+        box = (self._photos(), box_min, box_max, self._near, self._far)
         if settings.teacher == "grid":
             stage = GridTraining(
                 *box,
@@ -224,35 +206,26 @@ class Training:
             stage = NerfTraining(*box, settings.nerf, background=self._background, seed=seed, device=self._device)
         self._run_stage(stage, "teacher", None, World())
         state = stage.teacher().state()
-        self._keep("teacher", state)
+        self._store.keep("teacher", state)
         return state
 
     def _student(self, teacher: Teacher) -> Student:
-        tensors = self._product("occupancy") or self._world.from_first(lambda: self._find_occupancy(teacher))
-        lower, upper, occupancy, network_index = (
+        tensors = self._store.product("occupancy") or self._world.from_first(lambda: self._find_occupancy(teacher))
+        box_min, box_max, occupancy, network_index = (
             tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
         )
         networks = TinyNetworks.initial(
             int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
         ).to(self._device)
         occupied = self.settings.occupancy
-        voxel = float(((upper - lower) / occupancy.shape).min())
+        voxel = float(((box_max - box_min) / occupancy.shape).min())
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
-        student = Student(
-            lower,
-            upper,
-            occupancy,
-            network_index,
-            networks,
-            self._near,
-            self._far,
-            max(2, num_samples),
-            self._background,
-        )
+        cells = Cells(Box(box_min, box_max), occupancy, network_index)
+        student = Student(cells, networks, Sampling(self._near, self._far, max(2, num_samples)), self._background)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
-            f"{student.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
+            f"{student.sampling.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
         )
         return student
 
@@ -260,13 +233,12 @@ class Training:
         """The student's box and grids; only one process looks."""
         settings, began = self.settings.occupancy, time.perf_counter()
         self._observer.begin("occupancy", 0, 1)
-        bounds = teacher.extent() or (self.subject.bounds.lower, self.subject.bounds.upper)
-        resolution, lower, upper = network_grid(*bounds, settings.cells)
+        bounds = teacher.extent() or (self.subject.bounds.box_min, self.subject.bounds.box_max)
+        resolution, box = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
         occupancy = occupancy_from_density(
             lambda points: teacher.density(points.to(self._device)),
-            lower,
-            upper,
+            box,
             (x, y, z),
             samples=settings.samples,
             threshold=settings.threshold,
@@ -276,28 +248,28 @@ class Training:
                 f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
             )
         tensors = {
-            "lower": torch.from_numpy(np.asarray(lower, np.float32)),
-            "upper": torch.from_numpy(np.asarray(upper, np.float32)),
+            "lower": torch.from_numpy(box.min),
+            "upper": torch.from_numpy(box.max),
             "occupancy": torch.from_numpy(occupancy),
             "network_index": torch.from_numpy(network_index_of(occupancy, resolution)),
         }
         self.seconds["occupancy"] = time.perf_counter() - began
-        self._keep("occupancy", tensors)
+        self._store.keep("occupancy", tensors)
         self._observer.end("occupancy", 1)
         return tensors
 
     def _run_networks(self, name: str, student: Student, make: Callable[[], Distillation | FineTuning]) -> None:
         """A stage that trains the student's networks."""
-        done = self._product(name)
+        done = self._store.product(name)
         if done is None:
             self._run_stage(make(), name, student, self._world)
-            self._keep(name, {"rows": student.networks.rows})
+            self._store.keep(name, {"rows": student.networks.rows})
         else:
             with torch.no_grad():
                 student.networks.rows.copy_(done["rows"])
 
     def _run_stage(self, stage: Stage, name: str, student: Student | None, world: World) -> None:
-        first, before = self._resume(stage, name, world)
+        first, before = self._store.resume(stage, name, world)
         self._observer.begin(name, first, stage.steps)
         began = saved = time.perf_counter()
         saving = 0.0
@@ -310,7 +282,7 @@ class Training:
                 continue
             stop = world.any(self._interrupted())
             if stop or world.any(now - saved > max(_SAVE_EVERY, _SAVE_SHARE * saving)):
-                self._save_progress(stage, name, step + 1)
+                self._store.save_progress(stage, name, step + 1)
                 saved = time.perf_counter()
                 saving = saved - now
             if stop:
@@ -321,80 +293,23 @@ class Training:
         stage.finish()
         self._observer.end(name, stage.steps)
 
-    def _resume(self, stage: Stage, name: str, world: World) -> tuple[int, float]:
-        """The step to begin with, and the seconds that the stage has taken."""
-        path = self.folder / f"{_PROGRESS}.safetensors"
-        progress = world.from_first(lambda: load_checkpoint(path) if path.is_file() else None)
-        if progress is None or progress.document.get("stage") != name:
-            return 0, 0.0
-        self._check(path, progress, name)
-        try:
-            stage.load_state(progress.tensors)
-            return int(progress.document["step"]), float(progress.document["seconds"])
-        except (KeyError, TypeError, ValueError, RuntimeError, TrainingError) as error:
-            raise CheckpointError(f"{path}: expected what {name} left, got a file without it: {error}") from error
-
-    def _save_progress(self, stage: Stage, name: str, step: int) -> None:
-        state = stage.state()  # in all processes: they gather it
-        if self._world.is_first:
-            document = {"step": step, **self._document(name)}
-            save_checkpoint(self.folder / f"{_PROGRESS}.safetensors", state, document)
-
-    def _keep(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Write what a finished stage made."""
-        if self._world.is_first:
-            save_checkpoint(self.folder / f"{name}.safetensors", tensors, self._document(name))
-            (self.folder / f"{_PROGRESS}.safetensors").unlink(missing_ok=True)
-
-    def _product(self, name: str) -> Mapping[str, torch.Tensor] | None:
-        """What a finished stage made; None if it is not finished."""
-        path = self.folder / f"{name}.safetensors"
-        product = self._world.from_first(lambda: load_checkpoint(path) if path.is_file() else None)
-        if product is None:
-            return None
-        self._check(path, product, name)
-        self.seconds[name] = float(product.document.get("seconds", 0.0))
-        return product.tensors
-
     def _photos(self) -> Photos:
         if self.subject.photos is None:
             raise TrainingError("photos: expected some to learn from, got none")
         return self.subject.photos
 
-    def _document(self, name: str) -> dict[str, Any]:
+    def _describe(self, stage: str) -> dict[str, Any]:
+        """What decides the result of a stage; see :class:`StageStore`."""
         cameras = [view.camera for view in self.subject.dataset.views]
         return {
-            "stage": name,
-            "seconds": self.seconds.get(name, 0.0),
-            "settings": self.settings.document(name),
+            "settings": self.settings.document(stage),
             "data": {
                 "source": self.subject.source,
                 "views": len(cameras),
                 "pixels": sum(camera.width * camera.height for camera in cameras),
             },
-            "box": [*self.subject.bounds.lower, *self.subject.bounds.upper],
+            "box": [*self.subject.bounds.box_min, *self.subject.bounds.box_max],
         }
-
-    def _check(self, path: Path, checkpoint: Checkpoint, name: str) -> None:
-        """A file of another training is not gone on from."""
-        wanted = self._document(name)
-        for key in ("settings", "data", "box"):
-            fault = _difference(wanted[key], checkpoint.document.get(key), key)
-            if fault:
-                raise TrainingError(f"{path}: {fault}: it is of another training (--restart-from begins anew)")
 
     def _total_seconds(self) -> float:
         return sum(self.seconds.values())
-
-
-def _difference(wanted: Any, got: Any, where: str) -> str | None:
-    """The first place where two JSON documents differ."""
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        for key in sorted(wanted.keys() | got.keys()):
-            fault = _difference(wanted.get(key), got.get(key), f"{where}.{key}")
-            if fault:
-                return fault
-        return None
-    if isinstance(wanted, (list, tuple)) and isinstance(got, (list, tuple)):
-        wanted, got = list(wanted), list(got)
-    return None if wanted == got else f"{where}: expected {wanted}, got {got}"

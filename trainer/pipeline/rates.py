@@ -1,9 +1,10 @@
 """Errors and rates of training, and how they are said."""
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+
+from kilonerf.kernels.measure.metrics import psnr_of_mse
 
 _SMOOTHING = 0.98  # of the errors, from step to step
 _RATES_OVER = 30.0  # seconds that rates are a mean over
@@ -54,15 +55,10 @@ class Rates:
 
     def text(self) -> str:
         """All of it in one line."""
-        parts = [f"{decibel(self.errors['error']):.2f} dB"] if "error" in self.errors else []
+        parts = [f"{psnr_of_mse(self.errors['error']):.2f} dB"] if "error" in self.errors else []
         parts += [f"{name} {value:#.3g}" for name, value in self.errors.items() if name != "error"]
         parts += [f"{short(value)} {name}/s" for name, value in self.per_second().items()]
         return ", ".join(parts)
-
-
-def decibel(error: float) -> float:
-    """PSNR of a mean squared error."""
-    return -10.0 * math.log10(max(error, 1e-12))
 
 
 def short(value: float) -> str:

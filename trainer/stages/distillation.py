@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..loop.distributed import World
-from ..loop.schedule import Ahead, learning_rate, step_generator
+from ..loop.schedule import Prefetcher, learning_rate, step_generator
 from ..ops.adam import Adam
 from ..ops.networks import SampleGroups, tiny_networks
+from ..ranges import Count, CountOrZero, Positive, Range
 from ..teachers.teacher import Teacher
 from .student import Student, rectified_density
 from .voxels import OccupiedVoxels
@@ -22,19 +23,19 @@ class DistillationSettings:
     """How the networks learn the teacher."""
 
     # Steps of all networks.
-    steps: int = 2500
+    steps: CountOrZero = 2500
     # Points for each network and step.
-    points: int = 192
+    points: Count = 192
     # Where the points lie: anywhere in the cell (the paper), or in its occupied voxels.
     where: Literal["cell", "occupied"] = "occupied"
     # Directions: over the whole sphere (the paper), or from the cameras to the point.
     directions: Literal["sphere", "cameras"] = "cameras"
     # Learning rate of Adam at the beginning.
-    learning_rate: float = 8e-3
+    learning_rate: Positive = 8e-3
     # Learning rate at the end.
-    last_learning_rate: float = 8e-4
+    last_learning_rate: Positive = 8e-4
     # Colour counts as much as the teacher is opaque, plus this; inf: everywhere alike (the paper).
-    colour_floor: float = 0.05
+    colour_floor: Annotated[float, Range(0, infinite=True)] = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class Distillation:
         self._device = student.networks.rows.device
         self._adam = Adam(student.networks, learning_rate=0.0, betas=(0.9, 0.99), epsilon=1e-12)
         self._own = world.share(student.networks.num_networks)
-        self._distance = student.step_length
+        self._distance = student.sampling.step
         voxels = OccupiedVoxels(student if settings.where == "occupied" else _full(student))
         self._voxels, self._starts = voxels.voxels, voxels.starts[:-1][self._own]
         self._counts = np.diff(voxels.starts)[self._own]
@@ -87,11 +88,11 @@ class Distillation:
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).to(self._device)
         self._groups = SampleGroups(None, starts)
         self._chosen = torch.arange(student.networks.num_networks, device=self._device)[self._own]
-        self._ahead = Ahead(self._points)
+        self._points_ahead = Prefetcher(self._points)
 
     def step(self, step: int) -> dict[str, float]:
         """One step of all networks; returns the errors before it."""
-        points, settings = self._ahead.get(step), self.settings
+        points, settings = self._points_ahead.get(step), self.settings
         target_rgb, target_density = self._teacher.radiance(points.world, points.directions)
         rgb, raw = tiny_networks(points.local, points.directions, self._groups, self.student.networks, rectified=False)
         # Eq. 4 compares alphas, not densities: how much more than opaque something is does not show.
@@ -99,21 +100,21 @@ class Distillation:
         target_alpha = -torch.expm1(-target_density * self._distance)
         weight = 1.0 if np.isinf(settings.colour_floor) else (target_alpha + settings.colour_floor)[:, None]
         alpha_error = (alpha - target_alpha) ** 2
-        colour_error = (rgb - target_rgb) ** 2
+        color_error = (rgb - target_rgb) ** 2
         self._adam.zero_grad()
-        ((alpha_error.sum() + (weight * colour_error).sum()) / settings.points).backward()
+        ((alpha_error.sum() + (weight * color_error).sum()) / settings.points).backward()
         self._adam.learning_rate = learning_rate(
             step, settings.steps, settings.learning_rate, settings.last_learning_rate, warm_up=50
         )
         self._adam.step(self._chosen)
         return {
             "alpha error": float(alpha_error.detach().mean()),
-            "colour error": float(colour_error.detach().mean()),
+            "colour error": float(color_error.detach().mean()),
         }
 
     def finish(self) -> None:
         """Every process gets all networks."""
-        self._ahead.close()
+        self._points_ahead.close()
         self._world.gather(self.student.networks.rows, self._own)
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -153,6 +154,6 @@ class Distillation:
 
 def _full(student: Student) -> Student:
     """The same student with every voxel of its networks' cells occupied."""
-    factor = np.asarray(student.occupancy.shape) // student.network_index.shape
-    cells = student.network_index >= 0
-    return replace(student, occupancy=cells.repeat(factor[0], 0).repeat(factor[1], 1).repeat(factor[2], 2))
+    fx, fy, fz = student.cells.factor
+    occupancy = (student.cells.network_index >= 0).repeat(fx, 0).repeat(fy, 1).repeat(fz, 2)
+    return replace(student, cells=replace(student.cells, occupancy=occupancy))

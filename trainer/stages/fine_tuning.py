@@ -7,12 +7,13 @@ import numpy as np
 import torch
 
 from ..data.footprints import covered_pixels
-from ..data.photos import Photos, batches_ahead
+from ..data.photos import Photos, prefetched_batches
 from ..loop.distributed import World
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
 from ..ops.compositing import composite
 from ..ops.networks import SampleGroups, tiny_networks
+from ..ranges import Count, CountOrZero, NotNegative, Positive
 from .student import Student, rectified_density
 from .voxels import OccupiedVoxels
 
@@ -25,19 +26,19 @@ class FineTuningSettings:
     """How the networks learn the photos."""
 
     # Steps, each of one batch of rays.
-    steps: int = 45_000
+    steps: CountOrZero = 45_000
     # Rays of a step.
-    rays: int = 12_288
+    rays: Count = 12_288
     # Learning rate of Adam at the beginning.
-    learning_rate: float = 4e-3
+    learning_rate: Positive = 4e-3
     # Learning rate at the end.
-    last_learning_rate: float = 5e-5
+    last_learning_rate: Positive = 5e-5
     # L2 regularisation of the last two layers.
-    view_dependent_l2: float = 1e-8
+    view_dependent_l2: NotNegative = 1e-8
     # Rays end where an estimate of their transmittance falls below this; 0: never.
-    min_transmittance: float = 1e-3
+    min_transmittance: NotNegative = 1e-3
     # Steps between two looks at how dense each voxel is, for that estimate.
-    refresh_every: int = 50
+    refresh_every: Count = 50
     # Rays only of pixels that the scene can cover, not of all pixels.
     covered_only: bool = True
 
@@ -85,9 +86,15 @@ class FineTuning:
         self._densities = torch.zeros(len(self._voxels.voxels))
         among = None
         if settings.covered_only:
-            among = covered_pixels(photos.cameras, student.lower, student.upper, student.occupancy)
-        self._ahead = batches_ahead(
-            photos, settings.rays, student.background, random_background=random_background, seed=seed, among=among
+            among = covered_pixels(photos.cameras, student.cells.box, student.cells.occupancy)
+        self._batches = prefetched_batches(
+            photos,
+            settings.rays,
+            student.background,
+            random_background=random_background,
+            seed=seed,
+            device=self._device,
+            among=among,
         )
 
     def step(self, step: int) -> dict[str, float]:
@@ -95,11 +102,11 @@ class FineTuning:
         settings, networks = self.settings, self.student.networks
         if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
             self._refresh(step)
-        batch = self._ahead.get(step)
         own = self._world.share(settings.rays)
+        batch = self._batches.get(step)[own]
         samples = self._sampler.sample(
-            batch.origins[own],
-            batch.directions[own],
+            batch.origins,
+            batch.directions,
             sample_seed(self._seed, step),
             first_ray=own.start,
             min_transmittance=settings.min_transmittance,
@@ -107,8 +114,7 @@ class FineTuning:
         groups = SampleGroups.of(samples.network_index, networks.num_networks)
         rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
         seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, samples.distance, samples.depth)
-        background, target = (torch.tensor(array[own], device=self._device) for array in (batch.background, batch.rgb))
-        error = (seen.over(background) - target) ** 2
+        error = (seen.over(batch.background) - batch.rgb) ** 2
         self._adam.zero_grad()
         (error.sum() / (3 * settings.rays)).backward()
         counts = groups.starts.diff()
@@ -125,7 +131,7 @@ class FineTuning:
 
     def finish(self) -> None:
         """Stop making batches."""
-        self._ahead.close()
+        self._batches.close()
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""

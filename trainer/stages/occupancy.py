@@ -8,38 +8,38 @@ import torch
 from numpy.typing import NDArray
 
 from kilonerf.model_io import TrainingError
-from kilonerf.model_io.scene.checks import occupied_cells
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import occupied_cells
 
 _POINTS_AT_ONCE = 1 << 18
 
 
 def network_grid(
-    lower: Sequence[float] | NDArray[np.floating],  # [3]
-    upper: Sequence[float] | NDArray[np.floating],  # [3]
+    box_min: Sequence[float] | NDArray[np.floating],  # [3]
+    box_max: Sequence[float] | NDArray[np.floating],  # [3]
     longest: int = 16,
-) -> tuple[tuple[int, int, int], NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[tuple[int, int, int], Box]:
     """Cubic cells over a box.
 
     Args:
-        lower: the box's lower corner, world units.
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units; not rounded to float32 yet.
+        box_max: the opposite corner.
         longest: cells along its longest side.
 
     Returns:
         the cells on each axis, and the box that they fill: the one given, grown about its middle to whole cells.
     """
-    low, high = np.asarray(lower, np.float64), np.asarray(upper, np.float64)
+    low, high = np.asarray(box_min, np.float64), np.asarray(box_max, np.float64)
     cell = float((high - low).max()) / longest
     cells = np.maximum(1, np.ceil((high - low) / cell - 1e-6)).astype(int)
     middle, half = (low + high) / 2, cells * cell / 2
     x, y, z = (int(count) for count in cells)
-    return (x, y, z), (middle - half).astype(np.float32), (middle + half).astype(np.float32)
+    return (x, y, z), Box((middle - half).astype(np.float32), (middle + half).astype(np.float32))
 
 
 def occupancy_from_density(
     density: Callable[[torch.Tensor], torch.Tensor],
-    lower: NDArray[np.float32],  # [3]
-    upper: NDArray[np.float32],  # [3]
+    box: Box,
     resolution: tuple[int, int, int],
     *,
     samples: int = 3,
@@ -50,8 +50,7 @@ def occupancy_from_density(
 
     Args:
         density: per world unit, [S], at points in world units, float32 [S, 3].
-        lower: the box's lower corner.
-        upper: its upper corner.
+        box: what the voxels fill.
         resolution: voxels on each axis.
         samples: of each voxel on each axis, from face to face; those on a face are its neighbour's too, and are
             taken once. At least 2.
@@ -69,7 +68,7 @@ def occupancy_from_density(
     between = samples - 1
     axes = [
         (low + np.arange(n * between + 1) * ((high - low) / (n * between))).astype(np.float32)
-        for low, high, n in zip(lower.astype(np.float64), upper.astype(np.float64), resolution, strict=True)
+        for low, high, n in zip(box.min.astype(np.float64), box.max.astype(np.float64), resolution, strict=True)
     ]
     plane = np.stack(np.meshgrid(axes[1], axes[2], indexing="ij"), -1).reshape(-1, 2)
     occupied = np.zeros(resolution, np.bool_)

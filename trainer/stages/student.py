@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import Scene
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.ray_sampling import RaySampler
 from ..ops.networks import ROW_LAYOUT, TinyNetworks
@@ -24,25 +26,15 @@ class Student:
     """What is trained.
 
     Attributes:
-        lower: float32 [3], the box's lower corner, world units.
-        upper: float32 [3], its upper corner.
-        occupancy: bool [ox, oy, oz].
-        network_index: int32 [rx, ry, rz], -1 for a cell without a network.
+        cells: the box, its occupied voxels, and which cells have a network.
         networks: of the cells; their raw densities are in units of ``DENSITY_UNIT``.
-        near: z-depth of the first sample of a ray.
-        far: z-depth of the last sample.
-        num_samples: samples of a ray, K.
+        sampling: where samples lie on a ray.
         background: RGB behind the scene when it is shown.
     """
 
-    lower: NDArray[np.float32]
-    upper: NDArray[np.float32]
-    occupancy: NDArray[np.bool_]
-    network_index: NDArray[np.int32]
+    cells: Cells
     networks: TinyNetworks
-    near: float
-    far: float
-    num_samples: int
+    sampling: Sampling
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     @classmethod
@@ -50,40 +42,11 @@ class Student:
         """A scene to go on training."""
         networks = TinyNetworks.from_layers(scene.layers)
         _scale_density(networks, 1 / DENSITY_UNIT)
-        return cls(
-            scene.aabb_min,
-            scene.aabb_max,
-            scene.occupancy,
-            scene.network_index,
-            networks,
-            scene.near,
-            scene.far,
-            scene.num_samples,
-            scene.background,
-        )
-
-    @property
-    def step_length(self) -> float:
-        """Z-depth from one sample to the next."""
-        return (self.far - self.near) / (self.num_samples - 1)
-
-    @property
-    def voxel_size(self) -> NDArray[np.float64]:
-        """World units, [3]."""
-        return (self.upper.astype(np.float64) - self.lower) / self.occupancy.shape
+        return cls(scene.cells, networks, scene.sampling, scene.background)
 
     def sampler(self) -> RaySampler:
         """Samples of rays through the student, where its networks are."""
-        sampler = RaySampler(
-            self.lower,
-            self.upper,
-            self.occupancy,
-            self.network_index,
-            near=self.near,
-            far=self.far,
-            num_samples=self.num_samples,
-        )
-        return sampler.to_device(self.networks.rows.device)
+        return RaySampler(self.cells, self.sampling).to_device(self.networks.rows.device)
 
     def points_in(
         self,
@@ -99,16 +62,11 @@ class Student:
         Returns:
             float32 [P, 3] twice: in world units, and in coordinates of the cell, -1 to 1.
         """
-        factor = np.asarray(self.occupancy.shape) // self.network_index.shape
+        box, factor = self.cells.box, self.cells.factor
         at = voxels.astype(np.float32) + places
-        world = (self.lower + at * self.voxel_size).astype(np.float32)
+        world = (box.min + at * (box.size / self.cells.voxels)).astype(np.float32)
         local = (at - voxels // factor * factor) * (2.0 / factor) - 1.0
         return torch.from_numpy(world), torch.from_numpy(local.astype(np.float32))
-
-    def networks_at(self, voxels: NDArray[np.integer]) -> NDArray[np.int32]:
-        """The network of each voxel, int32 [P]; voxels [P, 3]."""
-        factor = np.asarray(self.occupancy.shape) // self.network_index.shape
-        return self.network_index[tuple((voxels // factor).T)]
 
     def to_scene(self, dtype: type[np.floating] = np.float32, **more: Any) -> Scene:
         """A copy as a scene.
@@ -123,14 +81,14 @@ class Student:
         networks = TinyNetworks(self.networks.rows.detach().cpu().clone())
         _scale_density(networks, DENSITY_UNIT)
         return Scene(
-            aabb_min=self.lower,
-            aabb_max=self.upper,
-            occupancy=self.occupancy,
-            network_index=self.network_index,
+            box_min=self.cells.box.min,
+            box_max=self.cells.box.max,
+            occupancy=self.cells.occupancy,
+            network_index=self.cells.network_index,
             layers=networks.to_scene_layers(dtype),
-            near=self.near,
-            far=self.far,
-            num_samples=self.num_samples,
+            near=self.sampling.near,
+            far=self.sampling.far,
+            num_samples=self.sampling.num_samples,
             background=self.background,
             **more,
         )

@@ -22,8 +22,8 @@ class OccupiedVoxels:
 
     def __init__(self, student: Student) -> None:
         self._student = student
-        voxels = np.argwhere(student.occupancy)
-        network = student.networks_at(voxels)
+        voxels = np.argwhere(student.cells.occupancy)
+        network = student.cells.networks_of(voxels)
         voxels, network = voxels[network >= 0], network[network >= 0]
         self.order = np.argsort(network, kind="stable")
         self.voxels = voxels[self.order].astype(np.int32)

@@ -5,19 +5,26 @@ After Plenoxels (Fridovich-Keil et al., CVPR 2022): begun coarse, then refined w
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
+
 from ..data.footprints import covered_pixels
-from ..data.photos import Photos, RayBatch, batches_ahead
+from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
 from ..ops.sparse_grid import SparseGrid, sparse_grid
+from ..ranges import Count, NotNegative, Range
 
+FourRates = tuple[float, float, float, float]
 _PHASES = 4
 _SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
 _PRUNING_RAYS = 1 << 18
@@ -29,23 +36,23 @@ class GridSettings:
     """How the grid teacher learns the photos."""
 
     # Voxels along the longest side of the box, in the end.
-    resolution: int = 256
+    resolution: Count = 256
     # Steps on a grid of a quarter of that, of half of it, of all of it, and again when what nothing shows is removed.
-    steps: tuple[int, int, int, int] = (250, 400, 500, 700)
+    steps: Annotated[tuple[int, int, int, int], Range(0)] = (250, 400, 500, 700)
     # Rays of a step.
-    rays: int = 8192
+    rays: Count = 8192
     # Learning rates of colour, at the beginning of each part of the steps; each falls to a tenth over its part.
-    colour_rates: tuple[float, float, float, float] = (0.1, 0.1, 0.08, 0.05)
+    colour_rates: Annotated[FourRates, Range(0, exclusive=True)] = (0.1, 0.1, 0.08, 0.05)
     # Learning rates of raw density, likewise.
-    density_rates: tuple[float, float, float, float] = (0.3, 0.3, 0.2, 0.1)
+    density_rates: Annotated[FourRates, Range(0, exclusive=True)] = (0.3, 0.3, 0.2, 0.1)
     # Total variation of colours.
-    colour_smoothness: float = 3e-8
+    colour_smoothness: NotNegative = 3e-8
     # Total variation of raw density.
-    density_smoothness: float = 3e-9
+    density_smoothness: NotNegative = 3e-9
     # Voxels whose part in every ray is smaller than this are removed between the parts.
-    least_weights: tuple[float, float, float, float] = (0.02, 0.02, 0.005, 0.005)
+    least_weights: Annotated[FourRates, Range(0)] = (0.02, 0.02, 0.005, 0.005)
     # Rays end where their transmittance falls below this.
-    min_transmittance: float = 1e-2
+    min_transmittance: NotNegative = 1e-2
 
 
 class GridTeacher:
@@ -53,27 +60,27 @@ class GridTeacher:
 
     Args:
         grid: its field.
-        lower: the box's lower corner, world units, [3].
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3].
+        box_max: the opposite corner.
     """
 
     name = "grid"
 
-    def __init__(self, grid: SparseGrid, lower: NDArray[np.floating], upper: NDArray[np.floating]) -> None:
+    def __init__(self, grid: SparseGrid, box_min: NDArray[np.floating], box_max: NDArray[np.floating]) -> None:
         self.grid = grid
-        self._lower = torch.as_tensor(np.asarray(lower, np.float32), device=grid.rows.device)
-        self._scale = 2.0 / torch.as_tensor(np.asarray(upper - lower, np.float32), device=grid.rows.device)
+        self._box_min = torch.as_tensor(np.asarray(box_min, np.float32), device=grid.rows.device)
+        self._scale = 2.0 / torch.as_tensor(np.asarray(box_max - box_min, np.float32), device=grid.rows.device)
 
     @classmethod
     def from_state(
         cls,
         state: Mapping[str, torch.Tensor],
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         device: torch.device | str = "cpu",
     ) -> "GridTeacher":
         """From what :meth:`state` gave."""
-        return cls(SparseGrid.from_state(state).to(device), lower, upper)
+        return cls(SparseGrid.from_state(state).to(device), box_min, box_max)
 
     def state(self) -> dict[str, torch.Tensor]:
         """The grid's tensors."""
@@ -82,9 +89,9 @@ class GridTeacher:
     def extent(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Lower and upper corner of the box around the voxels that there are, world units."""
         voxels = np.argwhere(self.grid.active)
-        lower = self._lower.cpu().double().numpy()
+        box_min = self._box_min.cpu().double().numpy()
         voxel = 2.0 / self._scale.cpu().double().numpy() / self.grid.active.shape
-        return lower + voxels.min(0) * voxel, lower + (voxels.max(0) + 1) * voxel
+        return box_min + voxels.min(0) * voxel, box_min + (voxels.max(0) + 1) * voxel
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """Densities, per world unit, [S]; points in world units, [S, 3]."""
@@ -93,7 +100,7 @@ class GridTeacher:
     @torch.no_grad()
     def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]."""
-        return sparse_grid((points - self._lower) * self._scale - 1.0, directions, self.grid)
+        return sparse_grid((points - self._box_min) * self._scale - 1.0, directions, self.grid)
 
 
 class GridTraining:
@@ -101,8 +108,8 @@ class GridTraining:
 
     Args:
         photos: to learn.
-        lower: the box's lower corner, world units, [3].
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3].
+        box_max: the opposite corner.
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
         settings: how.
@@ -120,8 +127,8 @@ class GridTraining:
     def __init__(
         self,
         photos: Photos,
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         near: float,
         far: float,
         settings: GridSettings,
@@ -134,12 +141,12 @@ class GridTraining:
         self.settings, self.steps = settings, sum(settings.steps)
         self.rays, self.samples = settings.rays, 0
         self._photos, self._seed, self._device = photos, seed, device
-        self._lower, self._upper = np.asarray(lower, np.float32), np.asarray(upper, np.float32)
+        self._box_min, self._box_max = np.asarray(box_min, np.float32), np.asarray(box_max, np.float32)
         self._near, self._far = near, far
         self._background, self._random_background = background, random_background
         self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
-        voxel = float((self._upper - self._lower).max()) / settings.resolution * _SCALES[0]
-        resolution = np.maximum(1, np.rint((self._upper - self._lower) / voxel)).astype(int)
+        voxel = float((self._box_max - self._box_min).max()) / settings.resolution * _SCALES[0]
+        resolution = np.maximum(1, np.rint((self._box_max - self._box_min) / voxel)).astype(int)
         self.grid = SparseGrid.initial(np.ones(resolution, np.bool_), raw_density=-5.0).to(device)
         self._adam = GridAdam(self.grid)
         self._look_at_voxels()
@@ -151,7 +158,7 @@ class GridTraining:
             self._prune(phase - 1, refine=_SCALES[phase] < _SCALES[phase - 1])
         if (step - self._first_steps[phase]) % 25 == 0:
             self._tell_densities()
-        settings, batch = self.settings, self._ahead.get(step)
+        settings, batch = self.settings, self._batches.get(step)
         error, _ = self._render(batch, sample_seed(self._seed, step))
         (error.sum() / settings.rays).backward()
         if step % 4 == 0:
@@ -164,11 +171,11 @@ class GridTraining:
     def finish(self) -> None:
         """Remove what nothing shows; stop making batches."""
         self._prune(_PHASES - 1, refine=False)
-        self._ahead.close()
+        self._batches.close()
 
     def teacher(self) -> GridTeacher:
         """What was learned."""
-        return GridTeacher(self.grid, self._lower, self._upper)
+        return GridTeacher(self.grid, self._box_min, self._box_max)
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
@@ -192,31 +199,26 @@ class GridTraining:
         ).to(self._device)
         rgb, density = sparse_grid(samples.points, samples.directions, self.grid)
         seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
-        background, target = (torch.tensor(array, device=self._device) for array in (batch.background, batch.rgb))
         self.samples = len(samples.points)
-        return (seen.over(background) - target) ** 2, (samples.points, seen.weights)
+        return (seen.over(batch.background) - batch.rgb) ** 2, (samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:
         """What follows from which voxels there are."""
         active = self.grid.active
-        voxel = float(((self._upper - self._lower) / active.shape).min())
-        self._sampler = RaySampler(
-            self._lower,
-            self._upper,
-            active,
-            np.zeros((1, 1, 1), np.int32),
-            near=self._near,
-            far=self._far,
-            num_samples=max(2, round((self._far - self._near) / voxel) + 1),
-        ).to_device(self._device)
-        self._among = covered_pixels(self._photos.cameras, self._lower, self._upper, active)
+        voxel = float(((self._box_max - self._box_min) / active.shape).min())
+        box = Box(self._box_min, self._box_max)
+        sampling = Sampling(self._near, self._far, max(2, round((self._far - self._near) / voxel) + 1))
+        cells = Cells(box, active, np.zeros((1, 1, 1), np.int32))
+        self._sampler = RaySampler(cells, sampling).to_device(self._device)
+        self._among = covered_pixels(self._photos.cameras, box, active)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
-        self._ahead = batches_ahead(  # what was made ahead was of other pixels
+        self._batches = prefetched_batches(  # what was made ahead was of other pixels
             self._photos,
             self.settings.rays,
             self._background,
             random_background=self._random_background,
             seed=self._seed,
+            device=self._device,
             among=self._among,
         )
 
@@ -228,13 +230,13 @@ class GridTraining:
     @torch.no_grad()
     def _prune(self, phase: int, *, refine: bool) -> None:
         """Keep voxels that show in some ray, and those beside them."""
-        self._ahead.close()
+        self._batches.close()
         resolution = self.grid.active.shape
         most = torch.zeros(resolution).reshape(-1)
         size = torch.tensor(resolution)
         self._tell_densities()
         for chunk in range(_PRUNING_RAYS // _CHUNK):
-            batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among)
+            batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among).to(self._device)
             _, (points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
             flat = (voxel[:, 0] * resolution[1] + voxel[:, 1]) * resolution[2] + voxel[:, 2]

@@ -5,6 +5,7 @@ No hierarchical sampling: one network, stratified samples along the whole ray (K
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ..data.photos import Photos, RayBatch
 from ..loop.checkpoints import restore
 from ..loop.schedule import step_generator
 from ..ops.compositing import composite
+from ..ranges import Count, CountOrZero, Positive, Range
 from ..stages.student import DENSITY_UNIT, rectified_density
 from .nerf import WIDTH, NerfTeacher
 
@@ -29,21 +31,21 @@ class NerfSettings:
     """How the NeRF learns the photos; as it stands, as in the paper."""
 
     # Steps, each of one batch of rays.
-    steps: int = 600_000
+    steps: CountOrZero = 600_000
     # Rays of a step.
-    rays: int = 1024
+    rays: Count = 1024
     # Samples of a ray between near and far.
-    samples: int = 384
+    samples: Annotated[int, Range(2)] = 384
     # Units of a hidden layer.
-    width: int = WIDTH
+    width: Count = WIDTH
     # Learning rate of Adam at the beginning.
-    learning_rate: float = 5e-4
+    learning_rate: Positive = 5e-4
     # Steps in which the learning rate falls to a tenth.
-    decay_steps: int = 500_000
+    decay_steps: Count = 500_000
     # So many first steps see only the middle of the photos, where something is.
-    centre_steps: int = 10_000
+    centre_steps: CountOrZero = 10_000
     # The share of a photo's width and height that is its middle.
-    centre_share: float = 0.5
+    centre_share: Positive = 0.5
     # Samples only in the box, a third of the work or less; the paper takes those outside too.
     box_only: bool = False
 
@@ -53,8 +55,8 @@ class NerfTraining:
 
     Args:
         photos: to learn.
-        lower: the box's lower corner, world units, [3]; of use with ``box_only``.
-        upper: its upper corner.
+        box_min: the box's corner with the least coordinates, world units, [3]; of use with ``box_only``.
+        box_max: the opposite corner.
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
         settings: how.
@@ -74,8 +76,8 @@ class NerfTraining:
     def __init__(
         self,
         photos: Photos,
-        lower: NDArray[np.floating],
-        upper: NDArray[np.floating],
+        box_min: NDArray[np.floating],
+        box_max: NDArray[np.floating],
         near: float,
         far: float,
         settings: NerfSettings,
@@ -90,7 +92,9 @@ class NerfTraining:
         self.settings, self.steps = settings, settings.steps
         self.rays, self.samples = settings.rays, 0
         self._photos, self._background, self._seed, self._device = photos, background, seed, device
-        self._lower, self._upper = (torch.tensor(np.asarray(c, np.float32), device=device) for c in (lower, upper))
+        self._box_min, self._box_max = (
+            torch.tensor(np.asarray(c, np.float32), device=device) for c in (box_min, box_max)
+        )
         depths = near + np.arange(settings.samples) * ((far - near) / (settings.samples - 1))
         edges = np.concatenate([depths[:1], (depths[1:] + depths[:-1]) / 2, depths[-1:]])  # of each sample's stretch
         self._begin, self._length = edges[:-1].astype(np.float32), np.diff(edges).astype(np.float32)
@@ -105,13 +109,14 @@ class NerfTraining:
         """One batch of rays; returns the mean squared error before it."""
         settings = self.settings
         batch = self._batch(step)
-        depth = self._depths(step)
+        depth = torch.from_numpy(self._depths(step)).to(self._device)
         self._adam.zero_grad()
         self.samples, error = 0, 0.0
         # Gradients of parts of the batch add up to that of all of it.
         rays_at_once = max(1, _SAMPLES_AT_ONCE // settings.samples)
         for first in range(0, settings.rays, rays_at_once):
-            loss = self._error(batch, depth, slice(first, first + rays_at_once)) / (3 * settings.rays)
+            part = slice(first, first + rays_at_once)
+            loss = self._error(batch[part], depth[part]) / (3 * settings.rays)
             loss.backward()
             error += float(loss.detach())
         for group in self._adam.param_groups:
@@ -149,7 +154,8 @@ class NerfTraining:
         among = self._centre_pixels() if step < self.settings.centre_steps else None
         if among is None:
             self._centre = None  # it may be large
-        return self._photos.batch(self._seed, step, self.settings.rays, self._background, among=among)
+        batch = self._photos.batch(self._seed, step, self.settings.rays, self._background, among=among)
+        return batch.to(self._device)
 
     def _centre_pixels(self) -> NDArray[np.integer]:
         """Places, in the array of all pixels, of those in the middle of their photos."""
@@ -170,23 +176,20 @@ class NerfTraining:
         places = random.random((self.settings.rays, self.settings.samples), np.float32)
         return (self._begin + places * self._length).astype(np.float32, copy=False)
 
-    def _error(self, batch: RayBatch, depths: NDArray[np.float32], part: slice) -> torch.Tensor:
-        """The sum of squared errors of some rays of a batch."""
-        origins, directions, background, target, depth = (
-            torch.tensor(array[part], device=self._device)
-            for array in (batch.origins, batch.directions, batch.background, batch.rgb, depths)
-        )
+    def _error(self, batch: RayBatch, depth: torch.Tensor) -> torch.Tensor:
+        """The sum of squared errors of rays with samples at ``depth`` [R, K]."""
+        directions = batch.directions
         norm = directions.norm(dim=1, keepdim=True)
         # To the next sample; the last has none, and takes its own stretch.
         last = torch.full_like(depth[:, :1], float(self._length[-1]))
         distance = torch.cat([depth.diff(dim=1), last], dim=1) * norm
-        points = origins[:, None] + depth[..., None] * directions[:, None]
+        points = batch.origins[:, None] + depth[..., None] * directions[:, None]
         taken = torch.ones_like(depth, dtype=torch.bool)
         if self.settings.box_only:
-            taken = ((points > self._lower) & (points < self._upper)).all(dim=-1)
+            taken = ((points > self._box_min) & (points < self._box_max)).all(dim=-1)
         offsets = torch.nn.functional.pad(taken.sum(1).cumsum(0), (1, 0))
         unit = (directions / norm)[:, None].expand_as(points)
         rgb, raw = self._nerf(points[taken], unit[taken])
         seen = composite(offsets, rectified_density(raw / DENSITY_UNIT, _LEAK), rgb, distance[taken], depth[taken])
         self.samples += len(raw)
-        return ((seen.over(background) - target) ** 2).sum()
+        return ((seen.over(batch.background) - batch.rgb) ** 2).sum()

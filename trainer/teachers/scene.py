@@ -4,7 +4,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.kernels.sampling import SceneGrid
 from kilonerf.model_io import Scene
 
 from ..ops.networks import TinyNetworks, tiny_networks
@@ -21,12 +20,12 @@ class SceneTeacher:
     name = "scene"
 
     def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
-        self._scene, self._grid = scene, SceneGrid.of(scene)
+        self._cells = scene.cells
         self._networks = TinyNetworks.from_layers(scene.layers).to(device)
 
     def extent(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The scene's box."""
-        return self._scene.aabb_min, self._scene.aabb_max
+        return self._cells.box.min, self._cells.box.max
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """Densities, per world unit, [S]; points in world units, [S, 3]."""
@@ -36,11 +35,10 @@ class SceneTeacher:
     def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]; grey where nothing is."""
         positions = points.cpu().numpy()
-        inside, voxel = self._grid.locate(positions)
-        inside &= self._scene.occupancy[tuple(voxel.T)]
-        cell = (voxel // self._grid.factor)[inside]
-        local = torch.from_numpy(self._grid.local(positions[inside], cell).astype("float32")).to(points.device)
-        network = torch.from_numpy(self._scene.network_index[tuple(cell.T)]).to(points.device)
+        networks, cells = self._cells.networks_at(positions)
+        inside = networks >= 0
+        local = self._cells.local(positions[inside], cells[inside]).astype("float32")
+        local, network = (torch.from_numpy(array).to(points.device) for array in (local, networks[inside]))
         here = torch.from_numpy(inside).to(points.device)
         rgb, density = torch.full_like(points, 0.5), torch.zeros_like(points[:, 0])
         rgb[here], density[here] = tiny_networks(local, directions[here], network, self._networks)

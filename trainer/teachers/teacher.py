@@ -41,5 +41,5 @@ class Teacher(Protocol):
         ...
 
     def extent(self) -> tuple[Sequence[float] | NDArray[np.floating], Sequence[float] | NDArray[np.floating]] | None:
-        """Lower and upper corner of a box around all that it holds, world units; None: nobody knows."""
+        """Lower and upper corner of a box around all that it holds, world units; None: unknown."""
         ...

@@ -64,7 +64,7 @@ class Navigator:
 
     def set_scene(self, scene: Scene) -> None:
         """Go to the scene's start camera, or to a view of its whole box where it has none."""
-        low, high = scene.aabb_min.astype(np.float64), scene.aabb_max.astype(np.float64)
+        low, high = scene.box_min.astype(np.float64), scene.box_max.astype(np.float64)
         self.centre = 0.5 * (low + high)
         self.radius = max(1e-6, 0.5 * float(np.linalg.norm(high - low)))
         camera = scene.start_camera

@@ -119,7 +119,7 @@ class _Lines:
 class Overlays:
     """Draws the overlays of one scene.
 
-    The lines of a grid are computed when they are first wanted, in a thread beside the interface; until they are
+    The lines of a grid are computed when they are first wanted, in a background thread; until they are
     there, nothing of that grid is drawn (:attr:`busy`). They are kept for each level until the scene changes.
     """
 
@@ -203,8 +203,8 @@ class Overlays:
         merged = 2.0**level if kind == "occupancy" else 1.0
         last_corner = np.asarray(cells, np.float64) / merged
         world_from_corner = np.eye(4)
-        world_from_corner[:3, :3] = np.diag((scene.aabb_max - scene.aabb_min) / last_corner)
-        world_from_corner[:3, 3] = scene.aabb_min
+        world_from_corner[:3, :3] = np.diag((scene.box_max - scene.box_min) / last_corner)
+        world_from_corner[:3, 3] = scene.box_min
         if len(ends) == 0:
             return _Lines(None, None, 0, world_from_corner, last_corner)
         buffer = self._ctx.buffer(np.ascontiguousarray(ends).tobytes())

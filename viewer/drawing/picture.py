@@ -62,7 +62,7 @@ class Picture:
         return self._color.size if self._color is not None else None
 
     def upload(self, frame: Frame) -> None:
-        """Take ``frame``; textures are made anew only when its size changes. A frame without pixels is no frame.
+        """Take ``frame``; textures are reallocated only when its size changes. A frame without pixels is no frame.
 
         Raises:
             BackendError: the device that it is on failed.

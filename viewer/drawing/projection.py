@@ -21,15 +21,15 @@ class ClipPlanes(NamedTuple):
 
 def clip_planes(
     camera: Camera,
-    aabb_min: ArrayLike,  # [3]
-    aabb_max: ArrayLike,  # [3]
+    box_min: ArrayLike,  # [3]
+    box_max: ArrayLike,  # [3]
 ) -> ClipPlanes:
     """Clip planes that hold all of a box that is in front of the camera, tightly.
 
     Works from outside and inside the box; where the whole box lies behind the camera the planes are valid but
     hold nothing of it.
     """
-    low, high = np.asarray(aabb_min, np.float64), np.asarray(aabb_max, np.float64)
+    low, high = np.asarray(box_min, np.float64), np.asarray(box_max, np.float64)
     unit = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float64)
     corners = low + unit * (high - low)
     depths = -(corners - camera.position) @ camera.matrix[:3, 2]

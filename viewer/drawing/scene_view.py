@@ -184,7 +184,7 @@ class SceneView:
     def _compose(
         self, result: RenderResult, width: int, height: int, options: OverlayOptions, camera: Camera
     ) -> moderngl.Framebuffer:
-        """Picture and overlays at a size in pixels, for a camera of any size; drawn anew only if something changed."""
+        """Picture and overlays at a size in pixels, for a camera of any size; redrawn only if something changed."""
         if self._composed is None or self._composed.size != (width, height):
             self._release_composed()
             self._texture = self._ctx.texture((width, height), 4)
@@ -215,7 +215,7 @@ class SceneView:
     @staticmethod
     def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
         scene = result.request.shot.scene
-        return clip_planes(camera, scene.aabb_min, scene.aabb_max)
+        return clip_planes(camera, scene.box_min, scene.box_max)
 
     def _release_composed(self) -> None:
         if self._composed is not None:

@@ -12,7 +12,7 @@ from ..live_statistics import LiveStatistics
 from . import widgets
 
 TRANSFER_TIP = (
-    "How pictures come from the GPU to the window: straight into its texture, through a buffer, or by the host, "
+    "How pictures come from the GPU to the window: straight into its texture, through a buffer, or through the host, "
     "which takes longest. The messages say what was in the way."
 )
 

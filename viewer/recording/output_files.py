@@ -1,4 +1,4 @@
-"""Names of what the viewer writes, and pictures written beside the interface."""
+"""Names of what the viewer writes, and pictures written in the background."""
 
 import re
 from concurrent.futures import Future, ThreadPoolExecutor

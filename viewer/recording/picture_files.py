@@ -109,7 +109,7 @@ class VideoSink:
         self.writer.write(rgb8)
 
     def has(self, number: int) -> bool:
-        """A video is made anew each time."""
+        """A video is written from the start each time."""
         del number
         return False
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from ..notices import Notices
-from ..rendering.priority import VIDEO_NICENESS, start_standing_back
+from ..rendering.priority import VIDEO_NICENESS, start_with_lower_priority
 from ..settings import ViewerSettings
 from .flight_recorder import FlightRecorder
 from .output_files import next_free_name
@@ -97,7 +97,7 @@ class Recording:
         path.save(json_file)
         options, size = settings.render_options(scene), (video.width, video.height)
         job = RenderJob(scene, path, options, output, *size, video.fps, backend=settings.backend)
-        start_standing_back(job.start, VIDEO_NICENESS)
+        start_with_lower_priority(job.start, VIDEO_NICENESS)
         self._job, self.output, self.failed = job, output, False
         return json_file
 

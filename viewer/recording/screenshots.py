@@ -1,4 +1,4 @@
-"""Screenshots: asked for, rendered at full size, then written beside the interface."""
+"""Screenshots: asked for, rendered at full size, then written in the background."""
 
 from pathlib import Path
 

@@ -166,7 +166,7 @@ class Interop:
         wanted: whether anything but the host is to be tried.
 
     Attributes:
-        way: how frames come to the window: straight into its textures, through pixel buffers, or by the host. It only
+        way: how frames reach the window: straight into its textures, through pixel buffers or through the host. It only
             ever goes on to the next of these.
     """
 
@@ -183,7 +183,7 @@ class Interop:
         They must be the textures of the call before, unless :meth:`let_go` was called since.
 
         Returns:
-            False if it must come by the host, now and from now on.
+            False if it must go through the host, now and from now on.
         """
         failure = ""
         while self.way != "host":
@@ -220,7 +220,7 @@ class Interop:
                 self._shared.append(kind(runtime, texture))
         for shared, name in zip(self._shared, ("rgba", "solid_depth"), strict=True):
             shared.fill(picture.pointer(name))
-        # The picture's memory may be used again as soon as nobody holds it.
+        # The picture's memory may be reused once the last reference is gone.
         runtime.call("cudaStreamSynchronize", STREAM)
 
     def _cause(self, failure: str, device: int, ctx: moderngl.Context) -> str:
@@ -245,7 +245,7 @@ class Interop:
         return f"{failure}: a newer NVIDIA driver may help"
 
 
-TRANSFERS: dict[Way, str] = {"texture": "shared texture", "buffer": "shared buffer", "host": "by the host"}
+TRANSFERS: dict[Way, str] = {"texture": "shared texture", "buffer": "shared buffer", "host": "through the host"}
 """The ways in a word or two."""
 
 CONSEQUENCE: dict[Way, str] = {

@@ -11,13 +11,13 @@ VIDEO_NICENESS = 15
 """A video in the background also stands back for the picture that the user looks at."""
 
 
-def stand_back(niceness: int) -> None:
+def lower_thread_priority(niceness: int) -> None:
     """Lower the calling thread's priority, and that of all threads it will start."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
-def start_standing_back(start: Callable[[], None], niceness: int) -> None:
+def start_with_lower_priority(start: Callable[[], None], niceness: int) -> None:
     """Call ``start`` so that the threads it starts have a lower priority, but the caller keeps its own.
 
     Raises:
@@ -26,7 +26,7 @@ def start_standing_back(start: Callable[[], None], niceness: int) -> None:
     errors: list[Exception] = []
 
     def run() -> None:
-        stand_back(niceness)
+        lower_thread_priority(niceness)
         try:
             start()
         except Exception as error:  # handed over to the caller

@@ -58,7 +58,7 @@ class ResolutionController:
         self.scale = min(self.scale, self._factor(pixel_ratio, milliseconds))
 
     def forget(self) -> None:
-        """Start anew from a small picture: the backend, and with it the speed, has changed."""
+        """Start over from a small picture: the backend, and with it the speed, has changed."""
         self.scale = SMALLEST_SCALE
         self._ms_per_full_picture.clear()
 

@@ -21,7 +21,7 @@ from kilonerf.kernels import (
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
 from .heat_maps import false_colors
-from .priority import PICTURE_NICENESS, stand_back
+from .priority import PICTURE_NICENESS, lower_thread_priority
 from .resolution import Shot
 
 
@@ -156,7 +156,7 @@ class RenderWorker:
         self._thread.join(timeout)
 
     def _work(self) -> None:
-        stand_back(PICTURE_NICENESS)
+        lower_thread_priority(PICTURE_NICENESS)
         while True:
             with self._changed:
                 while self._next is None and not self._closed:

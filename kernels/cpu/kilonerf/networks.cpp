@@ -19,8 +19,8 @@ template <int V>
 KNF_INLINE void evaluate_block(const Network& net, Workspace& work, int first) {
     floats position[POSITION_CHANNELS * V];
     floats hidden[HIDDEN * V];
-    floats joined[(HIDDEN + DIRECTION_CHANNELS) * V];  // units of layer 1, encoded direction
-    floats colour[3 * V];
+    floats joined[JOINED * V];  // units of layer 1, encoded direction
+    floats color[3 * V];
     for (int v = 0; v < V; v++) {
         for (int axis = 0; axis < 3; axis++) {
             constexpr int P = POSITION_CHANNELS / 3, D = DIRECTION_CHANNELS / 3;
@@ -33,12 +33,12 @@ KNF_INLINE void evaluate_block(const Network& net, Workspace& work, int first) {
     dense<HIDDEN, HIDDEN, OUTPUT_BLOCK, V, true>(net.w1, net.b1, hidden, joined);
     floats density[V];
     dense<HIDDEN, 1, 1, V, true>(net.w_density, &net.b_density, joined, density);
-    dense<HIDDEN + DIRECTION_CHANNELS, HIDDEN, OUTPUT_BLOCK, V, true>(net.w_direction, net.b_direction, joined, hidden);
-    dense<HIDDEN, 3, 3, V, false>(net.w_colour, net.b_colour, hidden, colour);
+    dense<JOINED, HIDDEN, OUTPUT_BLOCK, V, true>(net.w_direction, net.b_direction, joined, hidden);
+    dense<HIDDEN, 3, 3, V, false>(net.w_color, net.b_color, hidden, color);
     for (int v = 0; v < V; v++) {
         store(work.density + first + v * W, density[v]);
         for (int channel = 0; channel < 3; channel++)
-            store(work.rgb[channel] + first + v * W, 1.0f / (1.0f + exp(-colour[channel * V + v])));
+            store(work.rgb[channel] + first + v * W, 1.0f / (1.0f + exp(-color[channel * V + v])));
     }
 }
 

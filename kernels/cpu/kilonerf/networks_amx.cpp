@@ -18,7 +18,7 @@ namespace {
 
 constexpr int ROWS = 16;       // of a tile: outputs, or pairs of inputs
 constexpr int ROW_BYTES = 64;  // 16 sums, or 16 pairs of bfloat16
-constexpr int HEAD_ROWS = 3;   // of a tile of an output layer: red, green, blue, or density and two that nobody reads
+constexpr int HEAD_ROWS = 3;   // of a tile of an output layer: red, green, blue, or density and two unused
 constexpr int HALVES = HIDDEN / ROWS;
 constexpr int GROUP = 4;  // units; their sums and the weights fit a level 1 cache of 48 KB
 constexpr int POSITION_TILES = (POSITION_CHANNELS + 1) / (2 * ROWS);
@@ -38,8 +38,8 @@ struct alignas(64) PackedNetwork {
     Weights w1;
     Weights w2;  // direction layer, rows of hidden units
     Sums b1;     // the same for all samples
-    HeadWeights w_density, w_colour;
-    float b_density, b_colour[3];
+    HeadWeights w_density, w_color;
+    float b_density, b_color[3];
     float b_direction[HIDDEN];
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
 };
@@ -57,7 +57,7 @@ struct alignas(64) Scratch {
     Inputs hidden[2];
     Inputs terms[2];
     Sums sums[GROUP][2];
-    HeadSums density[GROUP][2], colour[GROUP][2];
+    HeadSums density[GROUP][2], color[GROUP][2];
 };
 
 // Tiles by number, as the instructions have it: sums of the first and the second block of samples.
@@ -234,12 +234,12 @@ KNF_INLINE void rectify(const Sums (&sums)[2], Inputs (&hidden)[2]) {
 }
 
 template <int BLOCKS>
-KNF_INLINE void finish_unit(const PackedNetwork& net, const HeadSums (&density)[2], const HeadSums (&colour)[2],
+KNF_INLINE void finish_unit(const PackedNetwork& net, const HeadSums (&density)[2], const HeadSums (&color)[2],
                             Workspace& work, int first) {
     for (int block = 0; block < BLOCKS; block++, first += W) {
         store(work.density + first, max(load(density[block][0]) + net.b_density, floats{}));
         for (int channel = 0; channel < 3; channel++) {
-            const floats x = load(colour[block][channel]) + net.b_colour[channel];
+            const floats x = load(color[block][channel]) + net.b_color[channel];
             store(work.rgb[channel] + first, 1.0f / (1.0f + exp(-x)));
         }
     }
@@ -288,11 +288,11 @@ void evaluate_group(const PackedNetwork& network, const PackedVisit& visit, Work
         if (const int last = unit - 1; last >= 0 && last < units) {
             rectify<BLOCKS>(scratch.sums[last], scratch.hidden);
             order_memory();
-            multiply_head<BLOCKS>(net.w_colour, scratch.hidden, scratch.colour[last]);
+            multiply_head<BLOCKS>(net.w_color, scratch.hidden, scratch.color[last]);
             order_memory();
         }
         if (const int last = unit - 2; last >= 0)
-            finish_unit<BLOCKS>(net, scratch.density[last], scratch.colour[last], work, first + last * UNIT);
+            finish_unit<BLOCKS>(net, scratch.density[last], scratch.color[last], work, first + last * UNIT);
     }
 }
 
@@ -341,8 +341,8 @@ void pack(const Network& net, void* memory) {
     __builtin_memset(packed.w_density, 0, sizeof(packed.w_density));
     pack_head(net.w_density, 1, packed.w_density[0]);
     for (int channel = 0; channel < 3; channel++) {
-        pack_head(net.w_colour + channel, 3, packed.w_colour[channel]);
-        packed.b_colour[channel] = net.b_colour[channel];
+        pack_head(net.w_color + channel, 3, packed.w_color[channel]);
+        packed.b_color[channel] = net.b_color[channel];
     }
     packed.b_density = net.b_density;
     __builtin_memcpy(packed.b_direction, net.b_direction, sizeof(packed.b_direction));

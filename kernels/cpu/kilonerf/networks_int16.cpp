@@ -32,13 +32,13 @@ struct alignas(64) PackedNetwork {
     Weights<HIDDEN_PAIRS> w1;
     Weights<HIDDEN_PAIRS> w2;  // direction layer, rows of hidden units
     int32_t w_density[HIDDEN_PAIRS];
-    int32_t w_colour[HIDDEN_PAIRS][3];
+    int32_t w_color[HIDDEN_PAIRS][3];
     int32_t b0[HIDDEN], b1[HIDDEN];
     int32_t shift0[HIDDEN], shift1[HIDDEN], shift2[HIDDEN];
     float steps2[HIDDEN];  // steps of the direction layer's sums per 1
     float b2[HIDDEN];      // in these steps, with the rounding of the shift
     float density_step, density_bias;
-    float colour_step[3], colour_bias[3];
+    float color_step[3], color_bias[3];
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
 };
 
@@ -169,14 +169,14 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
         add_layer<FIT_PAIRS>(visit.weights[block], terms, sum);
         finish_units(net.shift2 + block * BLOCK, sum, hidden + block * BLOCK / 2 * V);
     }
-    ints colour[3][V];
-    start_sums(nullptr, colour);
-    add_layer<HIDDEN_PAIRS>(net.w_colour, hidden, colour);
+    ints color[3][V];
+    start_sums(nullptr, color);
+    add_layer<HIDDEN_PAIRS>(net.w_color, hidden, color);
     for (int v = 0; v < V; v++) {
         const floats raw = to_floats(density[0][v]) * net.density_step + net.density_bias;
         store(work.density + first + v * W, max(raw, floats{}));
         for (int channel = 0; channel < 3; channel++) {
-            const floats x = to_floats(colour[channel][v]) * net.colour_step[channel] + net.colour_bias[channel];
+            const floats x = to_floats(color[channel][v]) * net.color_step[channel] + net.color_bias[channel];
             store(work.rgb[channel] + first + v * W, 1.0f / (1.0f + exp(-x)));
         }
     }
@@ -202,7 +202,7 @@ UnitRanges observe(const Network& net) {
         sincos(at[4] * 3.14159265f, sine, cosine);
         for (int i = 0; i < W; i++) radius[i] = __builtin_sqrtf(1.0f - at[3][i] * at[3][i]);
         const floats unit[3] = {radius * cosine, radius * sine, at[3]};
-        floats position[POSITION_CHANNELS], hidden[HIDDEN], joined[HIDDEN + DIRECTION_CHANNELS];
+        floats position[POSITION_CHANNELS], hidden[HIDDEN], joined[JOINED];
         for (int axis = 0; axis < 3; axis++) {
             encode<POSITION_FREQUENCIES, 1>(at[axis], position + axis * (POSITION_CHANNELS / 3));
             encode<DIRECTION_FREQUENCIES, 1>(unit[axis], joined + HIDDEN + axis * (DIRECTION_CHANNELS / 3));
@@ -216,7 +216,7 @@ UnitRanges observe(const Network& net) {
         note(hidden, ranges.layer0);
         dense<HIDDEN, HIDDEN, BLOCK, 1, true>(net.w1, net.b1, hidden, joined);
         note(joined, ranges.layer1);
-        dense<HIDDEN + DIRECTION_CHANNELS, HIDDEN, BLOCK, 1, true>(net.w_direction, net.b_direction, joined, hidden);
+        dense<JOINED, HIDDEN, BLOCK, 1, true>(net.w_direction, net.b_direction, joined, hidden);
         note(hidden, ranges.layer2);
     }
     return ranges;
@@ -334,8 +334,8 @@ void pack(const Network& net, void* memory) {
     packed.density_step = pack_row(net.w_density, 1, steps1, packed.w_density, 1);
     packed.density_bias = net.b_density;
     for (int channel = 0; channel < 3; channel++) {
-        packed.colour_step[channel] = pack_row(net.w_colour + channel, 3, steps2, packed.w_colour[0] + channel, 3);
-        packed.colour_bias[channel] = net.b_colour[channel];
+        packed.color_step[channel] = pack_row(net.w_color + channel, 3, steps2, packed.w_color[0] + channel, 3);
+        packed.color_bias[channel] = net.b_color[channel];
     }
     __builtin_memcpy(packed.w_direction, w_direction, sizeof(packed.w_direction));
 }

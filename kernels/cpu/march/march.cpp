@@ -34,7 +34,7 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work)
             store(work.transmittance + at, splat(1.0f));
             store(work.hit + at, ints{});
             store(work.depth + at, floats{});
-            __builtin_memset(work.colour[at], 0, sizeof(work.colour[0]) * W);
+            __builtin_memset(work.color[at], 0, sizeof(work.color[0]) * W);
         }
     }
 }
@@ -52,11 +52,11 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
         words voxel = {};
         for (int axis = 0; axis < 3; axis++) {
             const floats p = sample_position(frame.origin[axis], t, direction[axis]);
-            if (cell.near_border) counts &= (p > scene.inside_min[axis]) & (p < scene.inside_max[axis]);
-            const floats voxels = voxel_coordinate(p, scene.box_min[axis], scene.inverse_voxel[axis]);
+            if (cell.near_border) counts &= (p > scene.grid.inside_min[axis]) & (p < scene.grid.inside_max[axis]);
+            const floats voxels = voxel_coordinate(p, scene.grid.box_min[axis], scene.grid.inverse_voxel[axis]);
             const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
-            counts &= local < static_cast<uint32_t>(scene.factor[axis]);  // a negative one is large
-            voxel |= local << scene.voxel_shift[axis];
+            counts &= local < static_cast<uint32_t>(scene.grid.factor[axis]);  // a negative one is large
+            voxel |= local << scene.grid.voxel_shift[axis];
         }
         if (frame.ess) {
             voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
@@ -76,9 +76,9 @@ int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell
                const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], scene.box_min[axis], scene.box_max[axis]);
-        low[axis] = ((frame.ess ? cell.tight_min : cell.full_min)[axis] - slack) - frame.origin[axis];
-        high[axis] = ((frame.ess ? cell.tight_max : cell.full_max)[axis] + slack) - frame.origin[axis];
+        const float slack = box_slack(frame.origin[axis], scene.grid.box_min[axis], scene.grid.box_max[axis]);
+        low[axis] = (cell.clip_min[axis] - slack) - frame.origin[axis];
+        high[axis] = (cell.clip_max[axis] + slack) - frame.origin[axis];
     }
     const float inverse_step = 1.0f / frame.step;
     const float offset = frame.near * inverse_step;
@@ -141,7 +141,7 @@ void take_samples(const SceneData& scene, const FrameSetup& frame, const Cell& c
         for (int axis = 0; axis < 3; axis++) {
             const floats d = load(work.queue_direction[axis] + i);
             const floats p = sample_position(frame.origin[axis], t, d);
-            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.local_scale[axis]));
+            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.grid.local_scale[axis]));
             if (!FITTED) store(work.unit[axis] + i, d / length);
         }
     }
@@ -163,7 +163,7 @@ void composite(const FrameSetup& frame, int count, Workspace& work) {
 // A ray leaves the queue: its sums go to the picture's.
 KNF_INLINE void finish_ray(Workspace& work, int at) {
     const int ray = work.ray[at];
-    for (int sum = 0; sum < 4; sum++) work.colour[ray][sum] += work.sums[sum][at];
+    for (int sum = 0; sum < 4; sum++) work.color[ray][sum] += work.sums[sum][at];
     work.depth[ray] += work.sums[4][at];
     work.transmittance[ray] = work.queue_transmittance[at];
 }
@@ -199,10 +199,10 @@ void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspa
         for (int x = tile.x0; x < tile.x1; x++) {
             const int ray = (y - tile.y0) * TILE + (x - tile.x0);
             const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
-            const float* colour = work.colour[ray];
-            const float alpha = colour[3];
+            const float* color = work.color[ray];
+            const float alpha = color[3];
             for (int channel = 0; channel < 3; channel++)
-                picture.rgb[3 * pixel + channel] = colour[channel] + (1.0f - alpha) * frame.background[channel];
+                picture.rgb[3 * pixel + channel] = color[channel] + (1.0f - alpha) * frame.background[channel];
             picture.alpha[pixel] = alpha;
             picture.depth[pixel] = alpha > 0.0f ? work.depth[ray] / alpha : __builtin_inff();
             hit += work.hit[ray] != 0;
@@ -275,6 +275,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     }
     start_rays(frame, tile, work);
     clock.lap(counters.rays_ms);
+    const Cell* cells = frame.ess ? scene.cells : scene.full_cells;
     for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
         const Rectangle& r = visit->rectangle;
         const Rectangle seen = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
@@ -282,7 +283,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
         for (int part = 0; part < columns * rows; part++) {
             const int column = part % columns, row = part / columns;
-            render_visit(scene, frame, scene.cells[visit->cell], tile,
+            render_visit(scene, frame, cells[visit->cell], tile,
                          {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
                           seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
                           seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},

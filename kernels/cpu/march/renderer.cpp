@@ -21,29 +21,39 @@ double now_ms() {
     return duration<double, std::milli>(steady_clock::now().time_since_epoch()).count();
 }
 
-static std::vector<const CodePath*> runnable_paths() {
-    std::vector<const CodePath*> paths;
+namespace {
+
+#if defined(KNF_X86)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+
+bool has_avx512() {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+struct RunnablePath {
+    const CodePath* code;
+    const char* title;
+};
+
+std::vector<RunnablePath> runnable_paths() {
+    std::vector<RunnablePath> paths;
 #if defined(KNF_X86)
     __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-#if defined(KNF_AMX)
-    if (avx512 && amx_is_permitted()) paths.push_back(&amx::path);
 #endif
-    if (avx512 && __builtin_cpu_supports("avx512vnni")) paths.push_back(&avx512_vnni::path);
-    if (avx2 && __builtin_cpu_supports("avxvnni")) paths.push_back(&avx_vnni::path);
-    if (avx2) paths.push_back(&avx2_int16::path);
-    if (avx512) paths.push_back(&avx512::path);
-    if (avx2) paths.push_back(&avx2::path);
-#endif
-    paths.push_back(&baseline::path);
+#define CODE_PATH(id, name, title, networks, set, flags, test) \
+    if (test) paths.push_back({&id::path, title});
+#include "cpu/march/code_paths.def"
+#undef CODE_PATH
     return paths;
 }
 
+}  // namespace
+
 std::vector<std::pair<std::string, std::string>> available_paths() {
     std::vector<std::pair<std::string, std::string>> names;
-    for (const CodePath* path : runnable_paths()) names.emplace_back(path->name, path->arithmetic);
+    for (const RunnablePath& path : runnable_paths()) names.emplace_back(path.code->name, path.code->precision);
     return names;
 }
 
@@ -51,37 +61,27 @@ void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
-    for (const CodePath* candidate : runnable_paths()) {
-        if (!path_ && (path == candidate->name || path == candidate->arithmetic || path == "auto")) path_ = candidate;
-        names += (names.empty() ? "" : ", ") + std::string(candidate->name);
+    for (const auto& [code, title] : runnable_paths()) {
+        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
+        names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
     if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
     for (int i = 0; i < threads; i++)
         workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
 
-    for (int axis = 0; axis < 3; axis++) {
-        scene_.resolution[axis] = arrays.resolution[axis];
-        scene_.factor[axis] = arrays.factor[axis];
-        scene_.box_min[axis] = arrays.box_min[axis];
-        scene_.box_max[axis] = arrays.box_max[axis];
-        scene_.inside_min[axis] = arrays.inside_min[axis];
-        scene_.inside_max[axis] = arrays.inside_max[axis];
-        scene_.inverse_voxel[axis] = arrays.inverse_voxel[axis];
-        scene_.local_scale[axis] = arrays.local_scale[axis];
+    cells_.assign(arrays.cells, arrays.cells + arrays.num_cells);
+    full_cells_.assign(arrays.full_cells, arrays.full_cells + arrays.num_cells);
+    occupancy_.assign(arrays.occupancy, arrays.occupancy + arrays.num_words);
+    for (const Cell& cell : cells_) {
+        std::array<int, 3> place;
+        for (int axis = 0; axis < 3; axis++) place[axis] = cell.first_voxel[axis] / arrays.grid.factor[axis];
+        places_.push_back(place);
     }
-    const auto bits_for = [](int number) {
-        int bits = 0;
-        while (1 << bits < number) bits++;
-        return bits;
-    };
-    scene_.voxel_shift[2] = 0;
-    scene_.voxel_shift[1] = bits_for(arrays.factor[2]);
-    scene_.voxel_shift[0] = scene_.voxel_shift[1] + bits_for(arrays.factor[1]);
-    prepare_cells(arrays);
-    prepare_networks(arrays);
-    scene_.num_cells = static_cast<int>(cells_.size());
+    pack_networks(arrays);
+    scene_.grid = arrays.grid;
     scene_.cells = cells_.data();
+    scene_.full_cells = full_cells_.data();
     scene_.networks = networks_.get();
     scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
@@ -92,22 +92,22 @@ Renderer::~Renderer() = default;
 // Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
 // without sorting samples, and two cells of one distance never share a ray.
 const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
+    const Grid& grid = scene_.grid;
     int camera[3], farthest = 0;
     for (int axis = 0; axis < 3; axis++) {
-        const float voxel = voxel_coordinate(origin[axis], scene_.box_min[axis], scene_.inverse_voxel[axis]);
-        const float limit = static_cast<float>(scene_.resolution[axis] * scene_.factor[axis] - 1);
-        camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / scene_.factor[axis];
-        farthest += scene_.resolution[axis];
+        const float voxel = voxel_coordinate(origin[axis], grid.box_min[axis], grid.inverse_voxel[axis]);
+        const float limit = static_cast<float>(grid.resolution[axis] * grid.factor[axis] - 1);
+        camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / grid.factor[axis];
+        farthest += grid.resolution[axis];
     }
-    const auto distance = [&camera](const Cell& cell) {
-        return std::abs(cell.index[0] - camera[0]) + std::abs(cell.index[1] - camera[1]) +
-               std::abs(cell.index[2] - camera[2]);
+    const auto distance = [&camera](const std::array<int, 3>& place) {
+        return std::abs(place[0] - camera[0]) + std::abs(place[1] - camera[1]) + std::abs(place[2] - camera[2]);
     };
     distance_starts_.assign(farthest + 1, 0);
-    for (const Cell& cell : cells_) distance_starts_[distance(cell) + 1]++;
+    for (const auto& place : places_) distance_starts_[distance(place) + 1]++;
     for (int i = 0; i < farthest; i++) distance_starts_[i + 1] += distance_starts_[i];
-    order_.resize(cells_.size());
-    for (size_t i = 0; i < cells_.size(); i++) order_[distance_starts_[distance(cells_[i])]++] = static_cast<int>(i);
+    order_.resize(places_.size());
+    for (size_t i = 0; i < places_.size(); i++) order_[distance_starts_[distance(places_[i])]++] = static_cast<int>(i);
     return order_;
 }
 
@@ -167,11 +167,9 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
             for (int tx = r.x0 / TILE; tx <= (r.x1 - 1) / TILE; tx++) action(ty * columns + tx);
     };
     for (int row : order_) {
-        const Cell& cell = cells_[row];
+        const Cell& cell = (frame.ess ? cells_ : full_cells_)[row];
         if (frame.ess && !cell.occupied) continue;
-        const Rectangle r = !invertible ? all
-                            : frame.ess ? project_box(frame, to_camera, cell.tight_min, cell.tight_max)
-                                        : project_box(frame, to_camera, cell.full_min, cell.full_max);
+        const Rectangle r = invertible ? project_box(frame, to_camera, cell.clip_min, cell.clip_max) : all;
         if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
         in_view_.push_back({row, r});
         for_tiles(r, [&](int tile) { tile_starts_[tile + 1]++; });
@@ -252,7 +250,7 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
                 const int64_t point = members[begin + std::min(i, batch - 1)];
                 for (int axis = 0; axis < 3; axis++) {
                     const float p = points[3 * point + axis];
-                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis], scene_.local_scale[axis]);
+                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis], scene_.grid.local_scale[axis]);
                     work.unit[axis][i] = unit[3 * point + axis];
                 }
             }

@@ -1,6 +1,7 @@
 // The native CPU renderer: prepares a scene once, then renders frames with a number of threads.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <string>
 #include <thread>
@@ -11,15 +12,25 @@
 
 namespace knf {
 
-// Arrays of a Scene as Python holds them; only read while the renderer is made.
+// Weights [networks][in][out] and biases [networks][out] of all networks, the feature layer folded.
+struct LayerArrays {
+    const float *w0, *b0;  // pts_linears.0
+    const float *w1, *b1;  // pts_linears.1
+    const float *w_density, *b_density;
+    const float *w_direction, *b_direction;
+    const float *w_color, *b_color;
+};
+
+// A scene as kernels/native/grid.py lays it out; only read while the renderer is made.
 struct SceneArrays {
-    int resolution[3];
-    int factor[3];
-    float box_min[3], box_max[3], inside_min[3], inside_max[3], inverse_voxel[3], cell_size[3], local_scale[3];
-    const bool* occupancy;         // [resolution * factor]
-    const int32_t* network_index;  // [resolution]
+    Grid grid;
+    int num_cells;
+    const Cell* cells;
+    const Cell* full_cells;
+    int64_t num_words;
+    const uint32_t* occupancy;
     int num_networks;
-    const float* layers[12];  // weight, bias of pts_linears.0, pts_linears.1, alpha, feature, direction, rgb
+    LayerArrays layers;
 };
 
 struct FrameResult {
@@ -39,7 +50,7 @@ class Renderer {
     // `cancel` is polled between tiles; may be null.
     FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel);
 
-    // Only for paths whose arithmetic is float32.
+    // Only for paths whose precision is float32.
     // Colour [count][3] and density [count] of points of given cells (rows of `cells`, -1: zero). points and unit
     // directions are [count][3].
     void query(const int32_t* cells, const float* points, const float* unit, int64_t count, float* rgb, float* density);
@@ -50,11 +61,10 @@ class Renderer {
 
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
-    const char* arithmetic() const { return path_->arithmetic; }
+    const char* precision() const { return path_->precision; }
+    const char* title() const { return title_; }  // of the code path, for people
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
-    // For each cell of the grid its row in the list of cells that have a network, or -1.
-    const std::vector<int32_t>& cell_rows() const { return cell_rows_; }
 
   private:
     static constexpr size_t ALIGNMENT = 64;
@@ -75,14 +85,14 @@ class Renderer {
         prepared_work(0);
         for (std::thread& helper : helpers) helper.join();
     }
-    void prepare_cells(const SceneArrays& arrays);
-    void prepare_networks(const SceneArrays& arrays);
+    void pack_networks(const SceneArrays& arrays);
     void visit_tiles(const FrameSetup& frame);
 
     const CodePath* path_;
+    const char* title_ = "";
     SceneData scene_{};
-    std::vector<Cell> cells_;
-    std::vector<int32_t> cell_rows_;
+    std::vector<Cell> cells_, full_cells_;
+    std::vector<std::array<int, 3>> places_;             // of the cells in the grid
     std::unique_ptr<unsigned char[], Delete> networks_;  // packed
     std::vector<uint32_t> occupancy_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
@@ -95,7 +105,7 @@ class Renderer {
     std::vector<int> tile_order_;       // busiest first
 };
 
-// Names and arithmetic of the code paths that this machine can run, best first.
+// Names and precision of the code paths that this machine can run, best first.
 std::vector<std::pair<std::string, std::string>> available_paths();
 
 }  // namespace knf

@@ -6,59 +6,33 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "grid.h"
+#include "network_rows.h"
+
 namespace knf {
 
-constexpr int HIDDEN = 32;
-constexpr int POSITION_FREQUENCIES = 10;
-constexpr int DIRECTION_FREQUENCIES = 4;
-constexpr int POSITION_CHANNELS = 3 * (1 + 2 * POSITION_FREQUENCIES);    // 63
-constexpr int DIRECTION_CHANNELS = 3 * (1 + 2 * DIRECTION_FREQUENCIES);  // 27
-
 // One tiny network. Weights are [in][out]. The feature layer has no activation, so it is folded into the
-// feature rows of the direction layer when the scene is loaded.
+// feature rows of the direction layer when the scene is loaded (kernels/native/folding.py).
 struct alignas(64) Network {
     float w0[POSITION_CHANNELS * HIDDEN];
     float w1[HIDDEN * HIDDEN];
-    float w_direction[(HIDDEN + DIRECTION_CHANNELS) * HIDDEN];  // rows: hidden units of layer 1, encoded direction
-    float w_colour[HIDDEN * 3];
+    float w_direction[JOINED * HIDDEN];  // rows: hidden units of layer 1, encoded direction
+    float w_color[HIDDEN * 3];
     float w_density[HIDDEN];
     float b0[HIDDEN];
     float b1[HIDDEN];
     float b_direction[HIDDEN];
-    float b_colour[3];
+    float b_color[3];
     float b_density;
 };
 
-// A cell of the network grid that has a network.
-struct Cell {
-    int index[3];
-    int network;
-    int first_voxel[3];  // index * factor
-    float minimum[3];    // lower corner, world units
-    float tight_min[3];  // box around the cell's occupied voxels; empty cells are not visited with ESS on
-    float tight_max[3];
-    float full_min[3];  // the whole cell, for ESS off
-    float full_max[3];
-    bool occupied;        // any voxel
-    bool near_border;     // the margin of the "inside the box" test may cut it
-    uint32_t first_word;  // its voxels, one bit each, start at this word of `occupancy`
-};
-
 struct SceneData {
-    int resolution[3];
-    int factor[3];       // voxels per cell
-    int voxel_shift[3];  // a voxel's bit within its cell: the sum of its indices, each shifted so
-    float box_min[3];
-    float box_max[3];
-    float inside_min[3];
-    float inside_max[3];
-    float inverse_voxel[3];
-    float local_scale[3];  // 2 / cell size
-    int num_cells;
-    const Cell* cells;
+    Grid grid;
+    const Cell* cells;              // boxes around their occupied voxels, for ESS on
+    const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
     const unsigned char* networks;  // as the code path has packed them
     size_t network_size;
-    const uint32_t* occupancy;
+    const uint32_t* occupancy;  // the cells' voxels, one bit each
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
@@ -105,14 +79,14 @@ struct alignas(64) Workspace {
     float inverse[3][TILE_RAYS];    // 1 / direction, never infinite
     float length[TILE_RAYS];        // |direction|
     float transmittance[TILE_RAYS];
-    float colour[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
-    float depth[TILE_RAYS];      // sum of weight * t
-    int hit[TILE_RAYS];          // whether a sample was taken
+    float color[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
+    float depth[TILE_RAYS];     // sum of weight * t
+    int hit[TILE_RAYS];         // whether a sample was taken
 
     // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
     // of each, and that is then compacted. Sums are of this cell.
     int ray[QUEUE];
-    float first[QUEUE];  // bit j of `mask` stands for sample first + j
+    float first[QUEUE];  // bit j of `mask` is sample first + j
     uint32_t mask[QUEUE];
     float queue_length[QUEUE];
     float queue_direction[3][QUEUE];
@@ -134,10 +108,10 @@ struct Visit {
     Rectangle rectangle;  // pixels whose rays may meet the cell
 };
 
-// The code of one instruction set and one arithmetic of the networks.
+// The code of one instruction set and one precision of the networks.
 struct CodePath {
     const char* name;
-    const char* arithmetic;
+    const char* precision;
     bool fits_directions;
     size_t network_size;  // bytes of a packed network, a multiple of 64
     void (*pack)(const Network& network, void* packed);
@@ -155,27 +129,12 @@ struct CodePath {
     void (*end_thread)() = nullptr;
 };
 
-namespace amx {
-extern const CodePath path;
-}
-namespace avx512_vnni {
-extern const CodePath path;
-}
-namespace avx_vnni {
-extern const CodePath path;
-}
-namespace avx512 {
-extern const CodePath path;
-}
-namespace avx2_int16 {
-extern const CodePath path;
-}
-namespace avx2 {
-extern const CodePath path;
-}
-namespace baseline {
-extern const CodePath path;
-}
+#define CODE_PATH(id, ...)      \
+    namespace id {              \
+    extern const CodePath path; \
+    }
+#include "cpu/march/code_paths.def"
+#undef CODE_PATH
 
 double now_ms();
 

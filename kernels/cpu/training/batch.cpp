@@ -67,7 +67,7 @@ const Path& find_path(const std::string& name) {
         &baseline::train_path,
     };
     std::string names;
-    for (const auto& [runnable, arithmetic] : available_paths())  // best first
+    for (const auto& [runnable, precision] : available_paths())  // best first
         for (const Path* path : known) {
             if (runnable != path->name) continue;
             if (name == "auto" || name == path->name) return *path;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/training/training.h"
+#include "grid.h"
 
 namespace knf::train {
 
@@ -51,14 +52,14 @@ struct Rays {
 };
 
 struct Composited {
-    float* colour;   // [R][3], premultiplied
+    float* color;    // [R][3], premultiplied
     float* opacity;  // [R]
     float* depth;    // [R], sum of weight * depth
     float* weights;  // [S]
 };
 
 struct CompositedGradients {  // likewise
-    const float* colour;
+    const float* color;
     const float* opacity;
     const float* depth;
     const float* weights;
@@ -69,16 +70,12 @@ void composite(int threads, const Rays& rays, const Composited& out);
 void composite_backward(int threads, const Rays& rays, const CompositedGradients& gradients, float* d_density,
                         float* d_rgb);
 
-constexpr int BRICK = 4;  // voxels on each axis: 64, the bits of a word
-
-// Where samples are taken; the constants of kernels/sampling.py.
-struct SampleGrid {
-    int resolution[3], factor[3];
-    float box_min[3], inside_min[3], inside_max[3], inverse_voxel[3], cell_size[3], local_scale[3];
+// Where samples are taken.
+struct SamplingGrid {
+    Grid grid;
+    SampleSteps steps;
     const bool* occupancy;         // [resolution * factor]
     const int32_t* network_index;  // [resolution]
-    float near, step;
-    int64_t last;  // index of the last sample
 };
 
 struct RaySamples {
@@ -95,7 +92,7 @@ struct RaySamples {
 // nearest one with an occupied voxel is.
 class RaySampler {
   public:
-    explicit RaySampler(const SampleGrid& grid);  // keeps copies of its arrays
+    explicit RaySampler(const SamplingGrid& sampling);  // keeps copies of its arrays
 
     // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only; the
     // first of the rays has number first_ray. A ray ends with the sample at which the sum of density estimate *
@@ -107,7 +104,12 @@ class RaySampler {
     void set_densities(const float* densities);
     int64_t counted() const { return static_cast<int64_t>(places_.size()); }
 
-    const SampleGrid& grid() const { return grid_; }
+    const Grid& grid() const { return grid_; }
+    const SampleSteps& steps() const { return steps_; }
+    int32_t network_of(const int (&cell)[3]) const {
+        return network_index_[(static_cast<int64_t>(cell[0]) * grid_.resolution[1] + cell[1]) * grid_.resolution[2] +
+                              cell[2]];
+    }
     int64_t brick_of(const int (&voxel)[3]) const {
         return (static_cast<int64_t>(voxel[0] / BRICK) * bricks_[1] + voxel[1] / BRICK) * bricks_[2] + voxel[2] / BRICK;
     }
@@ -123,7 +125,8 @@ class RaySampler {
   private:
     static constexpr int FARTHEST = 64;
 
-    SampleGrid grid_;
+    Grid grid_;
+    SampleSteps steps_;
     std::vector<int32_t> network_index_;
     int bricks_[3];
     std::vector<uint64_t> voxels_;  // [bricks]

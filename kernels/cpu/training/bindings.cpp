@@ -13,9 +13,11 @@
 #include <utility>
 
 #include "cpu/march/renderer.h"
+#include "cpu/structures.h"
 #include "cpu/training/arrays.h"
 #include "cpu/training/batch.h"
 
+using namespace knf;
 using namespace knf::train;
 
 namespace {
@@ -105,27 +107,27 @@ Rays make_rays(const Offsets& offsets, const ConstScalars& density, const ConstV
 }
 
 void run_composite(Offsets offsets, ConstScalars density, ConstVectors rgb, ConstScalars distance, ConstScalars depth,
-                   float ert_threshold, Vectors out_colour, Scalars out_opacity, Scalars out_depth, Scalars out_weights,
+                   float ert_threshold, Vectors out_color, Scalars out_opacity, Scalars out_depth, Scalars out_weights,
                    int threads) {
     const Rays rays = make_rays(offsets, density, rgb, distance, depth, ert_threshold);
-    for (const size_t rows : {out_colour.shape(0), out_opacity.shape(0), out_depth.shape(0)})
+    for (const size_t rows : {out_color.shape(0), out_opacity.shape(0), out_depth.shape(0)})
         expect(static_cast<size_t>(rays.count), rows, "rays of the results");
     expect(density.shape(0), out_weights.shape(0), "weights");
     nb::gil_scoped_release release;
-    composite(threads, rays, {out_colour.data(), out_opacity.data(), out_depth.data(), out_weights.data()});
+    composite(threads, rays, {out_color.data(), out_opacity.data(), out_depth.data(), out_weights.data()});
 }
 
 void run_composite_backward(Offsets offsets, ConstScalars density, ConstVectors rgb, ConstScalars distance,
-                            ConstScalars depth, float ert_threshold, ConstVectors d_colour, ConstScalars d_opacity,
+                            ConstScalars depth, float ert_threshold, ConstVectors d_color, ConstScalars d_opacity,
                             ConstScalars d_depth, ConstScalars d_weights, Scalars d_density, Vectors d_rgb,
                             int threads) {
     const Rays rays = make_rays(offsets, density, rgb, distance, depth, ert_threshold);
-    for (const size_t rows : {d_colour.shape(0), d_opacity.shape(0), d_depth.shape(0)})
+    for (const size_t rows : {d_color.shape(0), d_opacity.shape(0), d_depth.shape(0)})
         expect(static_cast<size_t>(rays.count), rows, "rays of the gradients");
     for (const size_t rows : {d_weights.shape(0), d_density.shape(0), d_rgb.shape(0)})
         expect(density.shape(0), rows, "samples of the gradients");
     nb::gil_scoped_release release;
-    composite_backward(threads, rays, {d_colour.data(), d_opacity.data(), d_depth.data(), d_weights.data()},
+    composite_backward(threads, rays, {d_color.data(), d_opacity.data(), d_depth.data(), d_weights.data()},
                        d_density.data(), d_rgb.data());
 }
 
@@ -138,29 +140,19 @@ nb::object to_array(std::unique_ptr<T[]> values, int64_t rows, size_t columns = 
     return nb::cast(nb::ndarray<nb::numpy, T>(data, columns == 1 ? 1 : 2, shape, owner));
 }
 
-std::unique_ptr<RaySampler> make_ray_sampler(std::array<int, 3> resolution, std::array<int, 3> factor,
-                                             std::array<std::array<float, 3>, 6> constants,
+std::unique_ptr<RaySampler> make_ray_sampler(const knf::Bytes& grid, const knf::Bytes& steps,
                                              Array<const bool, nb::ndim<3>> occupancy,
-                                             Array<const int32_t, nb::ndim<3>> network_index, float near, float step,
-                                             int64_t last) {
-    SampleGrid grid{};
+                                             Array<const int32_t, nb::ndim<3>> network_index) {
+    const SamplingGrid sampling = {*knf::structures<knf::Grid>(grid, 1, "grid"),
+                                   *knf::structures<knf::SampleSteps>(steps, 1, "steps"), occupancy.data(),
+                                   network_index.data()};
     for (int axis = 0; axis < 3; axis++) {
-        expect(static_cast<size_t>(resolution[axis]), network_index.shape(axis), "network_index");
-        expect(static_cast<size_t>(resolution[axis]) * factor[axis], occupancy.shape(axis), "occupancy");
-        grid.resolution[axis] = resolution[axis];
-        grid.factor[axis] = factor[axis];
-        grid.box_min[axis] = constants[0][axis];
-        grid.inside_min[axis] = constants[1][axis];
-        grid.inside_max[axis] = constants[2][axis];
-        grid.inverse_voxel[axis] = constants[3][axis];
-        grid.cell_size[axis] = constants[4][axis];
-        grid.local_scale[axis] = constants[5][axis];
+        const size_t cells = static_cast<size_t>(sampling.grid.resolution[axis]);
+        expect(cells, network_index.shape(axis), "network_index");
+        expect(cells * sampling.grid.factor[axis], occupancy.shape(axis), "occupancy");
     }
-    grid.occupancy = occupancy.data();
-    grid.network_index = network_index.data();
-    grid.near = near, grid.step = step, grid.last = last;
     nb::gil_scoped_release release;
-    return std::make_unique<RaySampler>(grid);
+    return std::make_unique<RaySampler>(sampling);
 }
 
 nb::tuple run_sample_rays(const RaySampler& sampler, ConstVectors origins, ConstVectors directions,
@@ -186,8 +178,8 @@ void set_densities(RaySampler& sampler, ConstScalars densities) {
 
 std::vector<std::string> paths() {
     std::vector<std::string> names;
-    for (const auto& [name, arithmetic] : knf::available_paths())
-        if (arithmetic == "float32") names.push_back(name);
+    for (const auto& [name, precision] : knf::available_paths())
+        if (precision == "float32") names.push_back(name);
     return names;
 }
 
@@ -209,8 +201,8 @@ void bind_training(nb::module_& module) {
                 {"feature_linear.bias", B_FEATURE},
                 {"direction_layer.weight", W_DIRECTION},
                 {"direction_layer.bias", B_DIRECTION},
-                {"rgb_linear.weight", W_COLOUR},
-                {"rgb_linear.bias", B_COLOUR},
+                {"rgb_linear.weight", W_COLOR},
+                {"rgb_linear.bias", B_COLOR},
                 {"row", ROW},
             };
         },
@@ -225,15 +217,15 @@ void bind_training(nb::module_& module) {
                "chosen"_a.none(), "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "decay"_a.none(), "threads"_a,
                "path"_a);
     module.def("train_composite", &run_composite, nb::kw_only(), "offsets"_a, "density"_a, "rgb"_a, "distance"_a,
-               "depth"_a, "ert_threshold"_a, "out_colour"_a, "out_opacity"_a, "out_depth"_a, "out_weights"_a,
+               "depth"_a, "ert_threshold"_a, "out_color"_a, "out_opacity"_a, "out_depth"_a, "out_weights"_a,
                "threads"_a);
     module.def("train_composite_backward", &run_composite_backward, nb::kw_only(), "offsets"_a, "density"_a, "rgb"_a,
-               "distance"_a, "depth"_a, "ert_threshold"_a, "d_colour"_a, "d_opacity"_a, "d_depth"_a, "d_weights"_a,
+               "distance"_a, "depth"_a, "ert_threshold"_a, "d_color"_a, "d_opacity"_a, "d_depth"_a, "d_weights"_a,
                "d_density"_a, "d_rgb"_a, "threads"_a);
     nb::class_<RaySampler>(module, "RaySampler")
         .def("sample", &run_sample_rays, "origins"_a, "directions"_a, "seed"_a.none(), "first_ray"_a,
              "most_thickness"_a, "threads"_a)
         .def("set_densities", &set_densities, "densities"_a);
-    module.def("make_ray_sampler", &make_ray_sampler, nb::kw_only(), "resolution"_a, "factor"_a, "constants"_a,
-               "occupancy"_a, "network_index"_a, "near"_a, "step"_a, "last"_a);
+    module.def("make_ray_sampler", &make_ray_sampler, nb::kw_only(), "grid"_a, "steps"_a, "occupancy"_a,
+               "network_index"_a);
 }

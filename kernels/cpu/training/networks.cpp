@@ -55,9 +55,9 @@ struct alignas(64) Workspace {
     float folded_t[HIDDEN * HIDDEN];
     float w1_t[HIDDEN * HIDDEN];
     float features_t[HIDDEN * HIDDEN];  // the feature rows of W_DIRECTION, transposed
-    float colour_t[3 * HIDDEN];
+    float color_t[3 * HIDDEN];
     float d_folded[HIDDEN * HIDDEN];
-    float d_colour_t[3 * HIDDEN];
+    float d_color_t[3 * HIDDEN];
 };
 
 enum class Then { NOTHING, RELU, MASK };
@@ -172,7 +172,7 @@ void prepare(const float* p, Workspace& work) {
     const float zeros[HIDDEN] = {};
     multiply(HIDDEN, HIDDEN, {p + W_FEATURE, HIDDEN, 1}, p + W_DIRECTION, zeros, 0, work.folded);
     multiply(1, HIDDEN, {p + B_FEATURE, 0, 1}, p + W_DIRECTION, p + B_DIRECTION, 0, work.folded_bias);
-    transpose(p + W_COLOUR, work.colour_t, HIDDEN, 3);
+    transpose(p + W_COLOR, work.color_t, HIDDEN, 3);
 }
 
 void prepare_backward(const float* p, Workspace& work) {
@@ -180,7 +180,7 @@ void prepare_backward(const float* p, Workspace& work) {
     transpose(p + W1, work.w1_t, HIDDEN, HIDDEN);
     transpose(p + W_DIRECTION, work.features_t, HIDDEN, HIDDEN);
     for (float& x : work.d_folded) x = 0;
-    for (float& x : work.d_colour_t) x = 0;
+    for (float& x : work.d_color_t) x = 0;
 }
 
 // Take sample `s` into the tile.
@@ -230,13 +230,13 @@ void run_forward(const float* p, Workspace& work) {
     multiply<Then::RELU>(n, HIDDEN, {a.hidden1, HIDDEN, 1}, work.folded, start, HIDDEN, a.hidden2);
 
     floats bias = {};
-    for (int lane = 0; lane < W; lane++) bias[lane] = lane % 4 ? p[B_COLOUR + lane % 4 - 1] : p[B_DENSITY];
+    for (int lane = 0; lane < W; lane++) bias[lane] = lane % 4 ? p[B_COLOR + lane % 4 - 1] : p[B_DENSITY];
     for (int i = 0; i < n; i++) {
         floats sum[4] = {};
         for (int v = 0; v < HIDDEN; v += W) {
             const floats h1 = load(a.hidden1 + i * HIDDEN + v), h2 = load(a.hidden2 + i * HIDDEN + v);
             sum[0] += h1 * load(p + W_DENSITY + v);
-            for (int c = 0; c < 3; c++) sum[1 + c] += h2 * load(work.colour_t + c * HIDDEN + v);
+            for (int c = 0; c < 3; c++) sum[1 + c] += h2 * load(work.color_t + c * HIDDEN + v);
         }
         store_sums(sum, a.raw + 4 * i);
     }
@@ -262,11 +262,11 @@ void run_backward(const float* p, bool rectified, Workspace& work, float* g) {
     }
     for (int i = 0; i < n; i++) {
         g[B_DENSITY] += work.d_raw[4 * i];
-        for (int c = 0; c < 3; c++) g[B_COLOUR + c] += work.d_raw[4 * i + 1 + c];
+        for (int c = 0; c < 3; c++) g[B_COLOR + c] += work.d_raw[4 * i + 1 + c];
     }
     // Colour layer.
-    multiply(3, n, {work.d_raw + 1, 1, 4}, a.hidden2, work.d_colour_t, HIDDEN, work.d_colour_t);
-    multiply<Then::MASK>(n, 3, {work.d_raw + 1, 4, 1}, work.colour_t, zeros, 0, work.d_hidden2, a.hidden2);
+    multiply(3, n, {work.d_raw + 1, 1, 4}, a.hidden2, work.d_color_t, HIDDEN, work.d_color_t);
+    multiply<Then::MASK>(n, 3, {work.d_raw + 1, 4, 1}, work.color_t, zeros, 0, work.d_hidden2, a.hidden2);
     // Direction layer with the feature layer folded into it.
     multiply(HIDDEN, n, {a.hidden1, 1, HIDDEN}, work.d_hidden2, work.d_folded, HIDDEN, work.d_folded);
     const float* d_runs = work.d_hidden2;
@@ -303,7 +303,7 @@ void unfold(const float* p, const Workspace& work, float* g) {
     multiply(HIDDEN, 1, {p + B_FEATURE, 1, 0}, d_bias, g + W_DIRECTION, HIDDEN, g + W_DIRECTION);
     multiply(HIDDEN, HIDDEN, {work.d_folded, HIDDEN, 1}, work.features_t, zeros, 0, g + W_FEATURE);
     multiply(1, HIDDEN, {d_bias, 0, 1}, work.features_t, zeros, 0, g + B_FEATURE);
-    transpose(work.d_colour_t, g + W_COLOUR, 3, HIDDEN);
+    transpose(work.d_color_t, g + W_COLOR, 3, HIDDEN);
 }
 
 KNF_INLINE int32_t sample_at(const Samples& samples, int64_t place) {

@@ -30,15 +30,15 @@ int64_t for_samples(const Rays& rays, int64_t ray, const Action& action) {
 }
 
 void composite_ray(const Rays& rays, int64_t ray, const Composited& out) {
-    float colour[3] = {}, opacity = 0, depth = 0;
+    float color[3] = {}, opacity = 0, depth = 0;
     int64_t end = for_samples(rays, ray, [&](int64_t i, float, float weight) {
-        for (int c = 0; c < 3; c++) colour[c] += weight * rays.rgb[3 * i + c];
+        for (int c = 0; c < 3; c++) color[c] += weight * rays.rgb[3 * i + c];
         opacity += weight;
         depth += weight * rays.depth[i];
         out.weights[i] = weight;
     });
     for (; end < rays.offsets[ray + 1]; end++) out.weights[end] = 0;
-    for (int c = 0; c < 3; c++) out.colour[3 * ray + c] = colour[c];
+    for (int c = 0; c < 3; c++) out.color[3 * ray + c] = color[c];
     out.opacity[ray] = opacity;
     out.depth[ray] = depth;
 }
@@ -51,14 +51,14 @@ void composite_ray_backward(const Rays& rays, int64_t ray, const CompositedGradi
     kept.clear();
     const int64_t end =
         for_samples(rays, ray, [&](int64_t, float after, float weight) { kept.push_back({after, weight}); });
-    const float* d_colour = gradients.colour + 3 * ray;
+    const float* d_color = gradients.color + 3 * ray;
     float behind = 0;
     for (int64_t i = end - 1; i >= begin; i--) {
         const auto [after, weight] = kept[i - begin];
         float value = gradients.opacity[ray] + gradients.depth[ray] * rays.depth[i] + gradients.weights[i];
         for (int c = 0; c < 3; c++) {
-            value += d_colour[c] * rays.rgb[3 * i + c];
-            d_rgb[3 * i + c] = d_colour[c] * weight;
+            value += d_color[c] * rays.rgb[3 * i + c];
+            d_rgb[3 * i + c] = d_color[c] * weight;
         }
         d_density[i] = rays.distance[i] * (after * value - behind);
         behind += weight * value;
@@ -80,10 +80,6 @@ float random_number(uint64_t ray_key, int64_t index) {
     return static_cast<float>(mixed(ray_key + static_cast<uint64_t>(index)) >> 40) * 0x1p-24f;
 }
 
-int64_t network_cell(const SampleGrid& grid, const int (&cell)[3]) {
-    return (static_cast<int64_t>(cell[0]) * grid.resolution[1] + cell[1]) * grid.resolution[2] + cell[2];
-}
-
 float world_length(const float* direction) {
     return std::sqrt((direction[0] * direction[0] + direction[1] * direction[1]) + direction[2] * direction[2]);
 }
@@ -101,14 +97,16 @@ class Walk {
     Walk(const RaySampler& sampler, const float* origin, const float* direction)
         : sampler_(sampler),
           grid_(sampler.grid()),
+          steps_(sampler.steps()),
           origin_(origin),
           direction_(direction),
-          distance_(world_length(direction) * grid_.step) {
+          distance_(world_length(direction) * steps_.step) {
         for (int axis = 0; axis < 3; axis++) {
             // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
-            per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * grid_.step);
+            per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * steps_.step);
             at_face_0_[axis] =
-                ((static_cast<double>(grid_.box_min[axis]) - origin[axis]) / direction[axis] - grid_.near) / grid_.step;
+                ((static_cast<double>(grid_.box_min[axis]) - origin[axis]) / direction[axis] - steps_.near) /
+                steps_.step;
         }
     }
 
@@ -119,8 +117,8 @@ class Walk {
         for (int64_t k = first; k <= last;) {
             float index = static_cast<float>(k);
             if (jitter) index += random_number(key, k) - 0.5f;
-            index = std::min(std::max(index, 0.0f), static_cast<float>(grid_.last));
-            const float t = sample_depth(index, grid_.near, grid_.step);
+            index = std::min(std::max(index, 0.0f), steps_.last);
+            const float t = sample_depth(index, steps_.near, steps_.step);
             if (!locate(t)) {
                 k++;
             } else if (const int64_t brick = sampler_.brick_of(voxel_);
@@ -140,7 +138,7 @@ class Walk {
   private:
     // Sample indices that may lie in the box: never too few.
     std::pair<int64_t, int64_t> index_range() const {
-        double enter = 0, leave = static_cast<double>(grid_.last);
+        double enter = 0, leave = static_cast<double>(steps_.last);
         for (int axis = 0; axis < 3; axis++) {
             const double o = origin_[axis], d = direction_[axis];
             if (d == 0 && (o <= grid_.inside_min[axis] || o >= grid_.inside_max[axis])) return {0, -1};
@@ -151,11 +149,11 @@ class Walk {
         }
         if (!(enter <= leave + 2 * REACH)) return {0, -1};
         return {std::max<int64_t>(0, static_cast<int64_t>(std::floor(enter - REACH))),
-                std::min<int64_t>(grid_.last, static_cast<int64_t>(std::ceil(leave + REACH)))};
+                std::min<int64_t>(static_cast<int64_t>(steps_.last), static_cast<int64_t>(std::ceil(leave + REACH)))};
     }
 
     double index_at(double t) const {
-        return std::min(std::max((t - grid_.near) / grid_.step, -1.0), static_cast<double>(grid_.last) + 1.0);
+        return std::min(std::max((t - steps_.near) / steps_.step, -1.0), static_cast<double>(steps_.last) + 1.0);
     }
 
     // The point at depth t and its voxel; false outside of the box.
@@ -172,7 +170,7 @@ class Walk {
     // First index whose sample may lie outside of the bricks less than `empty` from the one at hand, whatever its
     // jitter.
     int64_t first_index_behind(int empty) const {
-        double leave = static_cast<double>(grid_.last) + 1;
+        double leave = static_cast<double>(steps_.last) + 1;
         for (int axis = 0; axis < 3; axis++) {
             if (direction_[axis] == 0) continue;
             const int brick = voxel_[axis] / BRICK;
@@ -188,17 +186,18 @@ class Walk {
         int cell[3];
         for (int axis = 0; axis < 3; axis++) {
             cell[axis] = voxel_[axis] / grid_.factor[axis];
-            const float cell_min = grid_.box_min[axis] + static_cast<float>(cell[axis]) * grid_.cell_size[axis];
+            const float cell_min = cell_minimum(cell[axis], grid_.box_min[axis], grid_.cell_size[axis]);
             sample.point[axis] = local_coordinate(position_[axis], cell_min, grid_.local_scale[axis]);
         }
-        sample.network = grid_.network_index[network_cell(grid_, cell)];
+        sample.network = sampler_.network_of(cell);
         sample.depth = t;
         return sample;
     }
 
     static constexpr double REACH = 0.55;  // half a step of jitter, and more than the rounding of any place
     const RaySampler& sampler_;
-    const SampleGrid& grid_;
+    const Grid& grid_;
+    const SampleSteps& steps_;
     const float *origin_, *direction_;
     const float distance_;  // world units from one sample to the next
     double per_voxel_[3], at_face_0_[3];
@@ -221,7 +220,7 @@ void sweep(uint8_t* first, int64_t stride, int count) {
 }
 
 // The samples of one ray in their places, with what they have in common.
-void write_ray(const SampleGrid& grid, const float* direction, const Sample* samples, int64_t begin, int64_t end,
+void write_ray(const SampleSteps& steps, const float* direction, const Sample* samples, int64_t begin, int64_t end,
                RaySamples& out) {
     const float length = world_length(direction);
     const float unit[3] = {direction[0] / length, direction[1] / length, direction[2] / length};
@@ -231,7 +230,7 @@ void write_ray(const SampleGrid& grid, const float* direction, const Sample* sam
             out.directions[3 * i + axis] = unit[axis];
         }
         out.network[i] = samples->network;
-        out.distance[i] = length * grid.step;
+        out.distance[i] = length * steps.step;
         out.depth[i] = samples->depth;
     }
 }
@@ -253,29 +252,26 @@ void composite_backward(int threads, const Rays& rays, const CompositedGradients
     });
 }
 
-RaySampler::RaySampler(const SampleGrid& grid) : grid_(grid) {
+RaySampler::RaySampler(const SamplingGrid& sampling) : grid_(sampling.grid), steps_(sampling.steps) {
     int voxels[3];
     for (int axis = 0; axis < 3; axis++) {
-        voxels[axis] = grid.resolution[axis] * grid.factor[axis];
+        voxels[axis] = grid_.resolution[axis] * grid_.factor[axis];
         bricks_[axis] = (voxels[axis] + BRICK - 1) / BRICK;
     }
-    network_index_.assign(grid.network_index, grid.network_index + static_cast<int64_t>(grid.resolution[0]) *
-                                                                       grid.resolution[1] * grid.resolution[2]);
-    grid_.network_index = network_index_.data();
-    grid_.occupancy = nullptr;  // not ours; what counts of it is in voxels_
+    network_index_.assign(
+        sampling.network_index,
+        sampling.network_index + static_cast<int64_t>(grid_.resolution[0]) * grid_.resolution[1] * grid_.resolution[2]);
     voxels_.assign(static_cast<int64_t>(bricks_[0]) * bricks_[1] * bricks_[2], 0);
     empty_.assign(voxels_.size(), FARTHEST);
     slots_.assign(voxels_.size(), -1);
     int32_t slots = 0;
-    const bool* occupied = grid.occupancy;
+    const bool* occupied = sampling.occupancy;
     for (int x = 0; x < voxels[0]; x++)
         for (int y = 0; y < voxels[1]; y++)
             for (int z = 0; z < voxels[2]; z++, occupied++) {
                 if (!*occupied) continue;
                 const int voxel[3] = {x, y, z};
-                if (network_index_[network_cell(grid, {x / grid.factor[0], y / grid.factor[1], z / grid.factor[2]})] <
-                    0)
-                    continue;
+                if (network_of({x / grid_.factor[0], y / grid_.factor[1], z / grid_.factor[2]}) < 0) continue;
                 const int64_t brick = brick_of(voxel);
                 voxels_[brick] |= uint64_t{1} << bit_of(voxel);
                 empty_[brick] = 0;
@@ -322,8 +318,8 @@ RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, c
     run_threads(threads, [&](int thread) {
         const int64_t before = all.offsets[first_ray(thread)];
         for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++)
-            write_ray(grid_, directions + 3 * ray, parts[thread].data() + (all.offsets[ray] - before), all.offsets[ray],
-                      all.offsets[ray + 1], all);
+            write_ray(steps_, directions + 3 * ray, parts[thread].data() + (all.offsets[ray] - before),
+                      all.offsets[ray], all.offsets[ray + 1], all);
     });
     return all;
 }

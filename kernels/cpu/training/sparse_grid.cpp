@@ -182,8 +182,8 @@ void activations(const GridKept& kept, const float* d_rgb, const float* d_densit
             const int64_t s = first + i;
             const bool active = kept.located[s].corner[0] >= 0;  // else what comes may be anything: NaN too
             for (int c = 0; c < 3; c++) {
-                const float colour = kept.rgb[3 * s + c];
-                d_raw[CHANNELS * s + c] = active ? d_rgb[3 * s + c] * (colour * (1 - colour)) : 0;
+                const float color = kept.rgb[3 * s + c];
+                d_raw[CHANNELS * s + c] = active ? d_rgb[3 * s + c] * (color * (1 - color)) : 0;
             }
             d_raw[CHANNELS * s + 3] = active ? d_density[s] * slope[i] : 0;
         }

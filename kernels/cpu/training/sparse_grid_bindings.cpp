@@ -78,7 +78,7 @@ void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars densit
     });
 }
 
-void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, int64_t step, double colour_rate,
+void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, int64_t step, double color_rate,
               double density_rate, double beta1, double beta2, double epsilon, int threads, const std::string& path) {
     const size_t vertices = rows.shape(0);
     for (const size_t count : {first.shape(0), second.shape(0), gradient.shape(0), touched.shape(0)})
@@ -93,7 +93,7 @@ void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, 
     s.second_scale = static_cast<float>(1.0 / std::sqrt(1.0 - std::pow(beta2, t)));
     const double correction = 1.0 / (1.0 - std::pow(beta1, t));
     for (int i = 0; i < GRID_USED; i++)
-        s.rate[i] = static_cast<float>((i < GRID_DENSITY ? colour_rate : density_rate) * correction);
+        s.rate[i] = static_cast<float>((i < GRID_DENSITY ? color_rate : density_rate) * correction);
     const GridPath& code = find_grid_path(path);
     nb::gil_scoped_release release;
     share_out(threads, static_cast<int64_t>(vertices), [&](int64_t begin, int64_t end) {
@@ -101,13 +101,13 @@ void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, 
     });
 }
 
-void run_smooth(ConstRows rows, Array<const int32_t, nb::shape<-1, 6>> neighbours, float colour_weight,
+void run_smooth(ConstRows rows, Array<const int32_t, nb::shape<-1, 6>> neighbours, float color_weight,
                 float density_weight, Rows gradient, Flags touched, int threads, const std::string& path) {
     const size_t vertices = rows.shape(0);
     for (const size_t count : {neighbours.shape(0), gradient.shape(0), touched.shape(0)})
         expect(vertices, count, "rows of neighbours and gradient");
     float weights[GRID_ROW] = {};
-    for (int i = 0; i < GRID_USED; i++) weights[i] = i < GRID_DENSITY ? colour_weight : density_weight;
+    for (int i = 0; i < GRID_USED; i++) weights[i] = i < GRID_DENSITY ? color_weight : density_weight;
     const GridPath& code = find_grid_path(path);
     nb::gil_scoped_release release;
     share_out(threads, static_cast<int64_t>(vertices), [&](int64_t begin, int64_t end) {
@@ -123,7 +123,7 @@ void bind_grid(nb::module_& module) {
     module.def("grid_backward", &run_backward, nb::kw_only(), "directions"_a, "rgb"_a, "density"_a, "located"_a,
                "d_rgb"_a, "d_density"_a, "gradient"_a, "touched"_a, "threads"_a, "path"_a);
     module.def("grid_adam", &run_adam, nb::kw_only(), "rows"_a, "first"_a, "second"_a, "gradient"_a, "touched"_a,
-               "step"_a, "colour_rate"_a, "density_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "threads"_a, "path"_a);
-    module.def("grid_smooth", &run_smooth, nb::kw_only(), "rows"_a, "neighbours"_a, "colour_weight"_a,
+               "step"_a, "color_rate"_a, "density_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "threads"_a, "path"_a);
+    module.def("grid_smooth", &run_smooth, nb::kw_only(), "rows"_a, "neighbours"_a, "color_weight"_a,
                "density_weight"_a, "gradient"_a, "touched"_a, "threads"_a, "path"_a);
 }

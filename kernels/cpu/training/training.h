@@ -5,28 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "cpu/march/scene.h"
+#include "network_rows.h"
 
 namespace knf::train {
-
-// A network's parameters, gradients and optimiser state are one row each: the layers in the order of LAYER_SHAPES
-// (model_io/scene/architecture.py), weights [in][out], then the bias. Every part begins at a multiple of 16 floats; the
-// gaps are zero and stay so.
-constexpr int padded(int floats) { return (floats + 15) / 16 * 16; }
-constexpr int JOINED = HIDDEN + DIRECTION_CHANNELS;
-constexpr int W0 = 0;
-constexpr int B0 = W0 + padded(POSITION_CHANNELS * HIDDEN);
-constexpr int W1 = B0 + padded(HIDDEN);
-constexpr int B1 = W1 + padded(HIDDEN * HIDDEN);
-constexpr int W_DENSITY = B1 + padded(HIDDEN);
-constexpr int B_DENSITY = W_DENSITY + padded(HIDDEN);
-constexpr int W_FEATURE = B_DENSITY + padded(1);
-constexpr int B_FEATURE = W_FEATURE + padded(HIDDEN * HIDDEN);
-constexpr int W_DIRECTION = B_FEATURE + padded(HIDDEN);  // rows: features, encoded direction
-constexpr int B_DIRECTION = W_DIRECTION + padded(JOINED * HIDDEN);
-constexpr int W_COLOUR = B_DIRECTION + padded(HIDDEN);
-constexpr int B_COLOUR = W_COLOUR + padded(HIDDEN * 3);
-constexpr int ROW = B_COLOUR + padded(3);
 
 // Samples in any order, and the order that brings those of one network together.
 struct Samples {

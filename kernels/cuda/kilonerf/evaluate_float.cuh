@@ -7,10 +7,10 @@
 namespace knf {
 
 struct alignas(16) FloatNetwork {
-    float w0[63][HIDDEN];  // rows: per axis v, cos(2^f v), sin(2^f v)
+    float w0[POSITION_CHANNELS][HIDDEN];  // rows: per axis v, cos(2^f v), sin(2^f v)
     float w1[HIDDEN][HIDDEN];
-    float w_direction[59][HIDDEN];  // hidden units, encoded direction; feature layer folded in
-    float w_output[HIDDEN][4];      // red, green, blue (from the direction layer), density (from layer 1)
+    float w_direction[JOINED][HIDDEN];  // hidden units, encoded direction; feature layer folded in
+    float w_output[HIDDEN][4];          // red, green, blue (from the direction layer), density (from layer 1)
     float bias0[HIDDEN], bias1[HIDDEN], bias_direction[HIDDEN], bias_output[4];
 };
 
@@ -88,9 +88,9 @@ struct FloatEvaluator {
             const float* u = unit[static_cast<int>(sample.w)];
             float sum[HIDDEN], hidden[HIDDEN];
             start(net.bias0, sum);
-            add_encoded<10>(sample.x, net.w0, sum);
-            add_encoded<10>(sample.y, net.w0 + 21, sum);
-            add_encoded<10>(sample.z, net.w0 + 42, sum);
+            add_encoded<POSITION_FREQUENCIES>(sample.x, net.w0, sum);
+            add_encoded<POSITION_FREQUENCIES>(sample.y, net.w0 + POSITION_CHANNELS / 3, sum);
+            add_encoded<POSITION_FREQUENCIES>(sample.z, net.w0 + 2 * POSITION_CHANNELS / 3, sum);
             rectify(sum, hidden);
             start(net.bias1, sum);
             add_hidden(hidden, net.w1, sum);
@@ -100,9 +100,9 @@ struct FloatEvaluator {
             for (int k = 0; k < HIDDEN; k++) density = __fmaf_rn(hidden[k], net.w_output[k][3], density);
             start(net.bias_direction, sum);
             add_hidden(hidden, net.w_direction, sum);
-            add_encoded<4>(u[0], net.w_direction + 32, sum);
-            add_encoded<4>(u[1], net.w_direction + 41, sum);
-            add_encoded<4>(u[2], net.w_direction + 50, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u[0], net.w_direction + HIDDEN, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u[1], net.w_direction + HIDDEN + DIRECTION_CHANNELS / 3, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u[2], net.w_direction + HIDDEN + 2 * DIRECTION_CHANNELS / 3, sum);
             rectify(sum, hidden);
             float red = net.bias_output[0], green = net.bias_output[1], blue = net.bias_output[2];
 #pragma unroll

@@ -1,6 +1,6 @@
 // Adam for rows of parameters (Kingma and Ba 2015, algorithm 1): a block for each row, in one pass over its memory.
 #include "device.cuh"
-#include "training/layout.cuh"
+#include "network_rows.h"
 
 namespace knf {
 

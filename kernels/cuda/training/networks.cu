@@ -74,7 +74,7 @@ KNF_DEVICE void store_masked(float* rows, int thread, const float (&sum)[4][4]) 
 // Sums of a thread over its block's samples.
 struct Sums {
     float first[R_FIRST][4], second[R_SECOND][4], third[R_THIRD][4];
-    float colour;   // of unit thread % 32, channel thread / 32
+    float color;    // of unit thread % 32, channel thread / 32
     float density;  // of unit thread, of the first warp
     float bias;     // of output thread - 32, of the second warp
 
@@ -83,8 +83,8 @@ struct Sums {
         const int unit = thread % 32, warp = thread / 32;
 #pragma unroll 1
         for (int s = 0; s < TILE; s += 4) {
-            colour =
-                add_dot(load4(tile.row(H2) + unit * STRIDE + s), load4(tile.output + (1 + warp) * STRIDE + s), colour);
+            color =
+                add_dot(load4(tile.row(H2) + unit * STRIDE + s), load4(tile.output + (1 + warp) * STRIDE + s), color);
             if (warp == 0) density = add_dot(load4(tile.row(H1) + unit * STRIDE + s), load4(tile.output + s), density);
             if (warp == 1 && unit < 4) bias = add_dot(load4(tile.output + unit * STRIDE + s), {1, 1, 1, 1}, bias);
         }
@@ -94,7 +94,7 @@ struct Sums {
         const float* output = tile.output + thread / 8 * 4;
 #pragma unroll
         for (int c = 0; c < 3; c++) {
-            const float* weights = row + W_COLOUR + thread % 8 * 3 + c;
+            const float* weights = row + W_COLOR + thread % 8 * 3 + c;
             add_product({weights[0], weights[24], weights[48], weights[72]}, load4(output + (1 + c) * STRIDE), sum);
         }
         store_masked(tile.row(H2), thread, sum);
@@ -146,10 +146,10 @@ struct Sums {
             }
         }
         const int unit = thread % 32, warp = thread / 32;
-        row[W_COLOUR + 3 * unit + warp] = colour;
+        row[W_COLOR + 3 * unit + warp] = color;
         if (warp == 0) row[W_DENSITY + unit] = density;
         if (warp == 1 && unit == 0) row[B_DENSITY] = bias;
-        if (warp == 1 && unit > 0 && unit < 4) row[B_COLOUR + unit - 1] = bias;
+        if (warp == 1 && unit > 0 && unit < 4) row[B_COLOR + unit - 1] = bias;
     }
 
     KNF_DEVICE void clear(float (&sum)[4][4]) {
@@ -163,7 +163,7 @@ static_assert(B0 == W0 + POSITION_CHANNELS * HIDDEN && B1 == W1 + HIDDEN * HIDDE
 
 // Whether element i of a row is a parameter, and its gradient no product with the feature layer's.
 KNF_DEVICE bool is_summed(int i) {
-    const bool gap = (i > B_DENSITY && i < W_FEATURE) || i > B_COLOUR + 2;
+    const bool gap = (i > B_DENSITY && i < W_FEATURE) || i > B_COLOR + 2;
     return !gap && !(i >= B_FEATURE && i < W_SEEN);
 }
 

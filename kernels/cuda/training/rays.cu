@@ -28,7 +28,7 @@ KNF_DEVICE long long for_samples(long long begin, long long end, const float* de
 
 // How many samples each ray takes. counts: [rays].
 extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
-    count_samples(const knf::SamplingGrid grid, const unsigned long long* voxels, const unsigned char* empty,
+    count_samples(const knf::SamplingGrid sampling, const unsigned long long* voxels, const unsigned char* empty,
                   const int* slots, const float* densities, const int* network_index, unsigned long long seed,
                   long long first_ray, int jitter, double most_thickness, long long rays, const float* origins,
                   const float* directions, long long* counts) {
@@ -36,14 +36,14 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
     if (ray >= rays) return;
     const knf::Bricks bricks = {voxels, empty, slots, densities, network_index};
     long long count = 0;
-    knf::Walk(grid, bricks, origins + 3 * ray, directions + 3 * ray)
+    knf::Walk(sampling, bricks, origins + 3 * ray, directions + 3 * ray)
         .run({seed, first_ray, jitter}, ray, most_thickness, [&](float) { count++; });
     counts[ray] = count;
 }
 
 // The same samples, those of ray r from place offsets[r] on; see RaySamples in trainer/data/ray_sampling.py.
 extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
-    write_samples(const knf::SamplingGrid grid, const unsigned long long* voxels, const unsigned char* empty,
+    write_samples(const knf::SamplingGrid sampling, const unsigned long long* voxels, const unsigned char* empty,
                   const int* slots, const float* densities, const int* network_index, unsigned long long seed,
                   long long first_ray, int jitter, double most_thickness, long long rays, const float* origins,
                   const float* directions, const long long* offsets, float* points, float* unit, int* network,
@@ -55,7 +55,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
     const float length = knf::world_length(d);
     const float towards[3] = {d[0] / length, d[1] / length, d[2] / length};
     long long place = offsets[ray];
-    knf::Walk walk(grid, bricks, origins + 3 * ray, d);
+    knf::Walk walk(sampling, bricks, origins + 3 * ray, d);
     walk.run({seed, first_ray, jitter}, ray, most_thickness, [&](float t) {
         float point[3];
         network[place] = walk.network_at_hand(point);
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
             points[3 * place + axis] = point[axis];
             unit[3 * place + axis] = towards[axis];
         }
-        distance[place] = length * grid.step;
+        distance[place] = length * sampling.steps.step;
         depth[place] = t;
         place++;
     });
@@ -72,20 +72,20 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
 // KiloNeRF Eq. 1. The samples of ray r are offsets[r] <= i < offsets[r + 1], front to back; colour: [rays][3].
 extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
     composite(long long rays, const long long* offsets, const float* density, const float* rgb, const float* distance,
-              const float* depth, float ert_threshold, float* out_colour, float* out_opacity, float* out_depth,
+              const float* depth, float ert_threshold, float* out_color, float* out_opacity, float* out_depth,
               float* out_weights) {
     const long long ray = knf::thread_in_grid();
     if (ray >= rays) return;
-    float colour[3] = {}, opacity = 0.0f, mean = 0.0f;
+    float color[3] = {}, opacity = 0.0f, mean = 0.0f;
     long long i = knf::for_samples(offsets[ray], offsets[ray + 1], density, distance, ert_threshold,
                                    [&](long long at, float, float weight) {
-                                       for (int c = 0; c < 3; c++) colour[c] += weight * rgb[3 * at + c];
+                                       for (int c = 0; c < 3; c++) color[c] += weight * rgb[3 * at + c];
                                        opacity += weight;
                                        mean += weight * depth[at];
                                        out_weights[at] = weight;
                                    });
     for (; i < offsets[ray + 1]; i++) out_weights[i] = 0.0f;
-    for (int c = 0; c < 3; c++) out_colour[3 * ray + c] = colour[c];
+    for (int c = 0; c < 3; c++) out_color[3 * ray + c] = color[c];
     out_opacity[ray] = opacity;
     out_depth[ray] = mean;
 }
@@ -94,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
 // distance_i * (T_{i+1} v_i - sum over j > i of w_j v_j).
 extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
     composite_backward(long long rays, const long long* offsets, const float* density, const float* rgb,
-                       const float* distance, const float* depth, float ert_threshold, const float* d_colour,
+                       const float* distance, const float* depth, float ert_threshold, const float* d_color,
                        const float* d_opacity, const float* d_depth, const float* d_weights, float* d_density,
                        float* d_rgb) {
     const long long ray = knf::thread_in_grid();
@@ -106,7 +106,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
                                                d_density[at] = after;
                                                d_rgb[3 * at] = weight;
                                            });
-    const float seen[3] = {d_colour[3 * ray], d_colour[3 * ray + 1], d_colour[3 * ray + 2]};
+    const float seen[3] = {d_color[3 * ray], d_color[3 * ray + 1], d_color[3 * ray + 2]};
     float behind = 0.0f;
     for (long long i = end - 1; i >= begin; i--) {
         const float after = d_density[i], weight = d_rgb[3 * i];

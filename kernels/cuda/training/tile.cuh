@@ -7,7 +7,7 @@
 
 #include "device.cuh"
 #include "kilonerf/evaluate_float.cuh"
-#include "training/layout.cuh"
+#include "network_rows.h"
 
 namespace knf {
 
@@ -179,13 +179,13 @@ KNF_DEVICE Outputs run_outputs(Tile& tile, const float* row, int thread) {
     const int at = thread % TILE;
     const bool with_density = thread < TILE;
     const float *rows = tile.row(with_density ? H1 : H2) + at, *last = tile.row(H2) + at;
-    const float* weights = row + (with_density ? W_DENSITY : W_COLOUR + 1);
-    const int step = with_density ? 1 : 3, colour = with_density ? 0 : 2;
-    Outputs out = {row[with_density ? B_DENSITY : B_COLOUR + 1], row[B_COLOUR + colour]};
+    const float* weights = row + (with_density ? W_DENSITY : W_COLOR + 1);
+    const int step = with_density ? 1 : 3, color = with_density ? 0 : 2;
+    Outputs out = {row[with_density ? B_DENSITY : B_COLOR + 1], row[B_COLOR + color]};
 #pragma unroll 4
     for (int k = 0; k < HIDDEN; k++) {
         out.first = __fmaf_rn(rows[k * STRIDE], weights[k * step], out.first);
-        out.second = __fmaf_rn(last[k * STRIDE], row[W_COLOUR + 3 * k + colour], out.second);
+        out.second = __fmaf_rn(last[k * STRIDE], row[W_COLOR + 3 * k + color], out.second);
     }
     return out;
 }

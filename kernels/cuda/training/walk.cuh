@@ -3,18 +3,17 @@
 #pragma once
 
 #include "device.cuh"
+#include "grid.h"
 #include "sampling_rule.h"
 
 namespace knf {
 
-constexpr int BRICK = 4;  // voxels on each axis: 64, the bits of a word
-
-struct SamplingGrid {  // as SAMPLING_GRID in trainer/ops/cuda.py
-    long long last;    // index of the last sample
-    float box_min[3], inside_min[3], inside_max[3], inverse_voxel[3], cell_size[3], local_scale[3];
-    float near, step;
-    int resolution[3], factor[3], bricks[3];
+struct SamplingGrid {
+    Grid grid;
+    SampleSteps steps;
+    int bricks[3];  // on each axis
 };
+static_assert(sizeof(SamplingGrid) == 144, "as SAMPLING_GRID in trainer/data/cuda_sampler.py");
 
 // Of each brick of voxels; arrays of the sampler.
 struct Bricks {
@@ -47,15 +46,16 @@ KNF_DEVICE float world_length(const float* d) { return sqrtf((d[0] * d[0] + d[1]
 
 class Walk {
   public:
-    __device__ __forceinline__ Walk(const SamplingGrid& grid, const Bricks& bricks, const float* origin,
+    __device__ __forceinline__ Walk(const SamplingGrid& sampling, const Bricks& bricks, const float* origin,
                                     const float* direction)
-        : grid_(grid), bricks_(bricks) {
+        : grid_(sampling.grid), steps_(sampling.steps), bricks_on_axis_(sampling.bricks), bricks_(bricks) {
         for (int axis = 0; axis < 3; axis++) {
             origin_[axis] = origin[axis], direction_[axis] = direction[axis];
             // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
-            per_voxel_[axis] = 1.0 / (static_cast<double>(grid.inverse_voxel[axis]) * direction[axis] * grid.step);
+            per_voxel_[axis] = 1.0 / (static_cast<double>(grid_.inverse_voxel[axis]) * direction[axis] * steps_.step);
             at_face_0_[axis] =
-                ((static_cast<double>(grid.box_min[axis]) - origin[axis]) / direction[axis] - grid.near) / grid.step;
+                ((static_cast<double>(grid_.box_min[axis]) - origin[axis]) / direction[axis] - steps_.near) /
+                steps_.step;
         }
     }
 
@@ -65,7 +65,7 @@ class Walk {
                                         const Action& action) {
         const unsigned long long key =
             mixed(jitter.seed ^ mixed(static_cast<unsigned long long>(jitter.first_ray + ray)));
-        const float distance = world_length(direction_) * grid_.step;
+        const float distance = world_length(direction_) * steps_.step;
         long long first, last;
         find_range(first, last);
         double thickness = 0;
@@ -73,10 +73,10 @@ class Walk {
             float index = static_cast<float>(k);
             if (jitter.on)
                 index += static_cast<float>(mixed(key + static_cast<unsigned long long>(k)) >> 40) * 0x1p-24f - 0.5f;
-            const float end = static_cast<float>(grid_.last);
+            const float end = steps_.last;
             index = index < 0.0f ? 0.0f : index;
             index = end < index ? end : index;
-            const float t = sample_depth(index, grid_.near, grid_.step);
+            const float t = sample_depth(index, steps_.near, steps_.step);
             if (!locate(t)) {
                 k++;
                 continue;
@@ -104,7 +104,7 @@ class Walk {
         int cell[3];
         for (int axis = 0; axis < 3; axis++) {
             cell[axis] = voxel_[axis] / grid_.factor[axis];
-            const float cell_min = grid_.box_min[axis] + static_cast<float>(cell[axis]) * grid_.cell_size[axis];
+            const float cell_min = cell_minimum(cell[axis], grid_.box_min[axis], grid_.cell_size[axis]);
             point[axis] = local_coordinate(position_[axis], cell_min, grid_.local_scale[axis]);
         }
         return bricks_.network_index[(cell[0] * grid_.resolution[1] + cell[1]) * grid_.resolution[2] + cell[2]];
@@ -113,7 +113,7 @@ class Walk {
   private:
     // Sample indices that may lie in the box: never too few; none: last < first.
     __device__ __forceinline__ void find_range(long long& first, long long& last) const {
-        double enter = 0, leave = static_cast<double>(grid_.last);
+        double enter = 0, leave = static_cast<double>(steps_.last);
         first = 0, last = -1;
         for (int axis = 0; axis < 3; axis++) {
             const double o = origin_[axis], d = direction_[axis];
@@ -126,11 +126,11 @@ class Walk {
         }
         if (!(enter <= leave + 2 * REACH)) return;
         first = static_cast<long long>(greater(0.0, floor(enter - REACH)));
-        last = static_cast<long long>(lesser(static_cast<double>(grid_.last), ceil(leave + REACH)));
+        last = static_cast<long long>(lesser(static_cast<double>(steps_.last), ceil(leave + REACH)));
     }
 
     __device__ __forceinline__ double index_at(double t) const {
-        return lesser(greater((t - grid_.near) / grid_.step, -1.0), static_cast<double>(grid_.last) + 1.0);
+        return lesser(greater((t - steps_.near) / steps_.step, -1.0), static_cast<double>(steps_.last) + 1.0);
     }
 
     // The point at depth t and its voxel; false outside of the box.
@@ -145,13 +145,13 @@ class Walk {
     }
 
     __device__ __forceinline__ int brick_at_hand() const {
-        return (voxel_[0] / BRICK * grid_.bricks[1] + voxel_[1] / BRICK) * grid_.bricks[2] + voxel_[2] / BRICK;
+        return (voxel_[0] / BRICK * bricks_on_axis_[1] + voxel_[1] / BRICK) * bricks_on_axis_[2] + voxel_[2] / BRICK;
     }
 
     // First index whose sample may lie outside of the bricks less than `empty` from the one at hand, whatever its
     // jitter.
     __device__ __forceinline__ long long first_index_behind(int empty) const {
-        double leave = static_cast<double>(grid_.last) + 1;
+        double leave = static_cast<double>(steps_.last) + 1;
         for (int axis = 0; axis < 3; axis++) {
             if (direction_[axis] == 0) continue;
             const int brick = voxel_[axis] / BRICK;
@@ -162,7 +162,9 @@ class Walk {
     }
 
     static constexpr double REACH = 0.55;  // half a step of jitter, and more than the rounding of any place
-    const SamplingGrid& grid_;
+    const Grid& grid_;
+    const SampleSteps& steps_;
+    const int (&bricks_on_axis_)[3];
     const Bricks& bricks_;
     float origin_[3], direction_[3], position_[3];
     double per_voxel_[3], at_face_0_[3];

@@ -19,29 +19,30 @@ static void write(const T* from, size_t count) {
 
 int main() {
     knf::SceneArrays arrays{};
-    read(arrays.resolution, 3);
-    read(arrays.factor, 3);
-    for (float* constants : {arrays.box_min, arrays.box_max, arrays.inside_min, arrays.inside_max, arrays.inverse_voxel,
-                             arrays.cell_size, arrays.local_scale})
-        read(constants, 3);
-    read(&arrays.num_networks, 1);
-    const int* r = arrays.resolution;
-    const int* f = arrays.factor;
-    const size_t cells = static_cast<size_t>(r[0]) * r[1] * r[2];
-    std::vector<unsigned char> occupancy(cells * f[0] * f[1] * f[2]);
-    std::vector<int32_t> index(cells);
+    read(&arrays.grid, 1);
+    int32_t counts[3];  // cells, words, networks
+    read(counts, 3);
+    const size_t networks = counts[2];
+    std::vector<knf::Cell> cells(counts[0]), full_cells(counts[0]);
+    std::vector<uint32_t> occupancy(counts[1]);
+    read(cells.data(), cells.size());
+    read(full_cells.data(), full_cells.size());
     read(occupancy.data(), occupancy.size());
-    read(index.data(), cells);
-    arrays.occupancy = reinterpret_cast<const bool*>(occupancy.data());
-    arrays.network_index = index.data();
-    std::vector<float> layers[12];
-    for (int i = 0; i < 12; i++) {
-        int32_t size;
-        read(&size, 1);
-        layers[i].resize(size);
-        read(layers[i].data(), size);
-        arrays.layers[i] = layers[i].data();
-    }
+    arrays.num_cells = counts[0], arrays.num_words = counts[1], arrays.num_networks = counts[2];
+    arrays.cells = cells.data(), arrays.full_cells = full_cells.data(), arrays.occupancy = occupancy.data();
+    std::vector<std::vector<float>> layers;
+    layers.reserve(10);
+    const auto layer = [&](size_t size) {
+        layers.emplace_back(networks * size);
+        read(layers.back().data(), networks * size);
+        return layers.back().data();
+    };
+    using namespace knf;
+    arrays.layers.w0 = layer(POSITION_CHANNELS * HIDDEN), arrays.layers.b0 = layer(HIDDEN);
+    arrays.layers.w1 = layer(HIDDEN * HIDDEN), arrays.layers.b1 = layer(HIDDEN);
+    arrays.layers.w_density = layer(HIDDEN), arrays.layers.b_density = layer(1);
+    arrays.layers.w_direction = layer(JOINED * HIDDEN), arrays.layers.b_direction = layer(HIDDEN);
+    arrays.layers.w_color = layer(HIDDEN * 3), arrays.layers.b_color = layer(3);
     knf::Renderer renderer(arrays, 2, "auto");
 
     for (int32_t start[4]; std::fread(start, sizeof(start), 1, stdin) == 1;) {

@@ -8,9 +8,10 @@ import pytest
 from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.cpu.paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, Scene, load_scene
-from support.rendering import MODES, SCENES, assert_same_picture, psnr
+from support.rendering import MODES, SCENES, assert_same_picture
 from support.scenes import random_scene, views
 
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
@@ -141,7 +142,7 @@ def test_threads_do_not_change_a_bit(path: str) -> None:
 def test_query_agrees(path: str) -> None:
     rng = np.random.default_rng(5)
     for scene in SCENES.values():
-        low, high = scene.aabb_min - 0.1, scene.aabb_max + 0.1
+        low, high = scene.box_min - 0.1, scene.box_max + 0.1
         points = rng.uniform(low, high, (3001, 3)).astype(np.float32)
         directions = rng.normal(size=points.shape)
         directions = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
@@ -149,7 +150,7 @@ def test_query_agrees(path: str) -> None:
         rgb_cpu, density_cpu = CpuRenderer(scene, path=path).query(points, directions)
         assert np.abs(rgb - rgb_cpu).max() < 1e-5
         assert (np.abs(density - density_cpu) / (1 + density)).max() < 1e-4
-        outside = ((points <= scene.aabb_min) | (points >= scene.aabb_max)).any(1)
+        outside = ((points <= scene.box_min) | (points >= scene.box_max)).any(1)
         assert outside.any()
         assert not density_cpu[outside].any()
         assert not rgb_cpu[outside].any()
@@ -195,7 +196,7 @@ def test_the_shipped_scene(chair_path) -> None:
     """A real scene: dense in places, 16 voxels per cell, most cells empty."""
     scene = load_scene(chair_path)
     assert scene.start_camera is not None
-    low, high = scene.aabb_min, scene.aabb_max
+    low, high = scene.box_min, scene.box_max
     inside = Camera.look_at((low + high) / 2, (*high[:2], low[2]), 41, 37)
     for camera in (scene.start_camera.resized(71, 53), inside):
         for changes in ({}, {"ert": False}, {"ess": False}):

@@ -6,14 +6,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kilonerf.kernels.cpu.renderer import CpuRenderer
-from kilonerf.kernels.sampling import SceneGrid, positions
+from kilonerf.kernels.sampling import positions
 from support.scenes import random_scene
 
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
 
 SCENE = random_scene((5, 4, 3), (2, 3, 1), dropped=0.0)
 RENDERER = CpuRenderer(SCENE, threads=1)
-GRID = SceneGrid.of(SCENE)
+GRID = SCENE.cells
 
 coordinate = st.floats(-4, 4, width=32)
 places = st.tuples(coordinate, coordinate, coordinate)
@@ -29,13 +29,13 @@ def test_every_ray_meets_cells_in_order(origin: tuple, towards: tuple) -> None:
     t = np.linspace(0, 2, 2001, dtype=np.float32)
     inside, voxel = GRID.locate(positions(place, direction[None], t))
     cells = (voxel // GRID.factor)[inside]
-    rows = np.asarray(RENDERER._native.cell_rows).reshape(SCENE.resolution)[tuple(cells.T)]
+    rows = GRID.leaf_numbers[tuple(cells.T)]
     order = RENDERER._native.order_cells(place.tolist())
+    assert order == GRID.front_to_back(place).tolist()
     assert sorted(order) == list(range(SCENE.num_networks))
     rank = np.argsort(order)[rows]
     assert (np.diff(rank) >= 0).all()
     # Two cells of one distance never share a ray, so the distance itself grows strictly.
-    camera = np.clip((place - GRID.box_min) * GRID.inverse_voxel, 0, GRID.voxels - 1).astype(int) // GRID.factor
-    distance = np.abs(cells - camera).sum(1)
+    distance = np.abs(cells - GRID.cell_of(place)).sum(1)
     moved = np.diff(rows) != 0
     assert (np.diff(distance)[moved] > 0).all()

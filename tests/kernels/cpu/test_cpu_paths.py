@@ -1,19 +1,23 @@
 """Which code paths of the CPU backend this machine has, and that a named one is taken."""
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from kilonerf.kernels import BackendChoice, create_renderer
 from kilonerf.kernels.cpu.paths import available_cpu_paths
-from kilonerf.kernels.cpu.renderer import PATH_NAMES, CpuRenderer
+from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.model_io import BackendError, Scene
+
+ROWS = Path(__file__).resolve().parents[3] / "kernels" / "cpu" / "march" / "code_paths.def"
+TABLE = dict(re.findall(r'^CODE_PATH\(\w+, "([^"]+)", "([^"]+)",', ROWS.read_text(), re.MULTILINE))
 
 
 def test_every_machine_has_the_baseline_in_float32() -> None:
     paths = {path.name: path.precision for path in available_cpu_paths()}
     assert paths["baseline"] == "float32"
-    assert set(paths) <= set(PATH_NAMES)
     for name, precision in paths.items():
         expected = "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
         assert precision == expected
@@ -23,10 +27,20 @@ def test_a_named_path_is_taken_and_auto_takes_the_first(toy_scene: Scene) -> Non
     paths = available_cpu_paths()
     for path in paths:
         renderer = create_renderer(toy_scene, BackendChoice("cpu", threads=1, cpu_path=path.name))
-        assert renderer.device == f"{PATH_NAMES[path.name]}, 1 thread"
-    assert (
-        create_renderer(toy_scene, BackendChoice("cpu", threads=1)).device == f"{PATH_NAMES[paths[0].name]}, 1 thread"
-    )
+        title, threads = renderer.device.split(", ")
+        assert title.endswith(path.precision)
+        assert TABLE[path.name] == title
+        assert threads == "1 thread"
+    best = create_renderer(toy_scene, BackendChoice("cpu", threads=1))
+    assert best.device == f"{TABLE[paths[0].name]}, 1 thread"
+
+
+def test_every_row_of_the_table_is_in_the_form_that_the_build_reads() -> None:
+    rows = [line for line in ROWS.read_text().splitlines() if line.startswith("CODE_PATH")]
+    assert len(rows) == len(TABLE) == len({name.replace("-", "_") for name in TABLE})
+    assert list(TABLE)[-1] == "baseline"  # what every machine has comes last
+    best_first = [name for name in TABLE if name in {path.name for path in available_cpu_paths()}]
+    assert best_first == [path.name for path in available_cpu_paths()]
 
 
 def test_a_named_path_asks_for_the_cpu(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

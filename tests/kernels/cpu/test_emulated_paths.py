@@ -13,10 +13,11 @@ import pytest
 from kilonerf.kernels import Frame, RenderOptions
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, load_scene
 from support import native_program
-from support.rendering import MODES, SCENES, assert_same_picture, psnr
+from support.rendering import MODES, SCENES, assert_same_picture
 from support.scenes import views
 
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")

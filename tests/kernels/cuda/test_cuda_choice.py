@@ -74,7 +74,7 @@ def fake_cupy(
     return SimpleNamespace(cuda=cuda, get_default_memory_pool=lambda: SimpleNamespace(free_bytes=lambda: 700))
 
 
-class _context:  # noqa: N801 - stands for instances of several classes
+class _context:  # noqa: N801 - a substitute for instances of several classes
     def __enter__(self) -> "_context":
         return self
 

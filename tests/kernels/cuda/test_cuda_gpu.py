@@ -16,6 +16,7 @@ from kilonerf.kernels.cuda.cupy_device import CupyDevice
 from kilonerf.kernels.cuda.device import OutOfDeviceMemoryError
 from kilonerf.kernels.cuda.renderer import CudaPicture, CudaRenderer
 from kilonerf.kernels.frame import OPAQUE
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
 from support.scenes import random_scene, views
@@ -43,10 +44,6 @@ def precision(request: pytest.FixtureRequest, device: CupyDevice) -> str:
     if request.param == "float16" and device.architecture < 75:
         pytest.skip(f"{device.name} has no tensor cores of the kind needed")
     return request.param
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(-10 * np.log10(max(1e-20, np.mean((a.astype(np.float64) - b) ** 2))))
 
 
 def assert_same(frame: Frame, expected: Frame, precision: str, *, ert: bool) -> None:
@@ -140,7 +137,7 @@ def test_frames_reach_opengl_by_every_way(device, toy_scene) -> None:
 
 def test_small_query_is_the_reference(device, precision: str, toy_scene) -> None:
     rng = np.random.default_rng(5)
-    points = rng.uniform(toy_scene.aabb_min - 0.1, toy_scene.aabb_max + 0.1, (3001, 3)).astype(np.float32)
+    points = rng.uniform(toy_scene.box_min - 0.1, toy_scene.box_max + 0.1, (3001, 3)).astype(np.float32)
     directions = rng.normal(size=points.shape)
     directions = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
     renderer = CudaRenderer(toy_scene, device)

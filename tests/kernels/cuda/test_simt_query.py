@@ -22,7 +22,7 @@ def test_simt_query_agrees(on: str) -> None:
     rng = np.random.default_rng(5)
     for name in ("toy", "odd factors", "one cell"):  # one cell: several batches of one network
         scene = SCENES[name]
-        low, high = scene.aabb_min - 0.1, scene.aabb_max + 0.1
+        low, high = scene.box_min - 0.1, scene.box_max + 0.1
         points = rng.uniform(low, high, (2001, 3)).astype(np.float32)
         directions = rng.normal(size=points.shape)
         directions = (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32)
@@ -38,7 +38,7 @@ def test_simt_query_agrees(on: str) -> None:
 
 def test_simt_query_in_parts_is_the_same(toy_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(6)
-    points = rng.uniform(toy_scene.aabb_min, toy_scene.aabb_max, (1500, 3)).astype(np.float32)
+    points = rng.uniform(toy_scene.box_min, toy_scene.box_max, (1500, 3)).astype(np.float32)
     directions = np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), points.shape)
     whole = CudaRenderer(toy_scene, SimtDevice(70)).query(points, directions)
     monkeypatch.setattr(cuda_renderer, "POINTS_AT_ONCE", 400)

@@ -5,12 +5,13 @@ import pytest
 
 from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.cuda.renderer import CudaRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, Scene, load_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_pictures import DEVICES, SCENES, assert_as_reference, small_views
-from support.rendering import MODES, psnr, rays_by_definition
+from support.rendering import MODES, rays_by_definition
 from support.scenes import random_scene, views
 
 OUTPUTS = PICTURE | PER_RAY

@@ -19,7 +19,7 @@ from support.scenes import random_scene
 
 
 def assert_same(loaded: Scene, scene: Scene) -> None:
-    for field in ("aabb_min", "aabb_max", "occupancy", "network_index"):
+    for field in ("box_min", "box_max", "occupancy", "network_index"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(scene, field), strict=True)
     assert set(loaded.layers) == set(scene.layers)
     for name, array in scene.layers.items():
@@ -92,8 +92,8 @@ def test_the_exact_bytes_of_a_tiny_file(tmp_path):
         layers[f"{name}.weight"] = np.full((1, inputs, outputs), number + 1, np.float16)
         layers[f"{name}.bias"] = np.full((1, outputs), -number, np.float16)
     scene = Scene(
-        aabb_min=np.array([-1, -2, -3], np.float32),
-        aabb_max=np.array([1, 2, 0.5], np.float32),
+        box_min=np.array([-1, -2, -3], np.float32),
+        box_max=np.array([1, 2, 0.5], np.float32),
         occupancy=occupancy,
         network_index=np.zeros((1, 1, 1), np.int32),
         layers=layers,

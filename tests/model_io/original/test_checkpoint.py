@@ -10,6 +10,7 @@ import pytest
 from kilonerf.model_io import LAYER_SHAPES, CheckpointError, import_checkpoint
 from kilonerf.model_io.original.checkpoint import three_quarter_view
 from kilonerf.model_io.original.restricted_pickle import read_torch_file
+from kilonerf.model_io.scene.box import Box
 from support.original_files import BOX, CELLS, EMPTY_CELL, RESOLUTION, tensors
 
 torch = pytest.importorskip("torch")
@@ -26,8 +27,8 @@ def test_fine_tuned(files):
     np.testing.assert_array_equal(scene.network_index, np.arange(CELLS).reshape(RESOLUTION))  # x-major
     for name, tensor in state.items():
         np.testing.assert_array_equal(scene.layers[name], tensor.numpy())
-    np.testing.assert_array_equal(scene.aabb_min, np.float32(BOX[0]))
-    np.testing.assert_array_equal(scene.aabb_max, np.float32(BOX[1]))
+    np.testing.assert_array_equal(scene.box_min, np.float32(BOX[0]))
+    np.testing.assert_array_equal(scene.box_max, np.float32(BOX[1]))
     assert (scene.near, scene.far, scene.num_samples, scene.background) == (2.0, 6.0, 48, (1.0, 1.0, 1.0))
     assert scene.provenance["layout"] == "fine-tuned"
     assert scene.provenance["global_step"] == 7
@@ -108,7 +109,7 @@ def test_given_values_come_before_found_ones(files):
 def test_the_box_of_the_yaml_comes_before_the_file(files):
     files.yaml("finetune", distilled_cfg_path="x", num_samples_per_ray=48, global_domain_min=[0, 0, 0],
                global_domain_max=[1, 1, 1])  # fmt: skip
-    assert files.load().aabb_max.tolist() == [1, 1, 1]
+    assert files.load().box_max.tolist() == [1, 1, 1]
 
 
 def test_resolution_from_a_sixteenth_of_the_occupancy(files):
@@ -142,7 +143,7 @@ def test_yamls_of_the_original_layout(files, tmp_path):
 
 def test_the_start_camera_sees_the_whole_box():
     box = np.stack(BOX).astype(np.float32)
-    camera = three_quarter_view(box)
+    camera = three_quarter_view(Box(*box))
     for corner in itertools.product(*box.T.tolist()):
         x, y, z = camera.matrix[:3, :3].T @ (np.asarray(corner) - camera.position)
         assert z < 0
@@ -270,12 +271,12 @@ def test_the_toys_checkpoints(toy, stage, name):
     assert scene.resolution == tuple(oracle["fixed_resolution"])
     assert (scene.near, scene.far, scene.num_samples) == (2.0, 6.0, 48)
     np.testing.assert_array_equal(scene.occupancy, oracle["occupancy"])
-    np.testing.assert_array_equal(scene.aabb_min, oracle["global_min"])
-    np.testing.assert_array_equal(scene.aabb_max, oracle["global_max"])
+    np.testing.assert_array_equal(scene.box_min, oracle["global_min"])
+    np.testing.assert_array_equal(scene.box_max, oracle["global_max"])
     # The network of a cell is the one that the original has for that domain.
     cells = np.stack(np.unravel_index(np.arange(24), scene.resolution), axis=-1)
-    np.testing.assert_allclose(scene.aabb_min + cells * scene.cell_size, oracle["domain_mins"], atol=1e-6)
-    np.testing.assert_allclose(scene.aabb_min + (cells + 1) * scene.cell_size, oracle["domain_maxs"], atol=1e-6)
+    np.testing.assert_allclose(scene.box_min + cells * scene.cell_size, oracle["domain_mins"], atol=1e-6)
+    np.testing.assert_allclose(scene.box_min + (cells + 1) * scene.cell_size, oracle["domain_maxs"], atol=1e-6)
     np.testing.assert_array_equal(scene.network_index[tuple(cells.T)], np.arange(24))
 
 

@@ -158,7 +158,7 @@ def test_a_wrong_box_file_is_refused(text, files):
 
 def test_a_box_inside_out_is_refused(files):
     files.bbox.write_text("1 1 1 0 0 0")
-    with pytest.raises(SceneError, match="aabb: expected aabb_min < aabb_max"):
+    with pytest.raises(SceneError, match="box: expected box_min < box_max"):
         files.load()
 
 

@@ -48,8 +48,8 @@ def awkward_scene() -> Scene:
     scene = random_scene(factor=(2, 3, 4), seed=3)
     return replace(
         scene,
-        aabb_min=np.nextafter(scene.aabb_min, np.float32(-9)) / np.float32(3),
-        aabb_max=np.array([1e-7, 1 / 3, 1234.5677], np.float32),
+        box_min=np.nextafter(scene.box_min, np.float32(-9)) / np.float32(3),
+        box_max=np.array([1e-7, 1 / 3, 1234.5677], np.float32),
         near=1e-5 / 3,
         far=20 / 3,
         num_samples=77,
@@ -68,7 +68,7 @@ def reimported(folder: Path, **more: object) -> Scene:
 
 
 def assert_same(one: Scene, other: Scene) -> None:
-    for name in ("aabb_min", "aabb_max", "occupancy", "network_index"):
+    for name in ("box_min", "box_max", "occupancy", "network_index"):
         a, b = getattr(one, name), getattr(other, name)
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), name
     assert one.layers.keys() == other.layers.keys()

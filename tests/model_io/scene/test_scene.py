@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kilonerf.model_io import PARAMETERS_PER_NETWORK, Scene, SceneError
-from kilonerf.model_io.scene.checks import occupied_cells
+from kilonerf.model_io.scene.cells import occupied_cells
 from support.scenes import random_scene
 
 SCENE = random_scene()
@@ -31,22 +31,22 @@ def without_network() -> Scene:
 
 
 WRONG = {
-    "a list for a box": ({"aabb_min": [0.0, 0.0, 0.0]}, "aabb_min: expected a NumPy array"),
-    "a float64 box": ({"aabb_min": np.zeros(3)}, "aabb_min: expected dtype float32, got float64"),
-    "a box of two numbers": ({"aabb_max": np.ones(2, np.float32)}, r"aabb_max: expected shape \[3\]"),
-    "a NaN box": ({"aabb_max": changed(SCENE.aabb_max, np.nan)}, "aabb_max: expected finite"),
+    "a list for a box": ({"box_min": [0.0, 0.0, 0.0]}, "box_min: expected a NumPy array"),
+    "a float64 box": ({"box_min": np.zeros(3)}, "box_min: expected dtype float32, got float64"),
+    "a box of two numbers": ({"box_max": np.ones(2, np.float32)}, r"box_max: expected shape \[3\]"),
+    "a NaN box": ({"box_max": changed(SCENE.box_max, np.nan)}, "box_max: expected finite"),
     "a box inside out": (
-        {"aabb_min": SCENE.aabb_max, "aabb_max": SCENE.aabb_min},
-        "aabb: expected aabb_min < aabb_max",
+        {"box_min": SCENE.box_max, "box_max": SCENE.box_min},
+        "box: expected box_min < box_max",
     ),
-    "a flat box": ({"aabb_min": changed(SCENE.aabb_min, SCENE.aabb_max[1], at=1)}, "aabb: expected"),
+    "a flat box": ({"box_min": changed(SCENE.box_min, SCENE.box_max[1], at=1)}, "box: expected"),
     "a box too large for float32": (
-        {"aabb_min": np.full(3, -3e38, np.float32), "aabb_max": np.full(3, 3e38, np.float32)},
-        "aabb: expected",
+        {"box_min": np.full(3, -3e38, np.float32), "box_max": np.full(3, 3e38, np.float32)},
+        "box: expected",
     ),
     "voxels that vanish": (
-        {"aabb_min": np.zeros(3, np.float32), "aabb_max": np.full(3, 1e-38, np.float32)},
-        "aabb: expected voxels",
+        {"box_min": np.zeros(3, np.float32), "box_max": np.full(3, 1e-38, np.float32)},
+        "box: expected voxels",
     ),
     "occupancy as bytes": ({"occupancy": SCENE.occupancy.view(np.uint8)}, "occupancy: expected dtype bool"),
     "occupancy of two axes": ({"occupancy": SCENE.occupancy[0]}, "occupancy: expected 3 dimension"),
@@ -138,7 +138,7 @@ def test_derived_sizes():
     scene = random_scene((2, 3, 4), (3, 5, 2))
     assert scene.resolution == (2, 3, 4)
     assert scene.occupancy_factor == (3, 5, 2)
-    np.testing.assert_allclose(scene.cell_size * (2, 3, 4), scene.aabb_max - scene.aabb_min, rtol=1e-6)
+    np.testing.assert_allclose(scene.cell_size * (2, 3, 4), scene.box_max - scene.box_min, rtol=1e-6)
     assert scene.step == pytest.approx(4.0 / 47)
     assert sum(array[0].size for array in scene.layers.values()) == PARAMETERS_PER_NETWORK == 6212
 

@@ -26,7 +26,7 @@ def ellipsoid(folder, cameras, paint=None):
 
 
 def corners(bounds: Bounds) -> np.ndarray:
-    return np.stack([bounds.lower, bounds.upper])
+    return np.stack([bounds.box_min, bounds.box_max])
 
 
 def on_white(pixels):
@@ -94,7 +94,7 @@ def test_cameras_alone_give_what_they_all_see():
 def test_a_given_box_is_taken():
     box = ((-1.0, -2.0, -3.0), (1.0, 2.0, 3.0))
     bounds = find_bounds(dataset_of(ring(3), bounding_box=box))
-    assert (bounds.lower, bounds.upper) == box
+    assert (bounds.box_min, bounds.box_max) == box
     assert str(bounds) == "box -1 -2 -3 to 1 2 3, from the data set"
 
 
@@ -110,7 +110,7 @@ def test_cameras_that_look_the_same_way_need_a_box():
 def test_near_and_far_enclose_the_box_for_every_ray():
     cameras, bounds = ring(20), Bounds((-0.6, -0.5, -0.4), (0.5, 0.7, 0.9), "a test")
     near, far = depth_range(dataset_of(cameras), bounds)
-    points = np.random.default_rng(0).uniform(bounds.lower, bounds.upper, (20_000, 3))
+    points = np.random.default_rng(0).uniform(bounds.box_min, bounds.box_max, (20_000, 3))
     points = np.concatenate([points, bounds.corners])
     depths = np.stack([-(points - c.position) @ c.matrix[:3, 2] for c in cameras])
     assert near == pytest.approx(depths.min())

@@ -1,5 +1,7 @@
 """Samples of training rays: the renderer's own without jitter, and stratified ones that depend on nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.kernels.sampling import ray_directions, ray_origin
 from kilonerf.model_io import TrainingError
+from kilonerf.model_io.scene.sampling import Sampling
 from kilonerf.trainer.data.ray_sampling import RaySampler, RaySamples
 from kilonerf.trainer.ops.compositing import composite
 from kilonerf.trainer.ops.native import extension, native_settings
@@ -114,11 +117,10 @@ def test_what_does_not_fit_is_refused() -> None:
     sampler = RaySampler.of(scene)
     with pytest.raises(TrainingError, match=r"rays: expected \[R, 3\] twice, got \(2, 3\) and \(3, 3\)"):
         sampler.sample(np.zeros((2, 3), np.float32), np.zeros((3, 3), np.float32))
-    box = (scene.aabb_min, scene.aabb_max)
     with pytest.raises(TrainingError, match=r"occupancy: expected a multiple of \(2, 3, 4\) voxels, got \(7, 12, 16\)"):
-        RaySampler(*box, scene.occupancy[1:], scene.network_index, near=2, far=6, num_samples=9)
+        RaySampler(replace(scene.cells, occupancy=scene.occupancy[1:]), scene.sampling)
     with pytest.raises(TrainingError, match="expected near < far and 2 or more, got 2 to 6, 1"):
-        RaySampler(*box, scene.occupancy, scene.network_index, near=2, far=6, num_samples=1)
+        RaySampler(scene.cells, Sampling(2, 6, num_samples=1))
 
 
 @pytest.mark.parametrize("name", ["dense", "full"])
@@ -128,13 +130,13 @@ def test_rays_end_where_they_see_no_farther(name: str) -> None:
     densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
     sampler.set_densities(densities)
     all_samples, some = sampler.sample(*rays, 5), sampler.sample(*rays, 5, min_transmittance=0.1)
-    voxel_density = np.zeros(sampler.occupancy.shape)
+    voxel_density = np.zeros(sampler.cells.occupancy.shape)
     voxel_density[tuple(sampler.voxels.T)] = densities
     kept = []
     for ray, (o, d) in enumerate(zip(*rays, strict=True)):
         own = slice(int(all_samples.offsets[ray]), int(all_samples.offsets[ray + 1]))
         positions = o + all_samples.depth.numpy()[own, None] * d
-        _, voxels = sampler._grid.locate(positions.astype(np.float32))
+        _, voxels = sampler.cells.locate(positions.astype(np.float32))
         through = np.exp(-np.cumsum(voxel_density[tuple(voxels.T)] * all_samples.distance.numpy()[own]))
         kept += (np.concatenate([[1.0], through])[:-1] >= 0.1).tolist()
     assert 0.1 < np.mean(kept) < 0.9

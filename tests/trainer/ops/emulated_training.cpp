@@ -13,7 +13,7 @@ struct Memory {
 }  // namespace
 
 extern "C" {
-int row_length() { return knf::train::ROW; }
+int row_length() { return knf::ROW; }
 
 void forward(const float* parameters, const float* points, const float* directions, long count, float* rgb,
              float* density) {

@@ -27,11 +27,11 @@ def test_two_samples_by_hand(path: str) -> None:
     density = torch.tensor([half, 2 * half, half, half])
     rgb = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1]])
     with native_settings(path=path):
-        colour, opacity, depth, weights = composite(
+        color, opacity, depth, weights = composite(
             torch.tensor([0, 2, 2, 4]), density, rgb, torch.tensor([0.5, 0.5, 0.5, 0]), torch.tensor([2.0, 4, 1, 7])
         )
     torch.testing.assert_close(weights, torch.tensor([0.5, 0.375, 0.5, 0]))
-    torch.testing.assert_close(colour, torch.tensor([[0.5, 0.375, 0], [0, 0, 0], [0, 0, 0.5]]))
+    torch.testing.assert_close(color, torch.tensor([[0.5, 0.375, 0], [0, 0, 0], [0, 0, 0.5]]))
     torch.testing.assert_close(opacity, torch.tensor([0.875, 0, 0.5]))
     torch.testing.assert_close(depth, torch.tensor([2.5, 0, 0.5]))
 
@@ -64,7 +64,7 @@ def test_a_ray_ends_after_the_sample_that_makes_it_dark(path: str) -> None:
     rgb = torch.ones(3, 3).requires_grad_()
     with native_settings(path=path):
         out = composite(torch.tensor([0, 3]), density, rgb, distance, distance, ert_threshold=0.3)
-        (out.colour.sum() + out.depth.sum()).backward()
+        (out.color.sum() + out.depth.sum()).backward()
     torch.testing.assert_close(out.weights.detach(), torch.tensor([0.5, 0.25, 0.0]))
     torch.testing.assert_close(out.opacity.detach(), torch.tensor([0.75]))
     assert density.grad is not None

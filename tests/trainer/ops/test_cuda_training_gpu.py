@@ -90,12 +90,12 @@ def test_small_compositing_is_that_of_float64(ert_threshold: float) -> None:
     rgb = torch.rand((samples, 3), generator=generator)
     results = []
     for function, device, dtype in ((composite, "cuda", torch.float32), (composite_torch, "cpu", torch.float64)):
-        densities, colours, *fixed = (part.to(device, dtype) for part in (density, rgb, distance, depth))
+        densities, colors, *fixed = (part.to(device, dtype) for part in (density, rgb, distance, depth))
         densities.requires_grad_()
-        colours.requires_grad_()
-        out = function(offsets.to(device), densities, colours, fixed[0], fixed[1], ert_threshold=ert_threshold)
+        colors.requires_grad_()
+        out = function(offsets.to(device), densities, colors, fixed[0], fixed[1], ert_threshold=ert_threshold)
         total = torch.stack([part.sum() for part in out]).sum()
-        results.append([*out, *torch.autograd.grad(total, (densities, colours))])
+        results.append([*out, *torch.autograd.grad(total, (densities, colors))])
     for part, truth in zip(*results, strict=True):
         torch.testing.assert_close(part.double().cpu(), truth, rtol=1e-5, atol=1e-5)
 

@@ -18,9 +18,9 @@ PATHS = ["torch", *training_paths()]
 @pytest.mark.parametrize("path", PATHS)
 def test_steps_of_all_vertices_are_those_of_torch(path: str) -> None:
     grid = random_grid((4, 4, 4))
-    colour = grid.rows.detach()[:, :DENSITY].clone().requires_grad_()
+    color = grid.rows.detach()[:, :DENSITY].clone().requires_grad_()
     density = grid.rows.detach()[:, DENSITY].clone().requires_grad_()
-    other = torch.optim.Adam([{"params": [colour]}, {"params": [density]}], betas=(0.9, 0.99), eps=1e-12)
+    other = torch.optim.Adam([{"params": [color]}, {"params": [density]}], betas=(0.9, 0.99), eps=1e-12)
     adam = GridAdam(grid)
     generator = torch.Generator().manual_seed(5)
     before = grid.rows.detach().clone()
@@ -32,11 +32,11 @@ def test_steps_of_all_vertices_are_those_of_torch(path: str) -> None:
             grid.gradient.copy_(gradient)
             grid.touched.fill_(1)
             adam.step(*rates)
-            colour.grad, density.grad = gradient[:, :DENSITY], gradient[:, DENSITY]
+            color.grad, density.grad = gradient[:, :DENSITY], gradient[:, DENSITY]
             for group, rate in zip(other.param_groups, rates, strict=True):
                 group["lr"] = rate
             other.step()
-    torch.testing.assert_close(grid.rows[:, :DENSITY], colour, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(grid.rows[:, :DENSITY], color, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(grid.rows[:, DENSITY], density, rtol=1e-5, atol=1e-5)
     assert not grid.rows[:, DENSITY + 1 :].any()
     assert float((grid.rows.detach() - before)[:, :DENSITY].abs().max()) > 0.05

@@ -208,7 +208,9 @@ def test_launches_through_cupy_pass_addresses_in_torchs_stream(monkeypatch: pyte
     devices: list[FakeDevice] = []
     cuda = SimpleNamespace(
         Device=lambda index: nullcontext(entered.append(("device", index))),
-        ExternalStream=lambda pointer: nullcontext(entered.append(("stream", pointer))),
+        Stream=SimpleNamespace(
+            from_external=lambda stream: nullcontext(entered.append(("stream", stream.__cuda_stream__()[1])))
+        ),
     )
     monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(cuda=cuda))
     monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: devices.append(FakeDevice(index)) or devices[-1])

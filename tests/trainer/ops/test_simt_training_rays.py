@@ -44,9 +44,7 @@ def _new_memory_is_nan() -> Iterator[None]:
 
 
 def on_simt(sampler: RaySampler, device: SimtTraining) -> CudaRaySampler:
-    numbers = {"near": sampler.near, "step": sampler.step, "last": sampler.last}
-    where = torch.device("cpu")
-    return CudaRaySampler(device, where, sampler._grid, sampler.network_index, sampler.voxels, **numbers)
+    return CudaRaySampler(device, torch.device("cpu"), sampler.cells, sampler.steps, sampler.voxels)
 
 
 def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
@@ -56,12 +54,17 @@ def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
         assert torch.equal(part, truth), field
 
 
+def tensors(rays) -> tuple[torch.Tensor, torch.Tensor]:
+    origins, directions = map(torch.from_numpy, rays)
+    return origins, directions
+
+
 @pytest.mark.parametrize("seed", [None, 0, 2**63 + 12345])
 @pytest.mark.parametrize("name", SCENES)
 def test_simt_samples_are_those_of_the_twin(name: str, seed: int | None) -> None:
     """Bit for bit, although the twin tests every sample and the kernel skips empty space."""
     sampler = RaySampler.of(SCENES[name])
-    rays = rays_of(150)
+    rays = tensors(rays_of(150))
     with native_settings(path="torch"):
         expected = sampler.sample(*rays, seed, first_ray=77)
     found = on_simt(sampler, SimtTraining(checked=True)).sample(*rays, seed, 77, math.inf)
@@ -71,7 +74,7 @@ def test_simt_samples_are_those_of_the_twin(name: str, seed: int | None) -> None
 
 def test_simt_rays_end_where_they_see_no_farther() -> None:
     sampler = RaySampler.of(SCENES["dense"])
-    rays = rays_of(150)
+    rays = tensors(rays_of(150))
     densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
     device = on_simt(sampler, SimtTraining(checked=True))
     sampler.set_densities(densities)
@@ -85,7 +88,7 @@ def test_simt_rays_end_where_they_see_no_farther() -> None:
 
 def test_simt_no_rays_start_nothing() -> None:
     device = SimtTraining()
-    nothing = np.zeros((0, 3), np.float32)
+    nothing = torch.zeros(0, 3)
     found = on_simt(RaySampler.of(SCENES["dense"]), device).sample(nothing, nothing, 1, 0, math.inf)
     assert [list(part.shape) for part in found] == [[1], [0, 3], [0, 3], [0], [0], [0]]
     assert found[0].tolist() == [0]
@@ -151,7 +154,7 @@ def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.Monkey
             samples = RaySampler.of(scene).to_device("cpu").sample(*rays, seed=3)
             found = tiny_networks(samples.points, samples.directions, samples.network_index, networks)
             seen = composite(samples.offsets, found[1], found[0], samples.distance, samples.depth, ert_threshold=1e-3)
-            ((seen.colour - 0.5) ** 2).mean().backward()
+            ((seen.color - 0.5) ** 2).mean().backward()
             adam.step(torch.arange(networks.num_networks - 1))
         assert networks.rows.grad is not None
         rows.append(networks.rows.detach())

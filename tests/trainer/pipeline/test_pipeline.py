@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 
 from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.measure import metrics
 from kilonerf.model_io import CheckpointError, Scene, TrainingError, load_scene, save_scene
 from kilonerf.model_io.datasets import load_splits
 from kilonerf.trainer.data.bounds import find_bounds
@@ -25,8 +26,9 @@ from kilonerf.trainer.loop.schedule import learning_rate
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline import pipeline as run_module
 from kilonerf.trainer.pipeline.observers import Observer
-from kilonerf.trainer.pipeline.pipeline import STAGES, Subject, Training
-from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
+from kilonerf.trainer.pipeline.pipeline import Training
+from kilonerf.trainer.pipeline.subject import Subject
+from kilonerf.trainer.settings import STAGES, OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
 from kilonerf.trainer.stages.student import Student
@@ -52,7 +54,7 @@ SHORT = replace(
 
 
 class KilledError(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class Killer(Observer):
@@ -98,8 +100,7 @@ def psnr(scene: Scene) -> float:
     for camera in ring(7, 48, 48, distance=3.8):
         rgba = photo(camera).astype(np.float64) / 255
         expected = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
-        error = ((renderer.render(camera, options).rgb.clip(0, 1) - expected) ** 2).mean()
-        values.append(-10 * np.log10(error))
+        values.append(metrics.psnr(renderer.render(camera, options).rgb.clip(0, 1), expected))
     return float(np.mean(values))
 
 
@@ -118,7 +119,7 @@ def test_every_stage_makes_the_scene_better(subject: Subject, tmp_path: Path) ->
     path = tmp_path / "balls.knf"
     save_scene(student.to_scene(np.float16), path)
     assert psnr(load_scene(path)) > finished - 0.1
-    assert 0.02 < student.occupancy.mean() < 0.3
+    assert 0.02 < student.cells.occupancy.mean() < 0.3
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,7 @@ def test_a_killed_and_resumed_run_equals_an_unbroken_one(
         train(subject, SHORT, tmp_path / "broken", Killer(stage, after))
     resumed = train(subject, SHORT, tmp_path / "broken")
     assert torch.equal(resumed.networks.rows, unbroken.networks.rows)
-    assert np.array_equal(resumed.occupancy, unbroken.occupancy)
+    assert np.array_equal(resumed.cells.occupancy, unbroken.cells.occupancy)
     assert not (tmp_path / "broken" / "progress.safetensors").exists()
 
 

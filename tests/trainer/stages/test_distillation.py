@@ -10,6 +10,9 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 
 from kilonerf.model_io import Scene
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.sampling import Sampling
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.ops.networks import TinyNetworks
@@ -42,11 +45,11 @@ class FormulaTeacher:
         return None
 
 
-def student_of(occupancy: np.ndarray, cells: tuple[int, int, int], lower: object, upper: object) -> Student:
-    index = network_index_of(occupancy, cells)
+def student_of(occupancy: np.ndarray, resolution: tuple[int, int, int], box_min: object, box_max: object) -> Student:
+    index = network_index_of(occupancy, resolution)
     networks = TinyNetworks.initial(int(index.max()) + 1, seed=0)
-    low, high = (np.asarray(corner, np.float32) for corner in (lower, upper))
-    return Student(low, high, occupancy, index, networks, near=2.0, far=6.0, num_samples=96)
+    box = Box(*(np.asarray(corner, np.float32) for corner in (box_min, box_max)))
+    return Student(Cells(box, occupancy, index), networks, Sampling(2.0, 6.0, num_samples=96))
 
 
 def errors(student: Student, teacher: Teacher, **settings: object) -> tuple[dict[str, float], dict[str, float]]:
@@ -78,12 +81,12 @@ def test_networks_learn_a_scene_and_only_where_they_are() -> None:
     teacher = SceneTeacher(scene)
     points = torch.rand(500, 3) * 2.4 - 1.2
     rgb, density = teacher.radiance(points, torch.nn.functional.normalize(torch.ones_like(points)))
-    outside = ((points.numpy() < scene.aabb_min) | (points.numpy() > scene.aabb_max)).any(1)
+    outside = ((points.numpy() < scene.box_min) | (points.numpy() > scene.box_max)).any(1)
     assert outside.any()
     assert not density[torch.from_numpy(outside)].any()
     assert (rgb[torch.from_numpy(outside)] == 0.5).all()
     assert density.any()
-    student = student_of(scene.occupancy, scene.resolution, scene.aabb_min, scene.aabb_max)
+    student = student_of(scene.occupancy, scene.resolution, scene.box_min, scene.box_max)
     before, after = errors(student, teacher, steps=60)
     assert after["alpha error"] < 0.5 * before["alpha error"]
 
@@ -122,6 +125,6 @@ def test_a_student_goes_to_a_scene_and_back(toy_scene: Scene) -> None:
     world, local = student.points_in(voxels, places)
     assert (local.abs() <= 1).all()
     factor = np.asarray(toy_scene.occupancy.shape) // toy_scene.resolution
-    cell_lower = toy_scene.aabb_min + voxels // factor * toy_scene.cell_size
+    cell_lower = toy_scene.box_min + voxels // factor * toy_scene.cell_size
     expected = 2 * (world.numpy() - cell_lower) / toy_scene.cell_size - 1
     assert np.allclose(local.numpy(), expected, atol=1e-5)

@@ -30,7 +30,7 @@ def test_without_a_start_camera_the_whole_box_is_seen(toy_scene):
     navigator = Navigator()
     navigator.set_scene(replace(toy_scene, start_camera=None))
     camera = navigator.camera(80, 60)
-    low, high = toy_scene.aabb_min, toy_scene.aabb_max
+    low, high = toy_scene.box_min, toy_scene.box_max
     for corner in np.stack(np.meshgrid(*zip(low, high, strict=True)), axis=-1).reshape(-1, 3):
         x, y = project(camera, corner)
         assert 0 <= x <= 80
@@ -63,7 +63,7 @@ def test_fly_speed_grows_with_the_scene(toy_scene):
     navigator = Navigator()
     navigator.set_scene(toy_scene)
     small = navigator.units_per_second
-    navigator.set_scene(replace(toy_scene, aabb_min=toy_scene.aabb_min * 10, aabb_max=toy_scene.aabb_max * 10))
+    navigator.set_scene(replace(toy_scene, box_min=toy_scene.box_min * 10, box_max=toy_scene.box_max * 10))
     assert navigator.units_per_second == pytest.approx(10.0 * small, rel=1e-5)
 
 

@@ -8,18 +8,12 @@ from kilonerf.viewer.drawing import overlays as overlays_module
 from kilonerf.viewer.drawing.overlays import OverlayOptions, Overlays
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import clip_planes
-from support.opengl import Screen, flat_frame, standalone_context
+from support.opengl import Screen, flat_frame
 from support.scenes import random_scene
 
 BOX = OverlayOptions(box=True, opacity=1.0)
 GRIDS = OverlayOptions(network_grid=True, occupancy_grid=True, opacity=1.0)
 BACKGROUND = np.array([51, 51, 51])
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 @pytest.fixture
@@ -32,15 +26,15 @@ def overlays(ctx):
 
 def straight_camera(scene, width=201, height=151):
     """Looks along -z at the middle of the box's top face from 3 above it."""
-    middle = 0.5 * (scene.aabb_min + scene.aabb_max)
-    eye = (*middle[:2], scene.aabb_max[2] + 3.0)
+    middle = 0.5 * (scene.box_min + scene.box_max)
+    eye = (*middle[:2], scene.box_max[2] + 3.0)
     return Camera.look_at(eye, middle, width, height, up=(0.0, 1.0, 0.0))
 
 
 def drawn(ctx, overlays, camera, options, *, depth=np.inf, size=None):
     """Pixels [H, W] that differ from the picture under the lines: a grey plane at one z-depth."""
     scene = overlays._scene
-    low, high = (scene.aabb_min, scene.aabb_max) if scene is not None else (np.zeros(3), np.ones(3))
+    low, high = (scene.box_min, scene.box_max) if scene is not None else (np.zeros(3), np.ones(3))
     planes = clip_planes(camera, low, high)
     screen = Screen(ctx, *(size or (camera.width, camera.height)))
     picture = Picture(ctx)
@@ -63,8 +57,8 @@ def test_a_line_in_front_of_the_picture_is_seen_and_one_behind_is_hidden(ctx, ov
     scene = random_scene()
     overlays.set_scene(scene)
     camera = straight_camera(scene)
-    near_edge = pixel_of(camera, (scene.aabb_min[0], 0.0, scene.aabb_max[2]))
-    far_edge = pixel_of(camera, (scene.aabb_min[0], 0.0, scene.aabb_min[2]))
+    near_edge = pixel_of(camera, (scene.box_min[0], 0.0, scene.box_max[2]))
+    far_edge = pixel_of(camera, (scene.box_min[0], 0.0, scene.box_min[2]))
     assert abs(near_edge[0] - far_edge[0]) > 10
     between = drawn(ctx, overlays, camera, BOX, depth=4.0)
     assert between[near_edge[1], near_edge[0] - 1 : near_edge[0] + 2].max() > 100
@@ -81,7 +75,7 @@ def test_lines_on_a_surface_do_not_fight_with_it(ctx, overlays):
     camera = straight_camera(scene)
     on_top_face = drawn(ctx, overlays, camera, BOX, depth=3.0 * (1.0 - 5e-4))
     in_front = drawn(ctx, overlays, camera, BOX, depth=3.1)
-    column, row = pixel_of(camera, (scene.aabb_min[0], 0.0, scene.aabb_max[2]))
+    column, row = pixel_of(camera, (scene.box_min[0], 0.0, scene.box_max[2]))
     edge = np.s_[row - 20 : row + 20, column - 1 : column + 2]
     assert on_top_face[edge].max(axis=1).min() > 100
     assert np.array_equal(on_top_face[edge], in_front[edge])
@@ -105,8 +99,8 @@ def test_only_cells_with_a_network_are_in_the_network_grid(ctx, overlays):
     overlays.set_scene(replace(scene, network_index=one, layers=layers, occupancy=np.zeros_like(scene.occupancy)))
     camera = straight_camera(scene)
     rows, columns = np.nonzero(drawn(ctx, overlays, camera, OverlayOptions(network_grid=True)))
-    right, top = pixel_of(camera, scene.aabb_min + scene.cell_size * (1, 2, scene.resolution[2]))
-    left, bottom = pixel_of(camera, scene.aabb_min + scene.cell_size * (0, 1, scene.resolution[2]))
+    right, top = pixel_of(camera, scene.box_min + scene.cell_size * (1, 2, scene.resolution[2]))
+    left, bottom = pixel_of(camera, scene.box_min + scene.cell_size * (0, 1, scene.resolution[2]))
     assert (columns.min(), columns.max()) == pytest.approx((left, right), abs=2)
     assert (rows.min(), rows.max()) == pytest.approx((top, bottom), abs=2)
 
@@ -127,13 +121,13 @@ def test_a_coarser_occupancy_grid_ends_at_the_box(ctx, overlays):
 def test_lines_that_begin_or_end_behind_the_camera(ctx, overlays, side):
     scene = random_scene()
     overlays.set_scene(scene)
-    middle = 0.5 * (scene.aabb_min + scene.aabb_max)
+    middle = 0.5 * (scene.box_min + scene.box_max)
     camera = Camera.look_at(middle, middle + np.array([side, 0.0, 0.0]), 401, 401, fov_y=2.5)
     box = drawn(ctx, overlays, camera, BOX)
-    end = scene.aabb_max[0] if side > 0 else scene.aabb_min[0]
+    end = scene.box_max[0] if side > 0 else scene.box_min[0]
     for share in (0.7, 0.8, 0.95):
         x = middle[0] + share * (end - middle[0])
-        column, row = pixel_of(camera, (x, scene.aabb_min[1], scene.aabb_min[2]))
+        column, row = pixel_of(camera, (x, scene.box_min[1], scene.box_min[2]))
         assert box[row - 1 : row + 2, column - 1 : column + 2].max() > 100
 
 
@@ -168,7 +162,7 @@ def test_lines_are_made_beside_the_interface_and_then_appear(ctx, overlays):
     scene = random_scene()
     overlays.set_scene(scene)
     camera = straight_camera(scene)
-    planes = clip_planes(camera, scene.aabb_min, scene.aabb_max)
+    planes = clip_planes(camera, scene.box_min, scene.box_max)
     screen = Screen(ctx, camera.width, camera.height)
     overlays.draw(camera, planes, OverlayOptions())
     assert not overlays.busy
@@ -198,7 +192,7 @@ def test_depth_writing_is_on_again_afterwards(ctx, overlays):
     drawn(ctx, overlays, camera, BOX)
     screen = Screen(ctx, 4, 4)
     picture = Picture(ctx)
-    planes = clip_planes(camera, scene.aabb_min, scene.aabb_max)
+    planes = clip_planes(camera, scene.box_min, scene.box_max)
     picture.upload(flat_frame(4, 4, depth=0.01))
     overlays.draw(camera, planes, BOX)
     picture.draw(planes)

@@ -4,15 +4,9 @@ import pytest
 from kilonerf.kernels import Frame, FrameStatistics
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import ClipPlanes
-from support.opengl import Screen, flat_frame, standalone_context
+from support.opengl import Screen, flat_frame
 
 PLANES = ClipPlanes(1.0, 5.0)
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from kilonerf.viewer.drawing.reprojection import Reprojection
 from kilonerf.viewer.drawing.scene_view import SceneView
 from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
-from support.opengl import Screen, flat_frame, standalone_context
+from support.opengl import Screen, flat_frame
 from support.scenes import random_scene
 
 PLANES = ClipPlanes(1.0, 9.0)
@@ -23,12 +23,6 @@ GREY = (0.5, 0.5, 0.5)
 PICTURES = [("chair", 1.0, 8.0, 30.0), ("chair", 0.5, 5.0, 28.0), ("solid", 1.0, 4.0, 25.0), ("solid", 0.5, 4.0, 25.0)]
 """Scene, scale, decibels that reprojection must gain, and decibels that it must reach."""
 BOX = OverlayOptions(box=True)
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 class Reprojected:

@@ -22,7 +22,7 @@ from kilonerf.viewer.settings import VideoSettings, ViewerSettings
 
 
 class Calls:
-    """Stands for the program: remembers what panels asked for."""
+    """A substitute for the program: remembers what panels asked for."""
 
     def __init__(self):
         self.made = []

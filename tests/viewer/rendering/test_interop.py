@@ -17,7 +17,7 @@ from kilonerf.viewer.rendering.interop import CudaRuntime, Interop, InteropError
 from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
 from support.fake_cudart import Array, FakeCudart, HostDevice, Resource, cudaError_t, on_device
-from support.opengl import Screen, standalone_context
+from support.opengl import Screen
 
 PLANES = ClipPlanes(1.0, 5.0)
 UNKNOWN = cudaError_t.cudaErrorUnknown
@@ -33,12 +33,6 @@ BOTH_STEPS = (
     "cudaGraphicsUnmapResources",
     "cudaStreamSynchronize",
 )
-
-
-@pytest.fixture(scope="module")
-def ctx():
-    with standalone_context() as context:
-        yield context
 
 
 class Bench:

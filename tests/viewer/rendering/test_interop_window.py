@@ -139,7 +139,7 @@ def test_what_is_in_the_way_is_said_once_and_pictures_come_by_the_host(gpu, toy_
         assert isinstance(shown.frame, Frame)
         assert gpu.on_host > before
         assert gpu.device.downloads == 1  # the first picture, with which it was tried
-        assert driver.app.statistics.transfer == "by the host"
+        assert driver.app.statistics.transfer == "through the host"
         said = [notice for notice in driver.app.notices.log if "__NV_PRIME_RENDER_OFFLOAD=1" in notice.text]
         assert [notice.times for notice in said] == [1]
         assert_shown_exactly(driver, shown.frame)
@@ -151,7 +151,7 @@ def test_without_interop_nothing_is_tried(gpu, toy_scene, tmp_path):
         driver.settle()
         assert not stays_on_the_gpu(shown_by(driver))
         assert gpu.on_host > 0
-        assert driver.app.statistics.transfer == "by the host"
+        assert driver.app.statistics.transfer == "through the host"
         assert not driver.app.notices.log
 
 
@@ -223,7 +223,7 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
         assert mapped.frame is not None
         frame = counted.render(mapped.request.camera, mapped.request.shot.options, PICTURE | PER_RAY)
         np.testing.assert_array_equal(mapped.frame.rgb, false_colors(frame, "samples").rgb)
-        assert driver.app.statistics.transfer == "by the host"
+        assert driver.app.statistics.transfer == "through the host"
         driver.settings.heat_map = "off"
         driver.settle()
         assert stays_on_the_gpu(shown_by(driver))

@@ -1,12 +1,5 @@
-"""Training's operations on a GPU: its tests, then times: ``python -m benchmarks.gpu.training_check [RESULTS.json]``.
+"""Times of training's operations on a GPU: networks alone, then the parts of a step of fine-tuning on the chair."""
 
-Exit code 0 good, 1 a test failed, 2 no GPU that torch and CuPy can use. What is timed is what
-``training_operations.py`` times on the CPU: networks alone, then the parts of a step of fine-tuning on the chair.
-"""
-
-import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -24,37 +17,25 @@ from kilonerf.trainer.ops.cuda import cuda_for
 from kilonerf.trainer.ops.networks import SampleGroups, TinyNetworks, tiny_networks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TESTS = REPOSITORY / "tests" / "trainer" / "test_cuda_training_gpu.py"
 FORWARD = sum(inputs * outputs for inputs, outputs in LAYER_SHAPES.values())  # multiply-adds of a sample
 NETWORKS, RAYS, REPEATS = 600, 8192, 20
 
 
-def main() -> None:
-    """Run the tests and the measurements."""
-    try:
-        usable = torch.cuda.is_available() and cuda_for(torch.zeros(1, device="cuda")) is not None
-    except BackendError as error:
-        sys.exit(_none(str(error)))
-    if not usable:
-        sys.exit(_none("torch finds no CUDA device, or CuPy is not installed"))
-    tests = subprocess.run([sys.executable, "-m", "pytest", "-q", "-W", "default", TESTS], check=False)
-    results: dict[str, Any] = {
+def measure() -> dict[str, Any]:
+    """All of it.
+
+    Raises:
+        BackendError: torch and CuPy cannot use a GPU here.
+    """
+    if not torch.cuda.is_available() or cuda_for(torch.zeros(1, device="cuda")) is None:
+        raise BackendError("torch finds no CUDA device, or CuPy is not installed")
+    networks = {f"networks alone, {count} samples each": networks_alone(count) for count in (48, 192, 480, 2048)}
+    return {
         "device": torch.cuda.get_device_name(),
         "kernels": sources_digest(),
-        "tests_passed": tests.returncode == 0,
-        "networks": [networks_alone(count) for count in (48, 192, 480, 2048)],
-        "fine-tuning step, ms": fine_tuning_step(),
+        **networks,
+        "step, ms": fine_tuning_step(),
     }
-    text = json.dumps(results, indent=2)
-    print(text)
-    if len(sys.argv) > 1:
-        Path(sys.argv[1]).write_text(text + "\n")
-    sys.exit(0 if results["tests_passed"] else 1)
-
-
-def _none(reason: str) -> int:
-    print(f"gpu_train_check: {reason}", file=sys.stderr)
-    return 2
 
 
 def milliseconds(run: Callable[[], object]) -> float:
@@ -123,7 +104,7 @@ def fine_tuning_step() -> dict[str, float]:
         groups = SampleGroups.of(samples.network_index, networks.num_networks)
         rgb, density = tiny_networks(samples.points, samples.directions, groups, networks)
         seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
-        ((seen.colour - 0.5) ** 2).mean().backward()
+        ((seen.color - 0.5) ** 2).mean().backward()
         adam.step()
 
     step_ms = milliseconds(whole)
@@ -142,7 +123,3 @@ def fine_tuning_step() -> dict[str, float]:
             "adam": milliseconds(adam.step),
             "whole": step_ms,
         }
-
-
-if __name__ == "__main__":
-    main()

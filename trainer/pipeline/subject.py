@@ -1,0 +1,74 @@
+"""What a training is of: views, their photos and the box around the scene."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kilonerf.model_io import DatasetError, UsageError
+from kilonerf.model_io.datasets import Dataset, View, available_splits, load_splits
+
+from ..data.bounds import Bounds, find_bounds
+from ..data.photos import DEFAULT_MEMORY, Photos
+
+PREVIEWS = 3
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is trained on.
+
+    Attributes:
+        dataset: views for training.
+        photos: their pixels; None where only a finished teacher is distilled.
+        bounds: the box around the scene.
+        source: a name for the data, for the scene's provenance.
+    """
+
+    dataset: Dataset
+    photos: Photos | None
+    bounds: Bounds
+    source: str
+
+
+def read_subject(
+    path: Path,
+    *,
+    split: str = "train",
+    downscale: int = 1,
+    memory: int = DEFAULT_MEMORY,
+    box: Sequence[float] | None = None,
+    with_photos: bool = True,
+) -> tuple[Subject, list[View]]:
+    """Read a data set for training.
+
+    Args:
+        path: the data set.
+        split: the split to learn.
+        downscale: photos are made smaller by this factor.
+        memory: bytes of photos that are kept in memory; more are streamed from a temporary file.
+        box: lower and upper corner of the box around the scene, six numbers; found if left out.
+        with_photos: whether their pixels are needed.
+
+    Returns:
+        the subject, and some views to look at while training, of another split if there is one.
+
+    Raises:
+        DatasetError: the data set cannot be read, has no views for training, or nothing to find a box by.
+        UsageError: the box is none.
+    """
+    splits = available_splits(path)
+    other = next((name for name in ("test", "val") if name in splits and name != split), None)
+    dataset, *others = load_splits(path, (split,) if other is None else (split, other))
+    if not dataset.views:
+        raise DatasetError(f"{path}: expected views to train on, got none in split {split}")
+    photos = Photos(dataset.views, downscale=downscale, memory=memory) if with_photos else None
+    if box is None:
+        bounds = find_bounds(dataset, photos)
+    else:
+        x0, y0, z0, x1, y1, z1 = box
+        if not (x0 < x1 and y0 < y1 and z0 < z1):
+            raise UsageError(f"--box: expected a lower corner below the upper one, got {tuple(box)}")
+        bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line")
+    looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
+    previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]
+    return Subject(dataset, photos, bounds, Path(path).resolve().name), previews
