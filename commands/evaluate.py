@@ -21,13 +21,8 @@ from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import BackendError, UsageError, load_scene
 from kilonerf.model_io.datasets import View, load_dataset, load_image
 
-<<<<<<< HEAD
 from .command_line import print_notes, run_command
-from .render_switches import RenderSwitches, Switches, evenly_chosen
-=======
-from .command_line import run_command
 from .render_switches import RenderSwitches, Switches
->>>>>>> main
 
 PROGRAM = "kilonerf-eval"
 

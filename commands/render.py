@@ -18,13 +18,8 @@ from kilonerf.viewer.recording.picture_files import check_output
 from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
-<<<<<<< HEAD
 from .command_line import print_notes, run_command
-from .render_switches import RenderSwitches, Switches, parse_frames, parse_size
-=======
-from .command_line import run_command
 from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
->>>>>>> main
 
 PROGRAM = "kilonerf-render"
 DEFAULT_SIZE = (800, 800)

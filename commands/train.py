@@ -14,14 +14,8 @@ import numpy as np
 import torch
 import tyro
 
-<<<<<<< HEAD
-from kilonerf.model_io import DatasetError, OutputError, UsageError, save_scene
-from kilonerf.model_io.datasets import View, load_for_training, photos_without_poses
-from kilonerf.model_io.datasets.colmap import find_poses
-=======
 from kilonerf.model_io import OutputError, UsageError, save_scene
 from kilonerf.model_io.datasets import View
->>>>>>> main
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.original.export import export_original
 from kilonerf.trainer.loop.distributed import World
@@ -37,7 +31,7 @@ from kilonerf.trainer.pipeline.store import make_folder
 from kilonerf.trainer.pipeline.subject import read_subject
 from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
-from .command_line import print_notes, run_command
+from .command_line import run_command
 
 PROGRAM = "kilonerf-train"
 StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning"]
@@ -123,6 +117,8 @@ def run(command: TrainCommand) -> None:
         memory=int(command.memory * 2**30),
         box=command.box,
         with_photos=wanted,
+        strict=command.strict,
+        say=lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr),
     )
     with _interruption() as interrupted:
         observer = Observers()
@@ -205,48 +201,6 @@ def _check_output(command: TrainCommand) -> None:
         raise OutputError(f"{original}: expected a new or an empty folder")
 
 
-<<<<<<< HEAD
-def _prepare(folder: Path, command: TrainCommand) -> None:
-    """Make the run's folder; forget the stages that shall be run anew.
-
-    Raises:
-        OutputError: the folder cannot be made or written.
-    """
-    try:
-        folder.mkdir(exist_ok=True)
-        if command.restart_from is not None:
-            for stage in (*STAGES[STAGES.index(command.restart_from) :], "progress"):
-                (folder / f"{stage}.safetensors").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
-
-
-def _read(command: TrainCommand) -> tuple[Subject, list[View]]:
-    """The data set; and some views to look at while training, of the test split if there is one."""
-    unplaced = photos_without_poses(command.dataset)
-    if unplaced:
-        find_poses(command.dataset, unplaced, lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr))
-    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
-    dataset, other = load_for_training(command.dataset, command.split, strict=command.strict, photos=wanted)
-    print_notes(PROGRAM, dataset, other)
-    if not dataset.views:
-        raise DatasetError(f"{command.dataset}: expected views to train on, got none in split {command.split}")
-    memory = int(command.memory * 2**30)
-    photos = Photos(dataset.views, downscale=command.settings.downscale, memory=memory) if wanted else None
-    if command.box is None:
-        bounds = find_bounds(dataset, photos)
-    else:
-        lower, upper = command.box[:3], command.box[3:]
-        if not all(low < high for low, high in zip(lower, upper, strict=True)):
-            raise UsageError(f"--box: expected a lower corner below the upper one, got {command.box}")
-        bounds = Bounds(lower, upper, "the command line")
-    looked_at = [view for view in (other or dataset).views if view.image_path is not None]
-    previews = looked_at[:: max(1, -(-len(looked_at) // 3))]
-    return Subject(dataset, photos, bounds, Path(command.dataset).resolve().name), previews
-
-
-=======
->>>>>>> main
 def _observe(observers: Observers, command: TrainCommand, folder: Path, previews: list[View]) -> None:
     observers.append(ProgressObserver())
     curves = TensorBoardObserver(folder / "tensorboard") if command.tensorboard else None

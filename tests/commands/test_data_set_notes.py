@@ -13,6 +13,7 @@ from kilonerf.commands import evaluate as eval_command
 from kilonerf.commands import info as info_command
 from kilonerf.commands import render as render_command
 from kilonerf.commands import train as train_command
+from kilonerf.trainer.pipeline import subject
 from kilonerf.trainer.ops.native import extension
 from support.analytic_scene import write_photos
 from support.photo_sets import ring, save, write_nerfstudio
@@ -75,7 +76,7 @@ def test_photos_without_poses_get_them_from_colmap(train, photos, tmp_path, monk
         say("10 of 11 photos are placed")
         (where / "transforms_train.json").write_text(poses)
 
-    monkeypatch.setattr(train_command, "find_poses", find)
+    monkeypatch.setattr(subject, "find_poses", find)
     words = (folder, "-o", tmp_path / "a.knf", *TEACHER, "--preview-every", 0)
     code, _, said = train(*words)
     assert (code, said.splitlines()[0]) == (0, "kilonerf-train: 10 of 11 photos are placed")

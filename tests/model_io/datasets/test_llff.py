@@ -52,7 +52,7 @@ def test_views_that_look_one_way_have_the_region_between_near_and_far(tmp_path):
     dataset = load_dataset(write(tmp_path, cameras), "train")
     bounds = find_bounds(dataset)
     assert bounds.source == "where the data set says that the scene is at most"
-    lower, upper = np.array(bounds.lower), np.array(bounds.upper)
+    lower, upper = np.array(bounds.box_min), np.array(bounds.box_max)
     assert upper[1] == pytest.approx(6.6)  # they look along +y, and up is +z
     assert lower[1] == pytest.approx(1.8)
 

@@ -232,9 +232,9 @@ def test_what_a_mask_hides_is_not_drawn(downscale, tmp_path):
     learnt = [np.ones(size, np.bool_) for size in sizes]
     learnt[1][:, 5 // downscale :] = False  # also blocks that are hidden in part
     expected = np.flatnonzero(np.concatenate([part.reshape(-1) for part in learnt]))
-    assert set(photos.batch(0, 0, 20000).pixels) == set(expected)
+    assert set(photos.draw(0, 0, 20000)) == set(expected)
     among = np.arange(photos.offsets[1], photos.offsets[2])
-    assert set(photos.batch(0, 0, 5000, among=among).pixels) == set(expected) & set(among)
+    assert set(photos.draw(0, 0, 5000, among)) == set(expected) & set(among)
     assert same(photos.batch(0, 3, 50, among=among), photos.batch(0, 3, 50, among=among))
 
 
