@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import tyro
 
+from kilonerf.model_io.datasets import Dataset
 from kilonerf.model_io.errors import DatasetError, KiloNeRFError, UsageError
 
 Options = TypeVar("Options")
@@ -67,6 +68,12 @@ def _unboxed(box: str) -> str:
         return f"missing: {', '.join(said[1:])}"
     text = " ".join(said).split(" Argument helptext")[0]
     return (text if text.startswith(title) else f"{title}: {text}").replace("{None}|", "")
+
+
+def print_notes(program: str, *datasets: Dataset | None) -> None:
+    """Say on standard error what readers left out of data sets or changed in them, a line each."""
+    for note in dict.fromkeys(note for dataset in datasets if dataset is not None for note in dataset.notes):
+        print(f"{program}: note: {' '.join(note.split())}", file=sys.stderr)
 
 
 def report(program: str, error: KiloNeRFError) -> int:

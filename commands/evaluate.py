@@ -21,7 +21,7 @@ from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import BackendError, UsageError, load_scene
 from kilonerf.model_io.datasets import View, load_dataset, load_image
 
-from .command_line import run_command
+from .command_line import print_notes, run_command
 from .render_switches import RenderSwitches, Switches
 
 PROGRAM = "kilonerf-eval"
@@ -37,10 +37,13 @@ class EvalCommand:
 
     # The scene, a .knf file.
     scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
-    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio or COLMAP one, or a transforms_*.json.
+    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio, COLMAP or LLFF one, or a
+    # transforms_*.json.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
     # Split of the data set's folder: train, val or test.
     split: str = "test"
+    # Refuse a data set of which anything would be left out, as poses without a photo.
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
     # A number of views, evenly chosen, or the names of views; all if left out.
     views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|NAME [NAME ...]")] = ()
     # Compute LPIPS (VGG), where the package lpips is installed.
@@ -63,7 +66,9 @@ def run(command: EvalCommand) -> None:
     """
     scene = load_scene(command.scene)
     options = command.switches.options(scene, as_trained=True)
-    views = choose_views(load_dataset(command.dataset, command.split).views, command.views)
+    dataset = load_dataset(command.dataset, command.split, strict=command.strict, photos=True)
+    print_notes(PROGRAM, dataset)
+    views = choose_views(dataset.views, command.views)
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
     renderer = command.switches.renderer(scene)
     notes = missing_metrics(command.lpips)

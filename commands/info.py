@@ -1,4 +1,4 @@
-"""``kilonerf-info``: what a ``.knf`` file holds, and what this machine can render with."""
+"""``kilonerf-info``: what a ``.knf`` file or a data set holds, and what this machine can render with."""
 
 import dataclasses
 import json
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kilonerf.model_io import UsageError, load_scene
+from kilonerf.model_io.datasets.summary import dataset_rows, describe_dataset, is_dataset
 from kilonerf.model_io.scene.facts import describe, fact_rows
 
 from .command_line import run_command
@@ -24,8 +25,8 @@ Rows = list[tuple[str, str]]
 class InfoOptions:
     """Say what a .knf scene holds (sizes, grids, networks, sampling, where it comes from), or what this machine has."""
 
-    # The .knf file.
-    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # The .knf file; or a data set (a folder, a transforms.json), to see what training would do with it.
+    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|DATASET")] = None
     # Say what this machine has: processor, instruction sets, code paths of the cpu backend, CUDA.
     machine: tyro.conf.FlagCreatePairsOff[bool] = False
     # Print one JSON object in place of a table.
@@ -38,17 +39,21 @@ def main() -> None:
 
 
 def run(options: InfoOptions) -> None:
-    """Print what was asked for: the scene's facts, the machine's, or both.
+    """Print what was asked for: the scene's or the data set's facts, the machine's, or both.
 
     Raises:
         UsageError: neither was asked for.
         SceneError: the file cannot be read.
+        DatasetError: the data set cannot be read.
     """
     if options.scene is None and not options.machine:
         raise UsageError(f"expected a SCENE or --machine (see {PROGRAM} --help)")
     facts: dict[str, Any] = {}
     tables: list[tuple[str, Rows]] = []
-    if options.scene is not None:
+    if options.scene is not None and is_dataset(options.scene):
+        facts |= describe_dataset(options.scene)
+        tables.append((str(options.scene), dataset_rows(facts)))
+    elif options.scene is not None:
         scene = load_scene(options.scene)
         facts |= describe(scene) | {"file": str(options.scene), "file_bytes": options.scene.stat().st_size}
         tables.append((str(options.scene), fact_rows(scene, facts)))

@@ -18,7 +18,7 @@ from kilonerf.viewer.recording.picture_files import check_output
 from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
-from .command_line import run_command
+from .command_line import print_notes, run_command
 from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
 
 PROGRAM = "kilonerf-render"
@@ -133,8 +133,9 @@ def choose_cameras(command: RenderCommand, scene: Scene, size: tuple[int, int] |
         KiloNeRFError: poses or path cannot be read, or make more frames than can be meant.
     """
     if command.poses is not None:
-        views = load_dataset(command.poses, command.split, size or DEFAULT_SIZE).views
-        return [view.camera.resized(*size) if size else view.camera for view in views]
+        dataset = load_dataset(command.poses, command.split, size or DEFAULT_SIZE)
+        print_notes(PROGRAM, dataset)
+        return [view.camera.resized(*size) if size else view.camera for view in dataset.views]
     width, height = size or DEFAULT_SIZE
     if command.path is not None:
         path = CameraPath.load(command.path)

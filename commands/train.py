@@ -45,7 +45,8 @@ class TrainCommand:
     when the same command is given again.
     """
 
-    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio or COLMAP one.
+    # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio, COLMAP or LLFF one; or a folder of
+    # photos, whose poses COLMAP then finds and keeps in its colmap/.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
     # The scene to write, a .knf file.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="SCENE")]
@@ -59,6 +60,8 @@ class TrainCommand:
     restart_from: StageName | None = None
     # The split to learn.
     split: str = "train"
+    # Refuse a data set of which anything would be left out, as poses without a photo.
+    strict: tyro.conf.FlagCreatePairsOff[bool] = False
     # GiB of photos that are kept in memory; more are streamed from a temporary file.
     memory: float = 4.0
     # The box around the scene: lower and upper corner; found if left out.
@@ -114,6 +117,8 @@ def run(command: TrainCommand) -> None:
         memory=int(command.memory * 2**30),
         box=command.box,
         with_photos=wanted,
+        strict=command.strict,
+        say=lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr),
     )
     with _interruption() as interrupted:
         observer = Observers()

@@ -6,23 +6,26 @@ from typing import Any
 
 from ..camera.camera import Camera
 from ..errors import DatasetError
-from .files import is_number, json_frames, pose_matrix, read_json
+from .files import is_number, json_frames, read_json
 from .inspection import Inspection
-from .pictures import Size, find_picture
-from .views import PathLike, View, all_or_none, common_size, known_split, view_name
+from .photo_files import PhotoFolders, view_names
+from .pictures import Size
+from .poses import Pose, pose_matrix, rigid_poses
+from .views import Dataset, PathLike, View, known_split
 
 
 def load_blender(path: PathLike, split: str = "test", size: Size | None = None) -> list[View]:
     """Read ``transforms_<split>.json`` of a folder, or a ``.json`` file of that form.
 
-    The picture size is that of the photos, else "w" and "h" of the file, else ``size``.
+    The picture size is that of the photos, else "w" and "h" of the file, else ``size``. Poses without a photo are left
+    out where others have one.
 
     Raises:
-        DatasetError: file or photos are missing, malformed or of different sizes.
+        DatasetError: file or photos are malformed, or of different sizes.
     """
     inspection, views = Inspection(), []
     with inspection.collecting():
-        views = read_blender(transforms_file(Path(path), split), size, inspection)
+        views = read_blender(transforms_file(Path(path), split), size, inspection).views
     inspection.close(Path(path))
     return views
 
@@ -32,7 +35,7 @@ def transforms_file(path: Path, split: str) -> Path:
     return path / f"transforms_{known_split(split)}.json" if path.is_dir() else path
 
 
-def read_blender(file: Path, size: Size | None, inspection: Inspection) -> list[View]:
+def read_blender(file: Path, size: Size | None, inspection: Inspection) -> Dataset:
     """As :func:`load_blender`, but faults go into ``inspection`` and views without one are returned.
 
     Raises:
@@ -43,31 +46,39 @@ def read_blender(file: Path, size: Size | None, inspection: Inspection) -> list[
     if not is_number(angle) or not 0 < angle < math.pi:
         inspection.add(f"{file}: camera_angle_x: expected an angle between 0 and pi, got {angle!r:.40}")
         angle = None
-    poses, names = [], []
+    fields, names = [], []
     for number, frame in enumerate(json_frames(file, document)):
         if not isinstance(frame, dict) or not isinstance(frame.get("file_path", ""), str):
             inspection.add(f"{file}: frames[{number}]: expected an object with file_path and transform_matrix")
             continue
         names.append(frame.get("file_path", f"frame_{number:04d}"))
-        poses.append(None)
+        fields.append((f"{file}: frames[{number}].transform_matrix", frame.get("transform_matrix")))
+    if not names:
+        return Dataset("blender", [])
+    found = PhotoFolders(file.parent).find(names)
+    poses: list[Pose | None] = [None] * len(names)
+    for index in found.kept:
         with inspection.collecting():
-            poses[-1] = pose_matrix(f"{file}: frames[{number}].transform_matrix", frame.get("transform_matrix"))
-    images = [find_picture(file.parent, name) for name in names]
-    all_or_none(file, images, names, inspection)
-    picture_size = common_size(images, inspection)
+            poses[index] = pose_matrix(*fields[index])
+    poses = rigid_poses(str(file), poses, names, inspection)
+    inspection.missing_photos(file, found, names)
+    images = found.paths
+    picture_size = inspection.common_size(images)
     if picture_size is None and not any(images):
         picture_size = said_size(file, document, size)
     if angle is None or picture_size is None:
-        return []
+        return Dataset("blender", [])
+    inspection.note_orientations(images, [None] * len(images))
     width, height = picture_size
     focal = 0.5 * width / math.tan(0.5 * angle)
     # Integer pixel coordinates in the file, pixel centres at +0.5 in Camera.
     principal = {"cx": 0.5 * width + 0.5, "cy": 0.5 * height + 0.5}
-    return [
-        View(Camera.from_matrix(pose, width, height, fx=focal, **principal), image, view_name(name))
-        for pose, image, name in zip(poses, images, names, strict=True)
+    views = [
+        View(Camera.from_matrix(pose, width, height, fx=focal, **principal), image, name)
+        for pose, image, name in zip(poses, images, view_names(names), strict=True)
         if pose is not None
     ]
+    return Dataset("blender", views)
 
 
 def said_size(file: Path, document: dict[str, Any], given: Size | None) -> Size:

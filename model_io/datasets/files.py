@@ -1,12 +1,9 @@
-"""JSON, numbers and matrices out of a data set's text files; each fault is one DatasetError with the file's name."""
+"""JSON and numbers out of a data set's text files; each fault is one DatasetError with the file's name."""
 
 import json
 import math
 from pathlib import Path
 from typing import Any, TypeGuard
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import DatasetError
 from ..files.text import read_text
@@ -16,26 +13,10 @@ _MAX_TEXT = 64 * 2**20  # bytes of a transforms file
 
 def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a JSON value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def pose_matrix(field: str, value: Any) -> NDArray[np.float64]:
-    """A camera-to-world matrix [4, 4] from rows of numbers, 3x4 or 4x4.
-
-    Raises:
-        DatasetError: it is no such matrix, not finite, or its axes do not span space.
-    """
     try:
-        matrix = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        matrix = np.empty(0)
-    if matrix.shape not in ((4, 4), (3, 4)):
-        raise DatasetError(f"{field}: expected a matrix of 4x4 numbers, got {value!r:.60}")
-    if not np.isfinite(matrix).all():
-        raise DatasetError(f"{field}: expected finite numbers, got {matrix.tolist()}")
-    if abs(np.linalg.det(matrix[:3, :3])) < 1e-12:
-        raise DatasetError(f"{field}: expected axes that span space, got {matrix[:3, :3].tolist()}")
-    return np.concatenate([matrix[:3], [[0.0, 0.0, 0.0, 1.0]]])
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond float64
+        return False
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -46,8 +27,11 @@ def read_json(file: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(read_text(file, _MAX_TEXT, DatasetError))
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{file}: expected JSON, got {str(error)[:120]}") from error
+    except json.JSONDecodeError as error:
+        place = f"something else at line {error.lineno}, column {error.colno}"
+        raise DatasetError(f"{file}: expected JSON, got {place} (cut short, or edited by hand?)") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists in lists
+        raise DatasetError(f"{file}: expected JSON of a data set, got something else") from error
     if not isinstance(document, dict):
         raise DatasetError(f"{file}: expected a JSON object, got {type(document).__name__}")
     return document
@@ -71,11 +55,12 @@ def read_rows(file: Path) -> list[list[float]]:
     Raises:
         DatasetError: the file cannot be read, or holds other than finite numbers.
     """
-    try:
-        lines = read_text(file, _MAX_TEXT, DatasetError).splitlines()
-        rows = [[float(word) for word in line.split()] for line in lines]
-    except ValueError as error:
-        raise DatasetError(f"{file}: expected numbers, got {error}") from error
+    rows: list[list[float]] = []
+    for number, line in enumerate(read_text(file, _MAX_TEXT, DatasetError).splitlines(), 1):
+        try:
+            rows.append([float(word) for word in line.split()])
+        except ValueError as error:
+            raise DatasetError(f"{file}: expected numbers, got {line.strip()!r:.60} in line {number}") from error
     if not all(math.isfinite(number) for row in rows for number in row):
         raise DatasetError(f"{file}: expected finite numbers")
     return [row for row in rows if row]

@@ -1,16 +1,21 @@
-"""NSVF folders: ``intrinsics.txt``, ``pose/``, ``rgb/``; all four data sets of the KiloNeRF paper have this form."""
+"""NSVF folders: ``intrinsics.txt``, ``pose/``, ``rgb/``; all four data sets of the KiloNeRF paper have this form.
+
+Names begin with the number of their split: 0 train, 1 val, 2 test. NSVF's real captures (Tanks and Temples,
+BlendedMVS) have 0 and 1 only: there, 1 is for testing.
+"""
 
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..camera.camera import Camera
 from ..errors import DatasetError
-from .files import pose_matrix, read_numbers, read_rows
+from .files import read_numbers, read_rows
 from .inspection import Inspection
-from .pictures import Size, find_picture
-from .views import SPLITS, PathLike, Vector, View, all_or_none, common_size, known_split
+from .photo_files import PhotoFolders, list_photos
+from .pictures import Size
+from .poses import Pose, pose_matrix, rigid_poses
+from .views import SPLITS, Box, Dataset, PathLike, Vector, View, known_split
 
 
 def is_nsvf(folder: Path) -> bool:
@@ -28,38 +33,75 @@ def load_nsvf(path: PathLike, split: str = "test") -> list[View]:
     """
     inspection, views = Inspection(), []
     with inspection.collecting():
-        views = read_nsvf(Path(path), split, inspection)
+        views = read_nsvf(Path(path), split, inspection).views
     inspection.close(Path(path))
     return views
 
 
-def read_nsvf(folder: Path, split: str, inspection: Inspection) -> list[View]:
+def nsvf_splits(folder: Path) -> tuple[str, ...]:
+    """Which of train, val and test an NSVF folder has."""
+    there = [split for number, split in enumerate(SPLITS) if any((folder / "pose").glob(f"{number}_*.txt"))]
+    return tuple("test" if split == "val" and "test" not in there else split for split in there)
+
+
+def read_nsvf(folder: Path, split: str, inspection: Inspection) -> Dataset:
     """As :func:`load_nsvf`, but faults go into ``inspection`` and views without one are returned.
 
     Raises:
         DatasetError: a fault that leaves nothing to go on with.
     """
+    near, far, background, box = None, None, None, None
+    with inspection.collecting():
+        near, far = near_and_far(folder) or (None, None)
+    with inspection.collecting():
+        background = background_color(folder)
+    with inspection.collecting():
+        box = bounding_box(folder)
+    return Dataset("nsvf", _views(folder, split, inspection), near, far, background, box)
+
+
+def _views(folder: Path, split: str, inspection: Inspection) -> list[View]:
     prefix = f"{SPLITS.index(known_split(split))}_"
-    files = sorted((folder / "pose").glob(f"{prefix}*.txt"))
+    files = _pose_files(folder, prefix)
+    if not files and split == "test":
+        files = _pose_files(folder, "1_")
+        if files:
+            prefix = "1_"
+            inspection.note(f"{folder.name}: no poses 2_*: those of 1_* are for testing, as in NSVF's real captures")
     if not files:
-        raise DatasetError(f"{folder / 'pose'}: expected poses of the {split} split ({prefix}*.txt), got none")
-    poses: list[NDArray[np.float64] | None] = [None] * len(files)
-    for index, file in enumerate(files):
-        with inspection.collecting():
-            poses[index] = _pose(file)
+        there = ", ".join(nsvf_splits(folder)) or "none"
+        raise DatasetError(
+            f"{folder / 'pose'}: expected poses of the {split} split ({prefix}*.txt), got none; of splits "
+            f"it has {there}"
+        )
     names = [file.stem for file in files]
-    images = _images(folder / "rgb", prefix, names, inspection)
-    size = common_size(images, inspection)
+    found = PhotoFolders(folder, ("rgb", "images")).find(names)
+    inspection.missing_photos(folder, found, names)
+    for photo in list_photos(folder / "rgb"):
+        if photo.name.startswith(prefix) and photo.stem not in names:
+            inspection.add(f"{folder / 'pose'}: expected a pose for every photo, got none for {photo.name}")
+    poses: list[Pose | None] = [None] * len(files)
+    for index in found.kept:
+        with inspection.collecting():
+            poses[index] = _pose(files[index])
+    poses = rigid_poses(str(folder / "pose"), poses, names, inspection)
     fx, fy, cx, cy, said = _intrinsics(folder / "intrinsics.txt")
-    size = size or said
+    size = inspection.common_size(found.paths) or said
     if size is None:
         raise DatasetError(f"{folder / 'intrinsics.txt'}: expected a last line 'height width' or photos, got neither")
+    inspection.note_orientations(found.paths, [None] * len(names))
+    reduction = found.reduction  # its lens is of photos of full size
     # Integer pixel coordinates in the file, pixel centres at +0.5 in Camera.
+    lens = {"fx": fx / reduction, "fy": fy / reduction, "cx": (cx + 0.5) / reduction, "cy": (cy + 0.5) / reduction}
     return [
-        View(Camera.from_matrix(pose, *size, fx=fx, fy=fy, cx=cx + 0.5, cy=cy + 0.5), image, name)
-        for pose, image, name in zip(poses, images, names, strict=True)
+        View(Camera.from_matrix(pose, *size, **lens), image, name)
+        for pose, image, name in zip(poses, found.paths, names, strict=True)
         if pose is not None
     ]
+
+
+def _pose_files(folder: Path, prefix: str) -> list[Path]:
+    return sorted(path for path in (folder / "pose").glob(f"{prefix}*.txt") if not path.name.startswith("."))
 
 
 def near_and_far(path: PathLike) -> tuple[float, float] | None:
@@ -98,7 +140,7 @@ def background_color(path: PathLike) -> Vector | None:
     return red, green, blue
 
 
-def bounding_box(path: PathLike) -> tuple[Vector, Vector] | None:
+def bounding_box(path: PathLike) -> Box | None:
     """``bbox.txt`` of an NSVF folder, lower and upper corner, or None; the voxel size after them is not used.
 
     Raises:
@@ -113,18 +155,7 @@ def bounding_box(path: PathLike) -> tuple[Vector, Vector] | None:
     return (x0, y0, z0), (x1, y1, z1)
 
 
-def _images(folder: Path, prefix: str, names: list[str], inspection: Inspection) -> list[Path | None]:
-    if not folder.is_dir():
-        return [None] * len(names)
-    images = [find_picture(folder, name) for name in names]
-    all_or_none(folder, images, names, inspection)
-    for path in sorted(folder.glob(f"{prefix}*")):
-        if path.stem not in names:
-            inspection.add(f"{folder.parent / 'pose'}: expected a pose for every photo, got none for {path.name}")
-    return images
-
-
-def _pose(file: Path) -> NDArray[np.float64]:
+def _pose(file: Path) -> Pose:
     numbers = np.asarray([number for row in read_rows(file) for number in row])
     if numbers.size not in (12, 16):
         raise DatasetError(f"{file}: expected 12 or 16 numbers, got {numbers.size}")
@@ -146,6 +177,6 @@ def _intrinsics(file: Path) -> tuple[float, float, float, float, Size | None]:
             size = (int(rows[-1][1]), int(rows[-1][0]))
     else:
         raise DatasetError(f"{file}: expected a 3x3 or 4x4 matrix, or a first line 'f cx cy'")
-    if fx <= 0 or fy <= 0 or (size is not None and min(size) < 1):
+    if fx <= 0 or fy <= 0 or (size is not None and not 1 <= min(size) <= max(size) <= 2**16):
         raise DatasetError(f"{file}: expected focal lengths and sizes > 0, got {fx}, {fy}, {size}")
     return fx, fy, cx, cy, size

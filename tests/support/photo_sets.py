@@ -16,6 +16,7 @@ SPOTS = np.array([[0.3, -0.2, 0.1], [-0.5, 0.4, 0.3], [0.1, 0.6, -0.4]])  # red,
 # COLMAP's numbers of its camera models
 COLMAP_MODELS = {
     "SIMPLE_PINHOLE": 0, "PINHOLE": 1, "SIMPLE_RADIAL": 2, "RADIAL": 3, "OPENCV": 4, "OPENCV_FISHEYE": 5,
+    "FULL_OPENCV": 6, "FOV": 7, "SIMPLE_RADIAL_FISHEYE": 8, "RADIAL_FISHEYE": 9, "THIN_PRISM_FISHEYE": 10,
 }  # fmt: skip
 
 

@@ -77,6 +77,8 @@ def find_bounds(dataset: Dataset, photos: Photos | None = None) -> Bounds:
     if dataset.points is not None and len(dataset.points) >= _FEWEST_POINTS:
         return _bounds(*points_box(dataset.points), f"{len(dataset.points)} sparse points")
     box = common_region([view.camera for view in dataset.views])
+    if box is None and dataset.region is not None:
+        return Bounds(*dataset.region, "where the data set says that the scene is at most")
     if box is None:
         raise DatasetError(
             "box: expected bbox.txt, silhouettes, sparse points or cameras around the scene to find one by, got none; "

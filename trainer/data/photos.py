@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, DatasetError, OutputError, View
-from kilonerf.model_io.datasets import load_pixels
+from kilonerf.model_io.datasets import load_mask, load_pixels
 from kilonerf.model_io.datasets.inspection import raise_faults
 
 from ..loop.schedule import Prefetcher
@@ -98,6 +98,8 @@ class Photos:
         self.offsets = np.concatenate([[0], np.cumsum([c.width * c.height for c in self.cameras], dtype=np.int64)])
         self.in_memory = True
         self.pixels = self._read(views, downscale, memory, cache_folder, progress)
+        self._learnt = _learnt_pixels(views, downscale, self.offsets)
+        self._among: tuple[object, NDArray[np.integer]] | None = None
         self._tables = _camera_tables(self.cameras)
         self._one_size = len({(c.width, c.height) for c in self.cameras}) == 1
 
@@ -127,7 +129,7 @@ class Photos:
         background: Background = (1.0, 1.0, 1.0),
         among: NDArray[np.integer] | None = None,
     ) -> RayBatch:
-        """Draw rays, uniformly from all pixels of all views, with replacement.
+        """Draw rays, uniformly from all pixels of all views that no mask hides, with replacement.
 
         Args:
             seed: of the run, 0 to 2^64 - 1.
@@ -147,9 +149,21 @@ class Photos:
 
     def draw(self, seed: int, step: int, size: int, among: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
         """The pixels of a batch, int64 [N], by their places in the array of all; arguments as for :meth:`batch`."""
+        among = self._unmasked(among)
         count = int(self.offsets[-1]) if among is None else len(among)
         pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
         return pixels if among is None else among[pixels].astype(np.int64)
+
+    def _unmasked(self, among: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
+        """Those of ``among`` that no mask hides; the last answer is kept, for ``among`` seldom changes."""
+        if self._learnt is None:
+            return among
+        if self._among is None or self._among[0] is not among:
+            kept = np.flatnonzero(self._learnt) if among is None else among[self._learnt[among]]
+            if not len(kept):
+                raise DatasetError("masks: expected pixels to learn, got none that no mask hides")
+            self._among = among, kept
+        return self._among[1]
 
     def rays(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Origins and directions, float32 [N, 3] each, of pixels by their places in the array of all."""
@@ -267,6 +281,31 @@ def _camera_tables(cameras: Sequence[Camera]) -> _CameraTables:
         cx=np.array([camera.cx for camera in cameras]),
         cy=np.array([camera.cy for camera in cameras]),
     )
+
+
+def _learnt_pixels(
+    views: Sequence[View], downscale: int, offsets: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:  # [P]
+    """Which pixels no mask hides, view after view; None where no view has a mask.
+
+    Raises:
+        DatasetError: a mask cannot be read: all of them are named.
+    """
+    if not any(view.mask for view in views):
+        return None
+    learnt, faults = np.ones(int(offsets[-1]), np.bool_), []
+    for index, view in enumerate(views):
+        try:
+            mask = load_mask(view)
+        except DatasetError as error:
+            faults.append(str(error))
+            continue
+        if mask is not None:
+            height, width = mask.shape[0] // downscale, mask.shape[1] // downscale
+            blocks = mask[: height * downscale, : width * downscale].reshape(height, downscale, width, downscale)
+            learnt[offsets[index] : offsets[index + 1]] = blocks.all(axis=(1, 3)).reshape(-1)
+    raise_faults("masks", faults)
+    return learnt
 
 
 def _downscaled_cameras(views: Sequence[View], downscale: int) -> tuple[list[Camera], list[str]]:

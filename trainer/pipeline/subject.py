@@ -1,11 +1,12 @@
 """What a training is of: views, their photos and the box around the scene."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kilonerf.model_io import DatasetError, UsageError
-from kilonerf.model_io.datasets import Dataset, View, available_splits, load_splits
+from kilonerf.model_io.datasets import Dataset, View, load_for_training, photos_without_poses
+from kilonerf.model_io.datasets.colmap import find_poses
 
 from ..data.bounds import Bounds, find_bounds
 from ..data.photos import DEFAULT_MEMORY, Photos
@@ -38,8 +39,10 @@ def read_subject(
     memory: int = DEFAULT_MEMORY,
     box: Sequence[float] | None = None,
     with_photos: bool = True,
+    strict: bool = False,
+    say: Callable[[str], object] | None = None,
 ) -> tuple[Subject, list[View]]:
-    """Read a data set for training.
+    """Read a data set for training. COLMAP first finds the poses of photos that have none, and keeps them there.
 
     Args:
         path: the data set.
@@ -48,6 +51,8 @@ def read_subject(
         memory: bytes of photos that are kept in memory; more are streamed from a temporary file.
         box: lower and upper corner of the box around the scene, six numbers; found if left out.
         with_photos: whether their pixels are needed.
+        strict: refuse a data set of which anything would be left out.
+        say: takes lines about what is left out, and of progress while COLMAP finds poses.
 
     Returns:
         the subject, and some views to look at while training, of another split if there is one.
@@ -56,9 +61,13 @@ def read_subject(
         DatasetError: the data set cannot be read, has no views for training, or nothing to find a box by.
         UsageError: the box is none.
     """
-    splits = available_splits(path)
-    other = next((name for name in ("test", "val") if name in splits and name != split), None)
-    dataset, *others = load_splits(path, (split,) if other is None else (split, other))
+    say = say or (lambda line: None)
+    unplaced = photos_without_poses(path)
+    if unplaced:
+        find_poses(path, unplaced, say)
+    dataset, other = load_for_training(path, split, strict=strict, photos=with_photos)
+    for note in dict.fromkeys((*dataset.notes, *(other.notes if other else ()))):
+        say(f"note: {' '.join(note.split())}")
     if not dataset.views:
         raise DatasetError(f"{path}: expected views to train on, got none in split {split}")
     photos = Photos(dataset.views, downscale=downscale, memory=memory) if with_photos else None
@@ -69,6 +78,6 @@ def read_subject(
         if not (x0 < x1 and y0 < y1 and z0 < z1):
             raise UsageError(f"--box: expected a lower corner below the upper one, got {tuple(box)}")
         bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line")
-    looked_at = [view for view in (others[0] if others else dataset).views if view.image_path is not None]
+    looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]
     return Subject(dataset, photos, bounds, Path(path).resolve().name), previews

@@ -176,7 +176,7 @@ def test_missing_and_odd_photos_are_refused(tmp_path):
         load_dataset(tmp_path)
     (tmp_path / "test" / "r_1.png").unlink()
     with pytest.raises(DatasetError, match=r"expected a photo for every pose, got none for ./test/r_1"):
-        load_dataset(tmp_path)
+        load_dataset(tmp_path, strict=True)
 
 
 def test_wrong_nsvf_folders_are_refused(tmp_path):
@@ -193,7 +193,7 @@ def test_wrong_nsvf_folders_are_refused(tmp_path):
     (folder / "rgb" / "2_test_b.png").unlink()
     np.savetxt(pose, POSE)
     with pytest.raises(DatasetError, match="expected a photo for every pose, got none for 2_test_b"):
-        load_dataset(folder)
+        load_dataset(folder, strict=True)
     for text in ("", "9 4", "-9 4 3 0", "nine"):
         (folder / "intrinsics.txt").write_text(text)
         with pytest.raises(DatasetError, match=r"intrinsics.txt: expected"):

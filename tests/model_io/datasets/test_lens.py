@@ -1,6 +1,7 @@
 """Distorted photos are straightened: what a camera projects to a pixel is found at that pixel."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ LENSES = {
 
 
 def lens_of(name: str) -> Lens:
-    return Lens(200, 150, fx=160.0, fy=150.0, cx=104.0, cy=70.0, **LENSES[name])
+    return replace(Lens(200, 150, fx=160.0, fy=150.0, cx=104.0, cy=70.0), **LENSES[name])
 
 
 @pytest.mark.parametrize("name", LENSES)
@@ -130,3 +131,64 @@ def test_without_opencv_the_cameras_are_there_and_the_photo_says_what_is_missing
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(DatasetError, match=r"expected opencv-python-headless .*\(pip install kilonerf-view\[train\]\)"):
         load_pixels(view)
+
+
+FISHEYES = {
+    "equidistant": {},
+    "OpenCV's": {"k1": -0.02, "k2": 0.01, "k3": -0.004},
+    "thin prism": {"k1": -0.02, "p1": 0.003, "p2": -0.002, "s1": 0.01, "s2": -0.01},
+}
+
+
+def fisheye(name: str) -> Lens:
+    lens = Lens(200, 150, fx=70.0, fy=77.0, cx=104.0, cy=70.0, fisheye=True)
+    return replace(lens, **FISHEYES[name])
+
+
+@pytest.mark.parametrize("name", FISHEYES)
+def test_a_fisheye_photo_is_straightened(name, tmp_path):
+    pytest.importorskip("cv2", reason="needs opencv-python-headless")
+    lens, moved = fisheye(name), []
+    for number, pose in enumerate(camera.matrix for camera in ring(4, distance=1.3)):
+        camera = pinhole_camera(lens, pose)
+        expected = projected(camera, SPOTS)
+        rays = (expected - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+        places = lens.distort(rays) * (lens.fx, lens.fy) + (lens.cx, lens.cy)
+        save(tmp_path / f"{number}.png", spots_photo(places, 200, 150))
+        picture = load_pixels(View(camera, tmp_path / f"{number}.png", "a", lens))
+        moved.append(np.abs(expected + straightened(lens)[:2] - places).max())
+        np.testing.assert_allclose(spot_places(picture), expected, atol=0.6)
+    assert max(moved) > 1
+
+
+@pytest.mark.parametrize("name", FISHEYES)
+def test_the_inverse_of_a_fisheye_lens(name):
+    lens = fisheye(name)
+    rays = np.random.default_rng(0).uniform(-1, 1, (100, 2))
+    np.testing.assert_allclose(lens.undistort(lens.distort(rays)), rays, atol=1e-8)
+
+
+def test_of_a_fisheye_photo_of_half_a_sphere_120_degrees_are_kept():
+    lens = Lens(800, 800, fx=400 / (np.pi / 2), fy=400 / (np.pi / 2), cx=400, cy=400, fisheye=True)
+    left, top, width, height = straightened(lens)
+    assert (width, height) == (2 * int(lens.fx * np.tan(np.pi / 3)),) * 2
+    corner = np.array([left - lens.cx, top - lens.cy]) / lens.fx
+    photo = lens.distort(corner) * lens.fx + lens.cx
+    assert (photo > 0).all()  # the corners are in the photo too
+
+
+@pytest.mark.parametrize("change", [{"k1": -90.0}, {"k1": float("1e300")}, {"k1": 1e9}])
+def test_a_fisheye_lens_that_no_pinhole_can_hold_is_refused(change):
+    lens = Lens(200, 150, fx=70, fy=70, cx=100, cy=75, fisheye=True, **change)
+    with pytest.raises(DatasetError, match="distortion: expected"):
+        straightened(lens)
+
+
+def test_a_lens_of_half_the_resolution_sees_the_same():
+    lens = lens_of("all")
+    half = lens.scaled(100, 75)
+    rays = np.random.default_rng(0).uniform(-0.4, 0.4, (20, 2))
+    np.testing.assert_allclose(
+        (half.distort(rays) * (half.fx, half.fy) + (half.cx, half.cy)) * 2,
+        lens.distort(rays) * (lens.fx, lens.fy) + (lens.cx, lens.cy),
+    )

@@ -97,8 +97,12 @@ def test_the_photos_say_their_size_where_the_file_does_not(tmp_path):
 
 
 WRONG = {
-    "a fisheye lens": ({"camera_model": "OPENCV_FISHEYE"}, "camera_model: expected one of .* got 'OPENCV_FISHEYE'"),
-    "instant-ngp's fisheye": ({"is_fisheye": True}, "camera_model: expected one of .* got 'OPENCV_FISHEYE'"),
+    "a panorama": ({"camera_model": "EQUIRECTANGULAR"}, "camera_model: expected one of .* got 'EQUIRECTANGULAR'"),
+    "instant-ngp's panorama": ({"latlong": True}, "latlong: expected a pinhole or OPENCV_FISHEYE lens"),
+    "instant-ngp's F-theta lens": ({"ftheta_p0": 0.1}, "ftheta_p0: expected a pinhole or OPENCV_FISHEYE lens"),
+    "a fisheye lens that folds": ({"is_fisheye": True, "k1": -90.0}, "expected a fisheye lens that a pinhole can hold"),
+    "a hint of text": ({"aabb_scale": "large"}, "aabb_scale, scale: expected numbers > 0, got 'large'"),
+    "an offset of two": ({"offset": [0, 1]}, "offset: expected three numbers"),
     "no focal length": ({"fl_x": None, "fl_y": None}, "expected fl_x > 0 or camera_angle_x"),
     "a focal length of 0": ({"fl_x": 0}, "expected fl_x > 0"),
     "a focal length of text": ({"fl_x": "50"}, "fl_x: expected a number, got '50'"),

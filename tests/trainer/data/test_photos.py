@@ -1,6 +1,7 @@
 """Photos as batches of rays."""
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import torch
 
 from kilonerf.model_io import Camera, DatasetError, OutputError, View
 from kilonerf.model_io.datasets.lens import Lens, pinhole_camera
+from kilonerf.model_io.datasets.views import Mask
 from kilonerf.trainer.data.photos import Photos
 from support.photo_sets import projected, ring, save
 
@@ -216,3 +218,31 @@ def test_progress_is_told(tmp_path):
     told = []
     Photos(views_of(tmp_path), progress=lambda done, of: told.append((done, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("downscale", [1, 2])
+def test_what_a_mask_hides_is_not_drawn(downscale, tmp_path):
+    views = views_of(tmp_path)
+    mask = np.full((9, 13), 255, np.uint8)
+    mask[:, 5:] = 0
+    save(tmp_path / "mask.png", mask)
+    views[1] = replace(views[1], mask=Mask(tmp_path / "mask.png"))
+    photos = Photos(views, downscale=downscale)
+    sizes = [(9 // downscale, 13 // downscale), (9 // downscale, 13 // downscale), (11 // downscale, 8 // downscale)]
+    learnt = [np.ones(size, np.bool_) for size in sizes]
+    learnt[1][:, 5 // downscale :] = False  # also blocks that are hidden in part
+    expected = np.flatnonzero(np.concatenate([part.reshape(-1) for part in learnt]))
+    assert set(photos.draw(0, 0, 20000)) == set(expected)
+    among = np.arange(photos.offsets[1], photos.offsets[2])
+    assert set(photos.draw(0, 0, 5000, among)) == set(expected) & set(among)
+    assert same(photos.batch(0, 3, 50, among=among), photos.batch(0, 3, 50, among=among))
+
+
+def test_masks_that_hide_everything_or_cannot_be_read_are_refused(tmp_path):
+    save(tmp_path / "black.png", np.zeros((9, 13), np.uint8))
+    views = [replace(view, mask=Mask(tmp_path / "black.png")) for view in views_of(tmp_path)[:2]]
+    with pytest.raises(DatasetError, match="masks: expected pixels to learn, got none that no mask hides"):
+        Photos(views).batch(0, 0, 10)
+    (tmp_path / "black.png").write_bytes(b"none")
+    with pytest.raises(DatasetError, match=r"black.png: cannot read this picture"):
+        Photos(views[:1])
