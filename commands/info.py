@@ -50,7 +50,7 @@ def run(options: InfoOptions) -> None:
         raise UsageError(f"expected a SCENE or --machine (see {PROGRAM} --help)")
     facts: dict[str, Any] = {}
     tables: list[tuple[str, Rows]] = []
-    if options.scene is not None and is_dataset(options.scene):
+    if options.scene is not None and options.scene.suffix.lower() != ".knf" and is_dataset(options.scene):
         facts |= describe_dataset(options.scene)
         tables.append((str(options.scene), dataset_rows(facts)))
     elif options.scene is not None:

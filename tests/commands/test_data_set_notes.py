@@ -13,8 +13,8 @@ from kilonerf.commands import evaluate as eval_command
 from kilonerf.commands import info as info_command
 from kilonerf.commands import render as render_command
 from kilonerf.commands import train as train_command
-from kilonerf.trainer.pipeline import subject
 from kilonerf.trainer.ops.native import extension
+from kilonerf.trainer.pipeline import subject
 from support.analytic_scene import write_photos
 from support.photo_sets import ring, save, write_nerfstudio
 

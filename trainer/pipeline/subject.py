@@ -40,7 +40,7 @@ def read_subject(
     box: Sequence[float] | None = None,
     with_photos: bool = True,
     strict: bool = False,
-    say: Callable[[str], object] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Subject, list[View]]:
     """Read a data set for training. COLMAP first finds the poses of photos that have none, and keeps them there.
 
