@@ -59,7 +59,8 @@ class Renderer:
 
 def make_renderer(
     *,
-    grid: NDArray[np.uint8],
+    grids: NDArray[np.uint8],
+    first_cells: list[int],
     cells: NDArray[np.uint8],
     full_cells: NDArray[np.uint8],
     occupancy: NDArray[np.uint32],
@@ -154,17 +155,17 @@ def train_composite_backward(
 ) -> None: ...
 
 class RaySampler:
-    def sample(
-        self,
-        origins: NDArray[np.float32],
-        directions: NDArray[np.float32],
-        seed: int | None,
-        first_ray: int,
-        most_thickness: float,
-        threads: int,
-    ) -> tuple[NDArray[np.generic], ...]: ...
     def set_densities(self, densities: NDArray[np.float32]) -> None: ...
 
+def sample_rays(
+    levels: list[RaySampler],
+    origins: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    seed: int | None,
+    first_ray: int,
+    most_thickness: float,
+    threads: int,
+) -> tuple[NDArray[np.generic], ...]: ...
 def make_ray_sampler(
     *,
     grid: NDArray[np.uint8],

@@ -45,6 +45,10 @@ class SampleSteps:
         """The samples that a scene was trained with."""
         return cls(np.float32(sampling.near), np.float32(sampling.step), sampling.num_samples - 1)
 
+    def of_level(self, level: int) -> "SampleSteps":
+        """Every 2^level-th of the samples: those of a cell of an outer level. In float32 they are the very same."""
+        return SampleSteps(self.near, self.step * np.float32(2**level), self.last >> level)
+
     def t(self, index: NDArray[np.number]) -> Floats:
         """z-depth of samples by their index."""
         return self.near + index.astype(np.float32) * self.step

@@ -37,12 +37,17 @@ void copy(const std::array<T, 3>& from, T (&to)[3]) {
 
 using Layers = std::map<std::string, Array<const float>>;
 
-std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grid, const knf::Bytes& cells,
-                                             const knf::Bytes& full_cells, Array<const uint32_t, nb::ndim<1>> occupancy,
-                                             const Layers& layers, int threads, const std::string& path) {
+std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std::vector<int>& first_cells,
+                                             const knf::Bytes& cells, const knf::Bytes& full_cells,
+                                             Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
+                                             int threads, const std::string& path) {
     const size_t num_cells = cells.shape(0) / sizeof(knf::Cell);
     knf::SceneArrays arrays{};
-    arrays.grid = *knf::structures<knf::Grid>(grid, 1, "grid");
+    const size_t levels = first_cells.size();
+    if (levels < 1 || levels > knf::MAX_LEVELS) throw std::invalid_argument("levels: expected 1 to 8");
+    arrays.num_levels = static_cast<int>(levels);
+    arrays.grids = knf::structures<knf::Grid>(grids, levels, "grids");
+    arrays.first_cells = first_cells.data();
     arrays.num_cells = static_cast<int>(num_cells);
     arrays.cells = knf::structures<knf::Cell>(cells, num_cells, "cells");
     arrays.full_cells = knf::structures<knf::Cell>(full_cells, num_cells, "full_cells");
@@ -177,8 +182,8 @@ NB_MODULE(_cpu, module) {
         .def("network_rate", &knf::Renderer::network_rate, "samples"_a, "seconds"_a, "networks"_a,
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
-    module.def("make_renderer", &make_renderer, nb::kw_only(), "grid"_a, "cells"_a, "full_cells"_a, "occupancy"_a,
-               "layers"_a, "threads"_a, "path"_a);
+    module.def("make_renderer", &make_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a, "full_cells"_a,
+               "occupancy"_a, "layers"_a, "threads"_a, "path"_a);
     module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);

@@ -49,6 +49,8 @@ class CpuRenderer:
             raise BackendError(f"backend 'cpu': the native extension does not load: {error}") from error
         self.scene, self.fallback = scene, fallback
         self._extension = _cpu
+        # Leaves of all levels are numbered one after the other.
+        self._first_cells = np.cumsum([0, *(len(cells.leaves) for cells in scene.levels[:-1])])
         self._threads = usable_cores() if threads is None else threads
         self._native = self._newest = self._prepared(path)
         self._float32 = self._native if self._native.precision == "float32" else None
@@ -60,16 +62,17 @@ class CpuRenderer:
 
     def _prepared(self, path: str) -> Any:
         """The native renderer of a code path; "float32": the best with that precision."""
-        cells = self.scene.cells
+        levels = self.scene.levels
         layers = {
             name: np.ascontiguousarray(layer, np.float32) for name, layer in folded_layers(self.scene.layers).items()
         }
         try:
             return self._extension.make_renderer(
-                grid=as_bytes(native_grid(cells)),
-                cells=as_bytes(native_cells(cells, ess=True)),
-                full_cells=as_bytes(native_cells(cells, ess=False)),
-                occupancy=voxel_words(cells),
+                grids=as_bytes(np.stack([native_grid(cells) for cells in levels])),
+                first_cells=self._first_cells.tolist(),
+                cells=as_bytes(native_cells(*levels, ess=True)),
+                full_cells=as_bytes(native_cells(*levels, ess=False)),
+                occupancy=np.concatenate([voxel_words(cells) for cells in levels]),
                 layers=layers,
                 threads=self._threads,
                 path=path,
@@ -137,8 +140,10 @@ class CpuRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.ascontiguousarray(points, np.float32).reshape(-1, 3)
         directions = np.ascontiguousarray(directions, np.float32).reshape(-1, 3)
-        network, cells = self.scene.cells.networks_at(points)
-        rows = np.where(network >= 0, self.scene.cells.leaf_numbers[tuple(cells.T)], np.int32(-1))
+        rows = np.full(len(points), -1, np.int32)
+        for cells, first in zip(self.scene.levels, self._first_cells, strict=True):
+            network, place = cells.networks_at(points)
+            rows = np.where(network >= 0, cells.leaf_numbers[tuple(place.T)] + first, rows)
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
         self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)

@@ -116,6 +116,8 @@ class CudaRenderer:
     fallback = ""
 
     def __init__(self, scene: Scene, device: CudaDevice) -> None:
+        if scene.outer:
+            raise BackendError("backend 'cuda': expected a scene of one level, got nested boxes: take 'cpu'")
         self.scene = scene
         self.device = device.name
         self._device = device

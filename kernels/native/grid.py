@@ -49,22 +49,27 @@ def native_grid(cells: Cells) -> NDArray[np.void]:
     return grid
 
 
-def native_cells(cells: Cells, *, ess: bool) -> NDArray[np.void]:
-    """The leaves, ``CELL`` [L], with the boxes that rays are clipped to.
+def native_cells(*levels: Cells, ess: bool) -> NDArray[np.void]:
+    """The leaves of a scene's levels, one level after the other, ``CELL`` [L], with the boxes that rays are clipped to.
 
     Raises:
         BackendError: their voxels take more words than ``first_word`` can count.
     """
-    native = np.zeros(len(cells.leaves), CELL)
-    words_of_leaf = _bytes_of_leaf(cells) // 4
+    native = np.concatenate([_cells_of_level(cells, ess=ess) for cells in levels])
+    words_of_leaf = _bytes_of_leaf(levels[0]) // 4
     if len(native) * words_of_leaf > MOST_WORDS:
         got = f"{len(native)} cells of {words_of_leaf}"
         raise BackendError(f"occupancy: expected at most {MOST_WORDS} words of 32 voxels, got {got}")
+    native["first_word"] = np.arange(len(native)) * words_of_leaf
+    return native
+
+
+def _cells_of_level(cells: Cells, *, ess: bool) -> NDArray[np.void]:
+    native = np.zeros(len(cells.leaves), CELL)
     native["clip_min"], native["clip_max"] = cells.leaf_boxes(ess)
     native["minimum"] = cells.corners(cells.leaves)
     native["first_voxel"] = cells.leaves * cells.factor
     native["network"] = cells.network_index[tuple(cells.leaves.T)]
-    native["first_word"] = np.arange(len(native)) * words_of_leaf
     native["near_border"] = cells.leaf_near_border
     native["occupied"] = cells.leaf_occupied
     return native

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
-from kilonerf.model_io.scene.cells import Floats
+from kilonerf.model_io.scene.box import Box
+from kilonerf.model_io.scene.cells import Cells, Floats
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
@@ -43,13 +44,13 @@ class ReferenceRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
-        network, cells = self.scene.cells.networks_at(points)
-        active = np.flatnonzero(network >= 0)
         rgb = np.zeros((len(points), 3), np.float32)
         density = np.zeros(len(points), np.float32)
-        rgb[active], density[active] = self._evaluate(
-            network[active], cells[active], points[active], directions[active]
-        )
+        for cells in self.scene.levels:
+            network, place = cells.networks_at(points)
+            active = np.flatnonzero(network >= 0)
+            local = cells.local(points[active], place[active])
+            rgb[active], density[active] = self._evaluate(network[active], local, directions[active])
         return rgb, density
 
     def render(
@@ -101,10 +102,9 @@ class ReferenceRenderer:
         )
 
     def _evaluate(
-        self, network: NDArray[np.int32], cells: NDArray[np.int32], points: Floats, directions: Floats
+        self, network: NDArray[np.int32], local: Floats, directions: Floats
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        local = self.scene.cells.local(points, cells).astype(self.dtype)
-        return evaluate_networks(self._layers, network, local, directions.astype(self.dtype))
+        return evaluate_networks(self._layers, network, local.astype(self.dtype), directions.astype(self.dtype))
 
     def _trace(
         self,
@@ -115,45 +115,67 @@ class ReferenceRenderer:
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.int32], int]:
         """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
         rays = len(directions)
-        first, last = _index_range(origin, directions, steps, self.scene)
-        length = int(np.maximum(last - first + 1, 0).max(initial=0))
-        parts: list[
-            tuple[NDArray[np.int64], NDArray[np.int64]]
-        ] = []  # (ray, index) of the samples that count, chunk by chunk
-        chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))
-        for begin in range(0, length, chunk):
-            index = first[:, None] + np.arange(begin, min(begin + chunk, length))
-            points = positions(origin, directions[:, None], steps.t(index))
-            network, _ = self.scene.cells.networks_at(points.reshape(-1, 3), ess=options.ess)
-            counts = (network.reshape(index.shape) >= 0) & (index <= last[:, None])
-            ray, column = np.nonzero(counts)
-            parts.append((ray, index[ray, column]))
-        ray = np.concatenate([part[0] for part in parts] or [np.empty(0, np.int64)])
-        index = np.concatenate([part[1] for part in parts] or [np.empty(0, np.int64)])
-        order = np.lexsort((index, ray))
-        ray, index = ray[order], index[order]
+        found = [
+            _samples_of_level(origin, directions, steps.of_level(number), cells, ess=options.ess)
+            for number, cells in enumerate(self.scene.levels)
+        ]
+        ray, index = (np.concatenate(column) for column in zip(*found, strict=True))
+        level = np.repeat(np.arange(len(found)), [len(rays_found) for rays_found, _ in found])
+        order = np.lexsort((index << level, ray))
+        ray, index, level = ray[order], index[order], level[order]
 
-        t = steps.t(index)
-        points = positions(origin, directions[ray], t)
-        network, cells = self.scene.cells.networks_at(points, ess=options.ess)
+        t = np.empty(len(ray), np.float32)
+        local = np.empty((len(ray), 3), np.float32)
+        network = np.empty(len(ray), np.int32)
+        for number, cells in enumerate(self.scene.levels):
+            own = level == number
+            t[own] = steps.of_level(number).t(index[own])
+            points = positions(origin, directions[ray[own]], t[own])
+            network[own], place = cells.networks_at(points, ess=options.ess)
+            local[own] = cells.local(points, place)
         norms = np.sqrt((directions.astype(self.dtype) ** 2).sum(-1))
         unit = directions / norms[:, None]
-        rgb, density = self._evaluate(network, cells, points, unit[ray])
-        sample_alpha = 1 - np.exp(-density * (norms[ray] * steps.step))
+        rgb, density = self._evaluate(network, local, unit[ray])
+        sample_alpha = 1 - np.exp(-density * (norms[ray] * (steps.step * np.float32(2) ** level).astype(np.float32)))
         first_network = np.full(rays, -1, np.int32)
         hit, first_sample = np.unique(ray, return_index=True)
         first_network[hit] = network[first_sample]
         return *_composite(rays, ray, sample_alpha, rgb, t, options), first_network, len(ray)
 
 
+def _samples_of_level(
+    origin: Floats,  # [3]
+    directions: Floats,  # [R, 3]
+    steps: SampleSteps,
+    cells: Cells,
+    *,
+    ess: bool,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ray and index, among the samples of its level, of each sample that counts."""
+    rays = len(directions)
+    first, last = _index_range(origin, directions, steps, cells.box)
+    length = int(np.maximum(last - first + 1, 0).max(initial=0))
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))
+    for begin in range(0, length, chunk):
+        index = first[:, None] + np.arange(begin, min(begin + chunk, length))
+        points = positions(origin, directions[:, None], steps.t(index))
+        network, _ = cells.networks_at(points.reshape(-1, 3), ess=ess)
+        counts = (network.reshape(index.shape) >= 0) & (index <= last[:, None])
+        ray, column = np.nonzero(counts)
+        parts.append((ray, index[ray, column]))
+    ray, index = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return ray, index
+
+
 def _index_range(
-    origin: Floats, directions: Floats, steps: SampleSteps, scene: Scene
+    origin: Floats, directions: Floats, steps: SampleSteps, box: Box
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last sample index [R] that can lie in the box: two samples too many at either end, never too few."""
     d = directions.astype(np.float64)
     d = np.where(np.abs(d) < 1e-12, 1e-12, d)
-    to_low = (scene.box_min.astype(np.float64) - origin) / d
-    to_high = (scene.box_max.astype(np.float64) - origin) / d
+    to_low = (box.min.astype(np.float64) - origin) / d
+    to_high = (box.max.astype(np.float64) - origin) / d
     enter = np.minimum(to_low, to_high).max(-1)
     leave = np.maximum(to_low, to_high).min(-1)
     limit = float(steps.last)

@@ -16,11 +16,13 @@ from ..errors import SceneError
 from ..files.atomic import AtomicFile
 from ..files.json_values import is_array, is_object
 from ..scene.architecture import DIRECTION_FREQUENCIES, LAYER_SHAPES, POSITION_FREQUENCIES, tensor_shapes
-from ..scene.checks import check_resolutions, fail
+from ..scene.checks import check_levels, check_resolutions, fail
+from ..scene.levels import OuterLevel
 from ..scene.scene import Scene
 from .safetensors_reader import is_size, parse_json, read_tensor_file
 
-VERSION = 1
+VERSION = 1  # of scenes with one level, so that older programs read them
+NESTED_VERSION = 2
 KIND = "kilonerf"
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -66,8 +68,7 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
         OutputError: the file cannot be written.
     """
     tensors: dict[str, NDArray[Any]] = {
-        "occupancy": np.packbits(scene.occupancy.reshape(-1), bitorder="little"),
-        "network_index": scene.network_index,
+        **_grids(scene),
         **cast_layers(scene.layers, scene.dtype if dtype is None else dtype),
     }
     if scene.training_poses is not None:
@@ -79,6 +80,19 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
     data = safetensors.numpy.save(tensors, {"knf": document})
     with AtomicFile(Path(path)) as temporary:
         temporary.write_bytes(data)
+
+
+def version_of(scene: Scene) -> int:
+    """Of the specification that a scene's file follows."""
+    return NESTED_VERSION if scene.outer else VERSION
+
+
+def _grids(scene: Scene) -> dict[str, NDArray[Any]]:
+    packed = [np.packbits(cells.occupancy.reshape(-1), bitorder="little") for cells in scene.levels]
+    index = [cells.network_index for cells in scene.levels]
+    if not scene.outer:
+        return {"occupancy": packed[0], "network_index": index[0]}
+    return {"occupancy": np.stack(packed), "network_index": np.stack(index)}
 
 
 def cast_layers(layers: Tensors, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
@@ -103,8 +117,9 @@ def cast_layers(layers: Tensors, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
 def _document(scene: Scene) -> dict[str, Any]:
     camera = scene.start_camera
     return {
-        "version": VERSION,
+        "version": version_of(scene),
         "kind": KIND,
+        **({"levels": 1 + len(scene.outer)} if scene.outer else {}),
         "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
         "network_resolution": list(scene.resolution),
         "occupancy_resolution": list(scene.occupancy.shape),
@@ -132,8 +147,9 @@ def _check_version(document: object) -> None:
         fail("knf", "a JSON object", type(document).__name__)
     if document.get("kind") != KIND:
         fail("kind", repr(KIND), f"{document.get('kind')!r:.80}")
-    if document.get("version") != VERSION or isinstance(document.get("version"), bool):
-        fail("version", f"{VERSION} (a newer file needs a newer program)", f"{document.get('version')!r:.80}")
+    version = document.get("version")
+    if version not in (VERSION, NESTED_VERSION) or isinstance(version, bool):
+        fail("version", f"{VERSION} or {NESTED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
     for key, expected in _ARCHITECTURE.items():
         if document.get(key) != expected:
             fail(key, json.dumps(expected), f"{document.get(key)!r:.200}")
@@ -143,8 +159,12 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     networks = _sizes(document, "network_resolution")
     voxels = _sizes(document, "occupancy_resolution")
     check_resolutions(voxels, networks)
-    index = _tensor(tensors, "network_index", np.int32, networks)
-    packed = _tensor(tensors, "occupancy", np.uint8, (-(-math.prod(voxels) // 8),))
+    levels = _levels(document, networks)
+    several = () if levels is None else (levels,)
+    index = _tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
+    size = -(-math.prod(voxels) // 8)
+    packed = _tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
+    outer = [OuterLevel(_unpack(bits, voxels), rows) for bits, rows in zip(packed[1:], index[1:], strict=True)]
     aabb = document.get("aabb")
     if not is_array(aabb) or len(aabb) != 2:
         fail("aabb", "two corners", f"{aabb!r:.80}")
@@ -157,8 +177,8 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     return Scene(
         box_min=box_min,
         box_max=box_max,
-        occupancy=_unpack(packed, voxels),
-        network_index=index,
+        occupancy=_unpack(packed[0], voxels),
+        network_index=index[0],
         layers=_layers(tensors),
         near=_number("near", document.get("near")),
         far=_number("far", document.get("far")),
@@ -168,7 +188,19 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
         training_poses=tensors.get("training_poses"),
         preview=None if preview is None else preview.tobytes(),
         provenance=provenance,
+        outer=tuple(outer),
     )
+
+
+def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | None:
+    """How many levels a file of version 2 has; None: one of version 1."""
+    if document["version"] == VERSION:
+        return None
+    levels = document.get("levels")
+    if not is_size(levels):
+        fail("levels", "a whole number", f"{levels!r:.80}")
+    check_levels(levels, networks)
+    return levels
 
 
 def _sizes(document: dict[str, Any], field: str) -> tuple[int, int, int]:

@@ -33,6 +33,8 @@ class Cells:
     box: Box
     occupancy: NDArray[np.bool_]
     network_index: NDArray[np.int32]
+    margin: np.float32 = INSIDE_MARGIN
+    """A point counts as inside only if it is this far (world units) from every face of the box."""
 
     @property
     def resolution(self) -> tuple[int, int, int]:
@@ -53,12 +55,12 @@ class Cells:
     @cached_property
     def inside_min(self) -> Floats:
         """float32 [3]; a point p is inside the box if inside_min < p < inside_max on every axis."""
-        return self.box.min + INSIDE_MARGIN
+        return self.box.min + self.margin
 
     @cached_property
     def inside_max(self) -> Floats:
         """float32 [3]; see ``inside_min``."""
-        return self.box.max - INSIDE_MARGIN
+        return self.box.max - self.margin
 
     @cached_property
     def inverse_voxel(self) -> Floats:

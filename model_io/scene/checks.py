@@ -15,6 +15,7 @@ from ..camera.camera import Camera
 from ..errors import SceneError
 from .architecture import tensor_shapes
 from .cells import occupied_cells
+from .levels import MAX_CELLS, MAX_LEVELS, hole
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -38,6 +39,7 @@ def check_scene(scene: "Scene") -> None:
     """
     _check_box(scene)
     _check_grids(scene)
+    _check_outer(scene)
     _check_layers(scene)
     _check_network_index(scene)
     _check_sampling(scene)
@@ -76,6 +78,35 @@ def _check_grids(scene: "Scene") -> None:
     voxel_size = scene.cells.voxel_size
     if not (voxel_size >= np.finfo(np.float32).tiny).all():
         fail("box", "voxels with edges above 1e-38", f"edges {voxel_size.tolist()}")
+
+
+def _check_outer(scene: "Scene") -> None:
+    if not scene.outer:
+        return
+    check_levels(len(scene.outer) + 1, scene.network_index.shape)
+    if not np.isfinite(scene.box.size * 2.0 ** len(scene.outer) + np.abs(scene.box.middle)).all():
+        fail("box", "levels that float32 can hold", scene.box.size.tolist())
+    for number, level in enumerate(scene.outer, start=1):
+        for field, first in (("network_index", scene.network_index), ("occupancy", scene.occupancy)):
+            array = getattr(level, field)
+            _check_array(f"{field} of level {number}", array, first.dtype, 3)
+            if array.shape != first.shape:
+                fail(f"{field} of level {number}", f"shape {list(first.shape)}", f"shape {list(array.shape)}")
+        inside = level.network_index[hole(level.network_index.shape)]
+        if (inside >= 0).any():
+            fail(f"network_index of level {number}", "no network where the next level in is", f"{inside.max()} there")
+
+
+def check_levels(levels: int, networks: Sequence[int]) -> None:
+    """Check how many levels there are, and that the cells of two levels fit.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    if not 1 <= levels <= MAX_LEVELS:
+        fail("levels", f"1 to {MAX_LEVELS}", levels)
+    if levels > 1 and any(count % 4 or count > MAX_CELLS for count in networks):
+        fail("network_index", f"multiples of 4 up to {MAX_CELLS} cells on each axis of nested levels", list(networks))
 
 
 def check_resolutions(occupancy: Sequence[int], networks: Sequence[int]) -> None:
@@ -117,17 +148,19 @@ def _check_layers(scene: "Scene") -> None:
 
 
 def _check_network_index(scene: "Scene") -> None:
-    index, networks = scene.network_index, scene.num_networks
+    networks = scene.num_networks
+    index = np.concatenate([cells.network_index.reshape(-1) for cells in scene.levels])
     if index.min() < -1 or index.max() >= networks:
         fail("network_index", f"values from -1 to {networks - 1}", f"{index.min()} .. {index.max()}")
     cells_of_network = np.bincount(index[index >= 0], minlength=networks)
     if networks and cells_of_network.max() > 1:
         shared = int(cells_of_network.argmax())
         fail("network_index", "each network in one cell only", f"network {shared} in {cells_of_network[shared]} cells")
-    stray = occupied_cells(scene.occupancy, scene.resolution) & (index < 0)
-    if stray.any():
-        cell = np.argwhere(stray)[0].tolist()
-        fail("occupancy", "no occupied voxel in a cell without a network", f"one in cell {cell}")
+    for number, cells in enumerate(scene.levels):
+        stray = occupied_cells(cells.occupancy, cells.resolution) & (cells.network_index < 0)
+        if stray.any():
+            where = f"cell {np.argwhere(stray)[0].tolist()}" + (f" of level {number}" if number else "")
+            fail("occupancy", "no occupied voxel in a cell without a network", f"one in {where}")
 
 
 def _check_sampling(scene: "Scene") -> None:

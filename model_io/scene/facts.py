@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..files.json_values import is_array
-from ..knf.format import KIND, VERSION
+from ..knf.format import KIND, version_of
 from .architecture import PARAMETERS_PER_NETWORK
 from .scene import Scene
 
@@ -14,18 +14,19 @@ from .scene import Scene
 def describe(scene: Scene) -> dict[str, Any]:
     """Facts about a scene, JSON values only."""
     camera = scene.start_camera
-    voxels = int(np.count_nonzero(scene.occupancy))
+    voxels = sum(int(np.count_nonzero(cells.occupancy)) for cells in scene.levels)
     return {
         "kind": KIND,
-        "version": VERSION,
+        "version": version_of(scene),
         "aabb": [scene.box_min.tolist(), scene.box_max.tolist()],
+        "levels": len(scene.levels),
         "network_resolution": list(scene.resolution),
         "cell_size": scene.cell_size.tolist(),
         "occupancy_resolution": list(scene.occupancy.shape),
         "occupied_voxels": voxels,
-        "occupied_share": voxels / scene.occupancy.size,
+        "occupied_share": voxels / (len(scene.levels) * scene.occupancy.size),
         "networks": scene.num_networks,
-        "networks_dropped": scene.network_index.size - int(np.count_nonzero(scene.network_index >= 0)),
+        "networks_dropped": sum(cells.network_index.size - len(cells.leaves) for cells in scene.levels),
         "parameters": scene.num_networks * PARAMETERS_PER_NETWORK,
         "dtype": str(scene.dtype),
         "near": float(scene.near),
@@ -61,6 +62,7 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {facts['kind']} version {facts['version']}"),
         ("box", f"({numbers(facts['aabb'][0])}) to ({numbers(facts['aabb'][1])})"),
         ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
+        *([("levels", f"{facts['levels']} nested boxes, each twice as large")] if scene.outer else []),
         ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
         ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
         ("occupancy grid", f"{times(facts['occupancy_resolution'])}, {times(list(scene.occupancy_factor))} per cell"),

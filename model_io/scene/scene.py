@@ -21,6 +21,7 @@ from .architecture import (
 from .box import Box
 from .cells import Cells
 from .checks import check_scene
+from .levels import OuterLevel, nested
 from .sampling import Sampling
 
 __all__ = [
@@ -61,6 +62,7 @@ class Scene:
         training_poses: float32 [M, 4, 4] camera-to-world, or None.
         preview: a small PNG as bytes, or None.
         provenance: what made the scene and from what; JSON values only.
+        outer: further levels around the box, from the inside to the outside (:mod:`.levels`); none: a bounded scene.
     """
 
     box_min: NDArray[np.float32]
@@ -76,6 +78,7 @@ class Scene:
     training_poses: NDArray[np.float32] | None = None
     preview: bytes | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    outer: tuple[OuterLevel, ...] = ()
 
     def __post_init__(self) -> None:
         check_scene(self)
@@ -89,6 +92,11 @@ class Scene:
     def cells(self) -> Cells:
         """The grid of cells: which have a network, and which of their voxels are occupied."""
         return Cells(self.box, self.occupancy, self.network_index)
+
+    @cached_property
+    def levels(self) -> tuple[Cells, ...]:
+        """The grid of each level, ``cells`` and those of ``outer``."""
+        return nested(self.cells, self.outer)
 
     @property
     def sampling(self) -> Sampling:

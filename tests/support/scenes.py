@@ -1,8 +1,12 @@
 """Scenes and cameras that tests make for themselves."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
 from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
+from kilonerf.model_io.scene.levels import OuterLevel, hole
 
 
 def random_scene(
@@ -47,6 +51,20 @@ def random_scene(
         start_camera=Camera.look_at((3.0, 2.0, 1.5), (0.0, 0.0, 0.0), 64, 48),
         provenance={"made_by": "tests"},
     )
+
+
+def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **more: Any) -> Scene:
+    """As :func:`random_scene`, with further levels around its box."""
+    scenes = [random_scene(resolution, factor, seed=seed + level, **more) for level in range(levels)]
+    outer, first = [], scenes[0].num_networks
+    for scene in scenes[1:]:
+        index, occupancy = scene.network_index.copy(), scene.occupancy.copy()
+        index[hole(index.shape)] = -1
+        occupancy[hole(occupancy.shape)] = False
+        outer.append(OuterLevel(occupancy, np.where(index >= 0, index + first, -1).astype(np.int32)))
+        first += scene.num_networks
+    layers = {name: np.concatenate([scene.layers[name] for scene in scenes]) for name in scenes[0].layers}
+    return replace(scenes[0], layers=layers, outer=tuple(outer), near=0.05, far=40.0, num_samples=800)
 
 
 def views(scene: Scene) -> dict[str, Camera]:

@@ -4,6 +4,7 @@ Without a seed they are the very samples that the renderers take (``kernels/samp
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -55,22 +56,24 @@ class RaySampler:
     """Takes samples t_k = near + k * step of rays, k = 0 .. num_samples - 1, where a voxel is occupied.
 
     Args:
-        cells: the grid: which voxels are occupied, and which cells have a network.
+        cells: the grid: which voxels are occupied, and which cells have a network; or those of nested levels.
         sampling: near, far and the number of samples.
 
     Raises:
         TrainingError: the grids do not fit, or fewer than two samples.
     """
 
-    def __init__(self, cells: Cells, sampling: Sampling) -> None:
-        occupancy, network_index = cells.occupancy, cells.network_index
+    def __init__(self, cells: Cells | Sequence[Cells], sampling: Sampling) -> None:
+        self.levels = (cells,) if isinstance(cells, Cells) else tuple(cells)
+        self.cells = self.levels[0]
+        occupancy, network_index = self.cells.occupancy, self.cells.network_index
         if any(o % r or not o for o, r in zip(occupancy.shape, network_index.shape, strict=True)):
             expected = f"a multiple of {network_index.shape}"
             raise TrainingError(f"occupancy: expected {expected} voxels, got {occupancy.shape}")
         if sampling.num_samples < 2 or not sampling.near < sampling.far:
             got = f"{sampling.near} to {sampling.far}, {sampling.num_samples}"
             raise TrainingError(f"samples: expected near < far and 2 or more, got {got}")
-        self.cells, self.steps = cells, SampleSteps.as_trained(sampling)
+        self.steps = SampleSteps.as_trained(sampling)
         self._native = self._prepared()
         self._cuda: CudaRaySampler | None = None
         self._densities: NDArray[np.float32] | None = None
@@ -78,7 +81,7 @@ class RaySampler:
     @classmethod
     def of(cls, scene: Scene) -> "RaySampler":
         """Samples as ``scene`` was trained with."""
-        return cls(scene.cells, scene.sampling)
+        return cls(scene.levels, scene.sampling)
 
     def sample(
         self,
@@ -117,14 +120,19 @@ class RaySampler:
         directions = np.ascontiguousarray(directions, np.float32)
         if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed, first_ray, thickness)
-        arrays = self._native.sample(origins, directions, seed, first_ray, thickness, current_settings().thread_count())
+        threads = current_settings().thread_count()
+        arrays = extension.sample_rays(self._native, origins, directions, seed, first_ray, thickness, threads)
         return RaySamples(*map(torch.from_numpy, arrays))
 
     @cached_property
     def voxels(self) -> NDArray[np.int64]:
-        """The V voxels that count, occupied ones of cells with a network, [V, 3] in C order."""
-        voxels = np.argwhere(self.cells.occupancy)
-        return voxels[self.cells.networks_of(voxels) >= 0]
+        """The V voxels that count, occupied ones of cells with a network, [V, 3] in C order, level after level."""
+        return np.concatenate(self._voxels_of_levels)
+
+    @cached_property
+    def _voxels_of_levels(self) -> list[NDArray[np.int64]]:
+        found = [(cells, np.argwhere(cells.occupancy)) for cells in self.levels]
+        return [voxels[cells.networks_of(voxels) >= 0] for cells, voxels in found]
 
     def set_densities(self, densities: NDArray[np.float32]) -> None:
         """Say about how dense the voxels are, so that rays can end where they see no farther.
@@ -140,7 +148,9 @@ class RaySampler:
         densities = np.ascontiguousarray(densities, np.float32)
         self._densities = densities
         if self._native is not None:
-            self._native.set_densities(densities)
+            ends = np.cumsum([len(voxels) for voxels in self._voxels_of_levels])
+            for level, part in zip(self._native, np.split(densities, ends[:-1]), strict=True):
+                level.set_densities(part)
         if self._cuda is not None:
             self._cuda.set_densities(densities)
 
@@ -151,7 +161,7 @@ class RaySampler:
             BackendError: CuPy is installed and cannot use the device.
         """
         where = torch.empty(0, device=device)
-        if (cuda := cuda_for(where)) is not None:
+        if len(self.levels) == 1 and (cuda := cuda_for(where)) is not None:
             self._cuda = CudaRaySampler(cuda.device, where.device, self.cells, self.steps, self.voxels)
             if self._densities is not None:
                 self._cuda.set_densities(self._densities)
@@ -161,12 +171,15 @@ class RaySampler:
         """The native sampler, or None without the extension."""
         if extension is None:
             return None
-        return extension.make_ray_sampler(
-            grid=as_bytes(native_grid(self.cells)),
-            steps=as_bytes(native_steps(self.steps)),
-            occupancy=np.ascontiguousarray(self.cells.occupancy, np.bool_),
-            network_index=np.ascontiguousarray(self.cells.network_index, np.int32),
-        )
+        return [
+            extension.make_ray_sampler(
+                grid=as_bytes(native_grid(cells)),
+                steps=as_bytes(native_steps(self.steps.of_level(level))),
+                occupancy=np.ascontiguousarray(cells.occupancy, np.bool_),
+                network_index=np.ascontiguousarray(cells.network_index, np.int32),
+            )
+            for level, cells in enumerate(self.levels)
+        ]
 
     def _sample_plainly(
         self,
@@ -178,9 +191,13 @@ class RaySampler:
     ) -> RaySamples:
         """The plain twin: tests every sample of every ray."""
         chunk = max(1, _POSITIONS_AT_ONCE // (self.steps.last + 1))
-        densities = np.zeros(self.cells.occupancy.shape, np.float32)
+        densities = [np.zeros(cells.occupancy.shape, np.float32) for cells in self.levels]
         if self._densities is not None:
-            densities[tuple(self.voxels.T)] = self._densities
+            ends = np.cumsum([len(voxels) for voxels in self._voxels_of_levels])
+            for grid, voxels, part in zip(
+                densities, self._voxels_of_levels, np.split(self._densities, ends[:-1]), strict=True
+            ):
+                grid[tuple(voxels.T)] = part
         parts = [
             self._rays_plainly(
                 np.arange(begin, min(begin + chunk, len(origins))),
@@ -204,34 +221,70 @@ class RaySampler:
         directions: NDArray[np.float32],
         seed: int | None,
         first_ray: int,
-        densities: NDArray[np.float32],
+        densities: list[NDArray[np.float32]],
         most_thickness: float,
     ) -> tuple[NDArray, ...]:
         """Samples per ray, and the arrays of RaySamples but for the offsets."""
-        steps = self.steps
+        o, d = origins[rays], directions[rays]
+        found = [
+            self._level_plainly(level, rays, o, d, seed, first_ray, densities[level])
+            for level in range(len(self.levels))
+        ]
+        ray, t, points, network, distance, thickness = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.lexsort((t, ray))  # stable: of two levels' samples at one depth, the inner level's is first
+        ray, t, points, network, distance, thickness = (
+            column[order] for column in (ray, t, points, network, distance, thickness)
+        )
+        counts = np.bincount(ray, minlength=len(rays))
+        slot = np.arange(len(ray)) - np.repeat(np.cumsum(counts) - counts, counts)
+        padded = np.zeros((len(rays), int(counts.max(initial=0)) + 1))
+        padded[ray, slot + 1] = thickness
+        seen = padded.cumsum(axis=1)[ray, slot] <= most_thickness
+        ray = ray[seen]
+        length = _lengths(d)
+        return (
+            np.bincount(ray, minlength=len(rays)),
+            points[seen],
+            (d / length[:, None])[ray],
+            network[seen],
+            distance[seen],
+            t[seen],
+        )
+
+    def _level_plainly(
+        self,
+        level: int,
+        rays: NDArray[np.int64],
+        o: NDArray[np.float32],
+        d: NDArray[np.float32],
+        seed: int | None,
+        first_ray: int,
+        densities: NDArray[np.float32],
+    ) -> tuple[NDArray, ...]:
+        """Ray, depth, place in its cell, network, distance and thickness of each sample of one level."""
+        cells, steps = self.levels[level], self.steps.of_level(level)
         k = np.arange(steps.last + 1)
         index = np.broadcast_to(k.astype(np.float32), (len(rays), len(k)))
         if seed is not None:
-            index = index + (_random_numbers(seed, first_ray + rays, k) - np.float32(0.5))
+            index = index + (_random_numbers(seed, first_ray + rays, k, level) - np.float32(0.5))
         t = steps.t(np.clip(index, np.float32(0), np.float32(steps.last)))
-        o, d = origins[rays], directions[rays]
         points = positions(o[:, None], d[:, None], t)
-        network, cells = self.cells.networks_at(points)
-        counted = network >= 0
-        voxel = self.cells.locate(points)[1]
-        length = np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
-        density = np.where(counted, densities[tuple(np.moveaxis(voxel, -1, 0))], 0.0).astype(np.float64)
-        thickness = density * (length * steps.step)[:, None]
-        before = np.pad(np.cumsum(thickness, axis=1), ((0, 0), (1, 0)))[:, :-1]
-        ray, column = np.nonzero(counted & (before <= most_thickness))
+        network, places = cells.networks_at(points)
+        voxel = cells.locate(points)[1]
+        ray, column = np.nonzero(network >= 0)
+        distance = (_lengths(d) * steps.step)[ray]
         return (
-            np.bincount(ray, minlength=len(rays)),
-            self.cells.local(points[ray, column], cells[ray, column]).astype(np.float32),
-            (d / length[:, None])[ray],
-            network[ray, column],
-            (length * steps.step)[ray],
+            ray,
             t[ray, column],
+            cells.local(points[ray, column], places[ray, column]).astype(np.float32),
+            network[ray, column],
+            distance,
+            densities[tuple(voxel[ray, column].T)].astype(np.float64) * distance,
         )
+
+
+def _lengths(d: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.sqrt((d[:, 0] * d[:, 0] + d[:, 1] * d[:, 1]) + d[:, 2] * d[:, 2])
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -242,8 +295,10 @@ def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _random_numbers(seed: int, rays: NDArray[np.int64], k: NDArray[np.int64]) -> NDArray[np.float32]:
+def _random_numbers(seed: int, rays: NDArray[np.int64], k: NDArray[np.int64], level: int) -> NDArray[np.float32]:
     """Numbers in [0, 1) for each ray and k, float32 [R, K]."""
     keys = _mixed(np.uint64(seed) ^ _mixed(rays.astype(np.uint64)))
+    if level:
+        keys = _mixed(keys + np.uint64(level))
     top = _mixed(keys[:, None] + k.astype(np.uint64)) >> np.uint64(40)
     return top.astype(np.float32) * np.float32(2.0**-24)

@@ -40,10 +40,10 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work)
 }
 
 // Bits of the samples first + j, j = 0..31, that count for each lane's ray.
-KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell,
-                                  const floats (&direction)[3], floats first, floats last) {
+KNF_INLINE words occupied_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame,
+                                  const Cell& cell, const floats (&direction)[3], floats first, floats last) {
     words mask = {};
-    const uint32_t* bits = scene.occupancy + cell.first_word;
+    const uint32_t* bits = occupancy + cell.first_word;
     for (int j = 0; j < 32; j++) {
         const floats index = first + static_cast<float>(j);
         ints counts = index <= last;
@@ -52,11 +52,11 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
         words voxel = {};
         for (int axis = 0; axis < 3; axis++) {
             const floats p = sample_position(frame.origin[axis], t, direction[axis]);
-            if (cell.near_border) counts &= (p > scene.grid.inside_min[axis]) & (p < scene.grid.inside_max[axis]);
-            const floats voxels = voxel_coordinate(p, scene.grid.box_min[axis], scene.grid.inverse_voxel[axis]);
+            if (cell.near_border) counts &= (p > grid.inside_min[axis]) & (p < grid.inside_max[axis]);
+            const floats voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
             const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
-            counts &= local < static_cast<uint32_t>(scene.grid.factor[axis]);  // a negative one is large
-            voxel |= local << scene.grid.voxel_shift[axis];
+            counts &= local < static_cast<uint32_t>(grid.factor[axis]);  // a negative one is large
+            voxel |= local << grid.voxel_shift[axis];
         }
         if (frame.ess) {
             voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
@@ -72,11 +72,11 @@ KNF_INLINE words occupied_samples(const SceneData& scene, const FrameSetup& fram
 
 // Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
 // each. Returns their number; `more` is set if a ray has indices beyond this chunk.
-int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
-               const Rectangle& area, int chunk, Workspace& work, bool& more) {
+int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
+               const Rectangle& tile, const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], scene.grid.box_min[axis], scene.grid.box_max[axis]);
+        const float slack = box_slack(frame.origin[axis], grid.box_min[axis], grid.box_max[axis]);
         low[axis] = (cell.clip_min[axis] - slack) - frame.origin[axis];
         high[axis] = (cell.clip_max[axis] + slack) - frame.origin[axis];
     }
@@ -108,7 +108,7 @@ int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell
             for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
             const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
-            const words mask = occupied_samples(scene, frame, cell, direction, first, end);
+            const words mask = occupied_samples(grid, occupancy, frame, cell, direction, first, end);
             const ints hit = mask != 0;
             const unsigned lanes = lane_bits(hit);
             if (!lanes) continue;
@@ -128,7 +128,7 @@ int queue_rays(const SceneData& scene, const FrameSetup& frame, const Cell& cell
 }
 
 // The next sample of every queued ray.
-void take_samples(const SceneData& scene, const FrameSetup& frame, const Cell& cell, int count, Workspace& work) {
+void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, int count, Workspace& work) {
     for (int i = 0; i < count; i += W) {
         const words mask = load(work.mask + i), lowest = mask & (0u - mask);
         store(work.mask + i, mask ^ lowest);
@@ -141,7 +141,7 @@ void take_samples(const SceneData& scene, const FrameSetup& frame, const Cell& c
         for (int axis = 0; axis < 3; axis++) {
             const floats d = load(work.queue_direction[axis] + i);
             const floats p = sample_position(frame.origin[axis], t, d);
-            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], scene.grid.local_scale[axis]));
+            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]));
             if (!FITTED) store(work.unit[axis] + i, d / length);
         }
     }
@@ -241,16 +241,25 @@ int parts(int pixels, float focal) {
     return number < static_cast<float>(pixels) ? static_cast<int>(number) : pixels;
 }
 
+// `frame` for the cells of a level: it takes every stride-th sample, which are the very same in float32.
+FrameSetup frame_of_level(const FrameSetup& frame, const Level& level) {
+    FrameSetup own = frame;
+    own.step = frame.step * level.stride;
+    own.last = static_cast<float>(static_cast<int>(frame.last) / static_cast<int>(level.stride));
+    return own;
+}
+
 // The samples of one cell that lie behind `area`: find them; round by round evaluate one of each ray and composite.
 // One at a time: with early termination, none is evaluated that the picture does not need.
-void render_visit(const SceneData& scene, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
-                  const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
+void render_visit(const SceneData& scene, const Grid& grid, const FrameSetup& frame, const Cell& cell,
+                  const Rectangle& tile, const Rectangle& area, Workspace& work, Counters& counters,
+                  StageClock& clock) {
     const void* network = scene.networks + cell.network * scene.network_size;
     bool more = true, begun = false;
     for (int chunk = 0; more; chunk++) {
-        int count = queue_rays(scene, frame, cell, tile, area, chunk, work, more);
+        int count = queue_rays(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
         while (count) {
-            take_samples(scene, frame, cell, count, work);
+            take_samples(grid, frame, cell, count, work);
             clock.lap(counters.march_ms);
             if (!begun) begin_visit(network, frame, tile, area, work);
             begun = true;
@@ -276,6 +285,8 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     start_rays(frame, tile, work);
     clock.lap(counters.rays_ms);
     const Cell* cells = frame.ess ? scene.cells : scene.full_cells;
+    FrameSetup frames[MAX_LEVELS];
+    for (int level = 0; level < scene.num_levels; level++) frames[level] = frame_of_level(frame, scene.levels[level]);
     for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
         const Rectangle& r = visit->rectangle;
         const Rectangle seen = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
@@ -283,7 +294,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
         for (int part = 0; part < columns * rows; part++) {
             const int column = part % columns, row = part / columns;
-            render_visit(scene, frame, cells[visit->cell], tile,
+            render_visit(scene, scene.levels[visit->level].grid, frames[visit->level], cells[visit->cell], tile,
                          {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
                           seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
                           seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},

@@ -73,13 +73,19 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     cells_.assign(arrays.cells, arrays.cells + arrays.num_cells);
     full_cells_.assign(arrays.full_cells, arrays.full_cells + arrays.num_cells);
     occupancy_.assign(arrays.occupancy, arrays.occupancy + arrays.num_words);
-    for (const Cell& cell : cells_) {
-        std::array<int, 3> place;
-        for (int axis = 0; axis < 3; axis++) place[axis] = cell.first_voxel[axis] / arrays.grid.factor[axis];
-        places_.push_back(place);
+    scene_.num_levels = arrays.num_levels;
+    for (int level = 0; level < arrays.num_levels; level++) {
+        const Grid& grid = arrays.grids[level];
+        scene_.levels[level] = {grid, static_cast<float>(1 << level), arrays.first_cells[level]};
+        const int end = level + 1 < arrays.num_levels ? arrays.first_cells[level + 1] : arrays.num_cells;
+        for (int row = arrays.first_cells[level]; row < end; row++) {
+            std::array<int, 3> place;
+            for (int axis = 0; axis < 3; axis++) place[axis] = cells_[row].first_voxel[axis] / grid.factor[axis];
+            places_.push_back(place);
+            levels_.push_back(level);
+        }
     }
     pack_networks(arrays);
-    scene_.grid = arrays.grid;
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
     scene_.networks = networks_.get();
@@ -89,20 +95,58 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
 
 Renderer::~Renderer() = default;
 
-// Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
-// without sorting samples, and two cells of one distance never share a ray.
-const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
-    const Grid& grid = scene_.grid;
-    int camera[3], farthest = 0;
+static std::array<int, 3> cell_of(const Grid& grid, const float (&origin)[3]) {
+    std::array<int, 3> cell;
     for (int axis = 0; axis < 3; axis++) {
         const float voxel = voxel_coordinate(origin[axis], grid.box_min[axis], grid.inverse_voxel[axis]);
         const float limit = static_cast<float>(grid.resolution[axis] * grid.factor[axis] - 1);
-        camera[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / grid.factor[axis];
-        farthest += grid.resolution[axis];
+        cell[axis] = static_cast<int>(std::clamp(voxel, 0.0f, limit)) / grid.factor[axis];
     }
-    const auto distance = [&camera](const std::array<int, 3>& place) {
-        return std::abs(place[0] - camera[0]) + std::abs(place[1] - camera[1]) + std::abs(place[2] - camera[2]);
-    };
+    return cell;
+}
+
+static int manhattan(const std::array<int, 3>& a, const std::array<int, 3>& b) {
+    return std::abs(a[0] - b[0]) + std::abs(a[1] - b[1]) + std::abs(a[2] - b[2]);
+}
+
+// Of nested boxes: by the tuple of distances in each level, the outermost first (front_to_back in
+// model_io/scene/levels.py).
+void Renderer::order_levels(const float (&origin)[3]) {
+    constexpr uint64_t DISTANCES = 128;
+    std::array<int, 3> camera[MAX_LEVELS];
+    for (int level = 0; level < scene_.num_levels; level++) camera[level] = cell_of(scene_.levels[level].grid, origin);
+    const int (&resolution)[3] = scene_.levels[0].grid.resolution;
+    keys_.clear();
+    for (size_t row = 0; row < places_.size(); row++) {
+        uint64_t key = 0;
+        for (int level = scene_.num_levels - 1; level >= 0; level--) {
+            key *= DISTANCES;
+            if (level < levels_[row]) continue;
+            std::array<int, 3> place;
+            for (int axis = 0; axis < 3; axis++) {
+                const int middle = resolution[axis] / 2;
+                place[axis] = ((places_[row][axis] - middle) >> (level - levels_[row])) + middle;
+            }
+            key += manhattan(place, camera[level]);
+        }
+        keys_.emplace_back(key, static_cast<int>(row));
+    }
+    std::sort(keys_.begin(), keys_.end());
+    order_.clear();
+    for (const auto& [key, row] : keys_) order_.push_back(row);
+}
+
+// Cells by their Manhattan distance from the camera's cell, which grows strictly along every ray: front to back
+// without sorting samples, and two cells of one distance never share a ray.
+const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
+    if (scene_.num_levels > 1) {
+        order_levels(origin);
+        return order_;
+    }
+    const Grid& grid = scene_.levels[0].grid;
+    const std::array<int, 3> camera = cell_of(grid, origin);
+    const int farthest = grid.resolution[0] + grid.resolution[1] + grid.resolution[2];
+    const auto distance = [&camera](const std::array<int, 3>& place) { return manhattan(place, camera); };
     distance_starts_.assign(farthest + 1, 0);
     for (const auto& place : places_) distance_starts_[distance(place) + 1]++;
     for (int i = 0; i < farthest; i++) distance_starts_[i + 1] += distance_starts_[i];
@@ -171,7 +215,7 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
         if (frame.ess && !cell.occupied) continue;
         const Rectangle r = invertible ? project_box(frame, to_camera, cell.clip_min, cell.clip_max) : all;
         if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
-        in_view_.push_back({row, r});
+        in_view_.push_back({row, levels_[row], r});
         for_tiles(r, [&](int tile) { tile_starts_[tile + 1]++; });
     }
     tile_order_.resize(tile_starts_.size() - 1);
@@ -250,7 +294,8 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
                 const int64_t point = members[begin + std::min(i, batch - 1)];
                 for (int axis = 0; axis < 3; axis++) {
                     const float p = points[3 * point + axis];
-                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis], scene_.grid.local_scale[axis]);
+                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis],
+                                                           scene_.levels[levels_[row]].grid.local_scale[axis]);
                     work.unit[axis][i] = unit[3 * point + axis];
                 }
             }

@@ -23,7 +23,9 @@ struct LayerArrays {
 
 // A scene as kernels/native/grid.py lays it out; only read while the renderer is made.
 struct SceneArrays {
-    Grid grid;
+    int num_levels;
+    const Grid* grids;       // of the levels, the innermost first
+    const int* first_cells;  // of each level, among all cells
     int num_cells;
     const Cell* cells;
     const Cell* full_cells;
@@ -86,23 +88,26 @@ class Renderer {
         for (std::thread& helper : helpers) helper.join();
     }
     void pack_networks(const SceneArrays& arrays);
+    void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame);
 
     const CodePath* path_;
     const char* title_ = "";
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
-    std::vector<std::array<int, 3>> places_;             // of the cells in the grid
+    std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level
+    std::vector<int> levels_;                            // of the cells
     std::unique_ptr<unsigned char[], Delete> networks_;  // packed
     std::vector<uint32_t> occupancy_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
     // Of the frame at work; kept to save their allocation.
-    std::vector<int> order_;            // cells front to back
-    std::vector<int> distance_starts_;  // counting sort by distance
-    std::vector<Visit> in_view_;        // cells front to back, those that may be seen
-    std::vector<Visit> visits_;         // the same, tile by tile
-    std::vector<int> tile_starts_;      // first visit of each tile
-    std::vector<int> tile_order_;       // busiest first
+    std::vector<int> order_;                      // cells front to back
+    std::vector<int> distance_starts_;            // counting sort by distance
+    std::vector<std::pair<uint64_t, int>> keys_;  // likewise, where there are several levels
+    std::vector<Visit> in_view_;                  // cells front to back, those that may be seen
+    std::vector<Visit> visits_;                   // the same, tile by tile
+    std::vector<int> tile_starts_;                // first visit of each tile
+    std::vector<int> tile_order_;                 // busiest first
 };
 
 // Names and precision of the code paths that this machine can run, best first.

@@ -26,8 +26,16 @@ struct alignas(64) Network {
     float b_density;
 };
 
-struct SceneData {
+// One level of a scene: its cells take every stride-th sample of a ray.
+struct Level {
     Grid grid;
+    float stride;    // 2^level
+    int first_cell;  // of all cells
+};
+
+struct SceneData {
+    Level levels[MAX_LEVELS];
+    int num_levels;
     const Cell* cells;              // boxes around their occupied voxels, for ESS on
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
     const unsigned char* networks;  // as the code path has packed them
@@ -105,6 +113,7 @@ struct alignas(64) Workspace {
 // A visit of one cell by the rays of one tile.
 struct Visit {
     int cell;
+    int level;
     Rectangle rectangle;  // pixels whose rays may meet the cell
 };
 

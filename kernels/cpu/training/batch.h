@@ -94,12 +94,6 @@ class RaySampler {
   public:
     explicit RaySampler(const SamplingGrid& sampling);  // keeps copies of its arrays
 
-    // With jitter each sample is moved by up to half a step, by a number that depends on (seed, ray, index) only; the
-    // first of the rays has number first_ray. A ray ends with the sample at which the sum of density estimate *
-    // distance exceeds most_thickness.
-    RaySamples sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                      uint64_t seed, int64_t first_ray, double most_thickness) const;
-
     // Estimated densities of the voxels that count (occupied, with a network), in C order; zero before the first call.
     void set_densities(const float* densities);
     int64_t counted() const { return static_cast<int64_t>(places_.size()); }
@@ -135,5 +129,11 @@ class RaySampler {
     std::vector<int64_t> places_;   // of each voxel that counts, in densities_
     std::vector<float> densities_;  // [slots][64]
 };
+
+// Samples of rays through the levels of a scene, one sampler each. With jitter each sample is moved by up to half a
+// step of its level, by a number that depends on (seed, ray, level, index) only; the first of the rays has number
+// first_ray. A ray ends with the sample at which the sum of density estimate * distance exceeds most_thickness.
+RaySamples sample_rays(const std::vector<const RaySampler*>& levels, int threads, int64_t rays, const float* origins,
+                       const float* directions, bool jitter, uint64_t seed, int64_t first_ray, double most_thickness);
 
 }  // namespace knf::train

@@ -155,14 +155,14 @@ std::unique_ptr<RaySampler> make_ray_sampler(const knf::Bytes& grid, const knf::
     return std::make_unique<RaySampler>(sampling);
 }
 
-nb::tuple run_sample_rays(const RaySampler& sampler, ConstVectors origins, ConstVectors directions,
+nb::tuple run_sample_rays(const std::vector<const RaySampler*>& levels, ConstVectors origins, ConstVectors directions,
                           std::optional<uint64_t> seed, int64_t first_ray, double most_thickness, int threads) {
     expect(origins.shape(0), directions.shape(0), "directions");
     RaySamples samples{};
     {
         nb::gil_scoped_release release;
-        samples = sampler.sample(threads, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
-                                 seed.value_or(0), first_ray, most_thickness);
+        samples = sample_rays(levels, threads, origins.shape(0), origins.data(), directions.data(), seed.has_value(),
+                              seed.value_or(0), first_ray, most_thickness);
     }
     const int64_t count = samples.samples;
     return nb::make_tuple(
@@ -222,10 +222,9 @@ void bind_training(nb::module_& module) {
     module.def("train_composite_backward", &run_composite_backward, nb::kw_only(), "offsets"_a, "density"_a, "rgb"_a,
                "distance"_a, "depth"_a, "ert_threshold"_a, "d_color"_a, "d_opacity"_a, "d_depth"_a, "d_weights"_a,
                "d_density"_a, "d_rgb"_a, "threads"_a);
-    nb::class_<RaySampler>(module, "RaySampler")
-        .def("sample", &run_sample_rays, "origins"_a, "directions"_a, "seed"_a.none(), "first_ray"_a,
-             "most_thickness"_a, "threads"_a)
-        .def("set_densities", &set_densities, "densities"_a);
+    nb::class_<RaySampler>(module, "RaySampler").def("set_densities", &set_densities, "densities"_a);
+    module.def("sample_rays", &run_sample_rays, "levels"_a, "origins"_a, "directions"_a, "seed"_a.none(), "first_ray"_a,
+               "most_thickness"_a, "threads"_a);
     module.def("make_ray_sampler", &make_ray_sampler, nb::kw_only(), "grid"_a, "steps"_a, "occupancy"_a,
                "network_index"_a);
 }

@@ -89,6 +89,7 @@ struct Sample {
     float point[3];  // within the cell
     int32_t network;
     float depth;
+    float distance;  // world units to the next sample of its level
 };
 
 // One ray's way through the grid.
@@ -110,8 +111,10 @@ class Walk {
         }
     }
 
-    // Appends the samples in occupied voxels, as far as the ray sees.
-    void run(bool jitter, uint64_t key, double most_thickness, std::vector<Sample>& out) {
+    // Appends the samples in occupied voxels, as far as the ray sees; to `thicknesses`, if there is one, each one's
+    // part of what ends the ray.
+    void run(bool jitter, uint64_t key, double most_thickness, std::vector<Sample>& out,
+             std::vector<double>* thicknesses) {
         const auto [first, last] = index_range();
         double thickness = 0;
         for (int64_t k = first; k <= last;) {
@@ -125,7 +128,9 @@ class Walk {
                        const uint64_t occupied = sampler_.voxels(brick)) {
                 if (const int bit = sampler_.bit_of(voxel_); occupied >> bit & 1) {
                     out.push_back(sample_at(t));
-                    thickness += static_cast<double>(sampler_.density(brick, bit)) * distance_;
+                    const double own = static_cast<double>(sampler_.density(brick, bit)) * distance_;
+                    if (thicknesses) thicknesses->push_back(own);
+                    thickness += own;
                     if (thickness > most_thickness) return;
                 }
                 k++;
@@ -191,6 +196,7 @@ class Walk {
         }
         sample.network = sampler_.network_of(cell);
         sample.depth = t;
+        sample.distance = distance_;
         return sample;
     }
 
@@ -220,8 +226,7 @@ void sweep(uint8_t* first, int64_t stride, int count) {
 }
 
 // The samples of one ray in their places, with what they have in common.
-void write_ray(const SampleSteps& steps, const float* direction, const Sample* samples, int64_t begin, int64_t end,
-               RaySamples& out) {
+void write_ray(const float* direction, const Sample* samples, int64_t begin, int64_t end, RaySamples& out) {
     const float length = world_length(direction);
     const float unit[3] = {direction[0] / length, direction[1] / length, direction[2] / length};
     for (int64_t i = begin; i < end; i++, samples++) {
@@ -230,10 +235,41 @@ void write_ray(const SampleSteps& steps, const float* direction, const Sample* s
             out.directions[3 * i + axis] = unit[axis];
         }
         out.network[i] = samples->network;
-        out.distance[i] = length * steps.step;
+        out.distance[i] = samples->distance;
         out.depth[i] = samples->depth;
     }
 }
+
+// A ray's samples of all levels, front to back.
+class NestedWalk {
+  public:
+    explicit NestedWalk(const std::vector<const RaySampler*>& levels) : levels_(levels) {}
+
+    void run(const float* origin, const float* direction, bool jitter, uint64_t key, double most_thickness,
+             std::vector<Sample>& out) {
+        found_.clear(), thicknesses_.clear(), order_.clear();
+        for (size_t level = 0; level < levels_.size(); level++) {
+            const size_t begin = found_.size();
+            Walk(*levels_[level], origin, direction)
+                .run(jitter, level ? mixed(key + level) : key, most_thickness, found_, &thicknesses_);
+            for (size_t i = begin; i < found_.size(); i++) order_.push_back(i);
+            std::inplace_merge(order_.begin(), order_.begin() + begin, order_.end(),
+                               [&](size_t a, size_t b) { return found_[a].depth < found_[b].depth; });
+        }
+        double thickness = 0;
+        for (size_t i : order_) {
+            out.push_back(found_[i]);
+            thickness += thicknesses_[i];
+            if (thickness > most_thickness) return;
+        }
+    }
+
+  private:
+    const std::vector<const RaySampler*>& levels_;
+    std::vector<Sample> found_;
+    std::vector<double> thicknesses_;
+    std::vector<size_t> order_;
+};
 
 }  // namespace
 
@@ -290,8 +326,9 @@ void RaySampler::set_densities(const float* densities) {
     for (size_t i = 0; i < places_.size(); i++) densities_[places_[i]] = densities[i];
 }
 
-RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, const float* directions, bool jitter,
-                              uint64_t seed, int64_t first_number, double most_thickness) const {
+RaySamples sample_rays(const std::vector<const RaySampler*>& levels, int threads, int64_t rays, const float* origins,
+                       const float* directions, bool jitter, uint64_t seed, int64_t first_number,
+                       double most_thickness) {
     RaySamples all{};
     all.rays = rays;
     all.offsets.reset(new int64_t[rays + 1]);
@@ -299,10 +336,14 @@ RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, c
     std::vector<std::vector<Sample>> parts(threads);
     const auto first_ray = [&](int thread) { return rays * thread / threads; };
     run_threads(threads, [&](int thread) {
+        NestedWalk nested(levels);
         for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++) {
-            Walk(*this, origins + 3 * ray, directions + 3 * ray)
-                .run(jitter, mixed(seed ^ mixed(static_cast<uint64_t>(first_number + ray))), most_thickness,
-                     parts[thread]);
+            const float *origin = origins + 3 * ray, *direction = directions + 3 * ray;
+            const uint64_t key = mixed(seed ^ mixed(static_cast<uint64_t>(first_number + ray)));
+            if (levels.size() == 1)
+                Walk(*levels[0], origin, direction).run(jitter, key, most_thickness, parts[thread], nullptr);
+            else
+                nested.run(origin, direction, jitter, key, most_thickness, parts[thread]);
             all.offsets[ray + 1] = static_cast<int64_t>(parts[thread].size());  // for now, of the thread's own
         }
     });
@@ -318,8 +359,8 @@ RaySamples RaySampler::sample(int threads, int64_t rays, const float* origins, c
     run_threads(threads, [&](int thread) {
         const int64_t before = all.offsets[first_ray(thread)];
         for (int64_t ray = first_ray(thread); ray < first_ray(thread + 1); ray++)
-            write_ray(steps_, directions + 3 * ray, parts[thread].data() + (all.offsets[ray] - before),
-                      all.offsets[ray], all.offsets[ray + 1], all);
+            write_ray(directions + 3 * ray, parts[thread].data() + (all.offsets[ray] - before), all.offsets[ray],
+                      all.offsets[ray + 1], all);
     });
     return all;
 }

@@ -19,7 +19,10 @@ static void write(const T* from, size_t count) {
 
 int main() {
     knf::SceneArrays arrays{};
-    read(&arrays.grid, 1);
+    knf::Grid grid;
+    const int first_cell = 0;
+    read(&grid, 1);
+    arrays.num_levels = 1, arrays.grids = &grid, arrays.first_cells = &first_cell;
     int32_t counts[3];  // cells, words, networks
     read(counts, 3);
     const size_t networks = counts[2];

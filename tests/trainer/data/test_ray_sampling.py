@@ -19,8 +19,9 @@ from kilonerf.trainer.ops.compositing import composite
 from kilonerf.trainer.ops.native import extension, native_settings
 from kilonerf.trainer.ops.networks import TinyNetworks, tiny_networks
 from support.ray_batches import SCENES, rays_of
-from support.scenes import views
+from support.scenes import nested_scene, views
 
+NESTED = {**SCENES, "nested": nested_scene()}
 FIELDS = tuple(RaySamples.__dataclass_fields__)
 needs_extension = pytest.mark.skipif(extension is None, reason="needs the native extension")
 
@@ -34,15 +35,27 @@ def assert_equal(samples: RaySamples, expected: RaySamples) -> None:
 
 @needs_extension
 @pytest.mark.parametrize("seed", [None, 0, 2**63 + 12345])
-@pytest.mark.parametrize("name", SCENES)
+@pytest.mark.parametrize("name", NESTED)
 def test_the_native_sampler_takes_the_samples_of_the_twin(name: str, seed: int | None) -> None:
     """The twin tests every sample of every ray; the native code skips empty bricks. Equal bit for bit."""
-    sampler = RaySampler.of(SCENES[name])
+    sampler = RaySampler.of(NESTED[name])
     rays = rays_of(300)
     samples = sampler.sample(*rays, seed)
     with native_settings(path="torch"):
         assert_equal(samples, sampler.sample(*rays, seed))
-    assert (len(samples.points) > 50) == (name in ("dense", "sparse", "full"))
+    assert (len(samples.points) > 50) == (name in ("dense", "sparse", "full", "nested"))
+
+
+@needs_extension
+def test_rays_through_nested_levels_end_where_they_see_no_farther() -> None:
+    sampler = RaySampler.of(NESTED["nested"])
+    rays = rays_of(300)
+    whole = len(sampler.sample(*rays, 7).points)
+    sampler.set_densities(np.linspace(0, 3, len(sampler.voxels), dtype=np.float32))
+    samples = sampler.sample(*rays, 7, min_transmittance=0.05)
+    with native_settings(path="torch"):
+        assert_equal(samples, sampler.sample(*rays, 7, min_transmittance=0.05))
+    assert 50 < len(samples.points) < 0.8 * whole
 
 
 @pytest.mark.parametrize("path", ["torch", "auto"])
