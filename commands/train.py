@@ -116,6 +116,7 @@ def run(command: TrainCommand) -> None:
         downscale=command.settings.downscale,
         memory=int(command.memory * 2**30),
         box=command.box,
+        levels=command.settings.levels,
         with_photos=wanted,
         strict=command.strict,
         say=lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr),

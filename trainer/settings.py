@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.scene.architecture import HIDDEN
+from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from .ranges import Count, CountOrZero, NotNegative, Positive, Range, check_ranges
 from .stages.distillation import DistillationSettings
@@ -44,6 +45,9 @@ class TrainingSettings:
     seed: CountOrZero = 0
     # Downscale photos by this factor before training.
     downscale: Count = 1
+    # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
+    # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.
+    levels: Annotated[int | None, Range(1, most=MAX_LEVELS)] = None
     # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None
     # Depth of a ray's first sample; the data set's if left out, else where rays enter the box.

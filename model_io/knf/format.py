@@ -147,8 +147,8 @@ def _check_version(document: object) -> None:
         fail("knf", "a JSON object", type(document).__name__)
     if document.get("kind") != KIND:
         fail("kind", repr(KIND), f"{document.get('kind')!r:.80}")
-    version = document.get("version")
-    if version not in (VERSION, NESTED_VERSION) or isinstance(version, bool):
+    version: object = document.get("version")
+    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION):
         fail("version", f"{VERSION} or {NESTED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
     for key, expected in _ARCHITECTURE.items():
         if document.get(key) != expected:
@@ -196,9 +196,9 @@ def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | N
     """How many levels a file of version 2 has; None: one of version 1."""
     if document["version"] == VERSION:
         return None
-    levels = document.get("levels")
-    if not is_size(levels):
-        fail("levels", "a whole number", f"{levels!r:.80}")
+    if not is_size(document.get("levels")):
+        fail("levels", "a whole number", f"{document.get('levels')!r:.80}")
+    levels: int = document["levels"]
     check_levels(levels, networks)
     return levels
 

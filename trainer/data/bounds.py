@@ -39,15 +39,20 @@ class Bounds:
         box_min: its corner with the least coordinates.
         box_max: the opposite corner.
         source: where it is from, as "silhouettes of 100 views".
+        levels: of nested boxes; this is the innermost. 1: the box holds the whole scene.
+        surrounded: the photos show what is around the box, too.
     """
 
     box_min: Vector
     box_max: Vector
     source: str
+    levels: int = 1
+    surrounded: bool = False
 
     def __str__(self) -> str:
         low, high = (" ".join(f"{value:.4g}" for value in corner) for corner in (self.box_min, self.box_max))
-        return f"box {low} to {high}, from {self.source}"
+        around = f", with {self.levels - 1} around it, each twice as large" if self.levels > 1 else ""
+        return f"box {low} to {high}{around}, from {self.source}"
 
     @property
     def corners(self) -> NDArray[np.float64]:
@@ -75,16 +80,16 @@ def find_bounds(dataset: Dataset, photos: Photos | None = None) -> Bounds:
         if box is not None:
             return _bounds(*box, f"silhouettes of {len(outlines)} views")
     if dataset.points is not None and len(dataset.points) >= _FEWEST_POINTS:
-        return _bounds(*points_box(dataset.points), f"{len(dataset.points)} sparse points")
+        return _bounds(*points_box(dataset.points), f"{len(dataset.points)} sparse points", surrounded=True)
     box = common_region([view.camera for view in dataset.views])
     if box is None and dataset.region is not None:
-        return Bounds(*dataset.region, "where the data set says that the scene is at most")
+        return Bounds(*dataset.region, "where the data set says that the scene is at most", surrounded=True)
     if box is None:
         raise DatasetError(
             "box: expected bbox.txt, silhouettes, sparse points or cameras around the scene to find one by, got none; "
             "give a box"
         )
-    return _bounds(*box, "what the cameras have in common")
+    return _bounds(*box, "what the cameras have in common", surrounded=True)
 
 
 def depth_range(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:
@@ -114,7 +119,7 @@ def carved_box(outlines: Sequence[Silhouette]) -> Corners | None:
     of the hull, and is larger by a few voxels of the grid.
     """
     cameras = [outline.camera for outline in outlines]
-    middle, distance = _middle(cameras)
+    middle, distance = focus(cameras)
     if middle is None:
         return None
     box_min, box_max = middle - 0.5 * distance, middle + 0.5 * distance
@@ -146,7 +151,7 @@ def points_box(points: NDArray[np.float64]) -> Corners:
 
 def common_region(cameras: Sequence[Camera]) -> Corners | None:
     """The box of what nearly all of the cameras see; None if they do not look at one place."""
-    middle, distance = _middle(cameras)
+    middle, distance = focus(cameras)
     if middle is None:
         return None
     points, voxel = _grid(middle - distance, middle + distance)
@@ -170,10 +175,12 @@ def in_camera(camera: Camera, points: NDArray[np.float64]) -> NDArray[np.float64
     return np.einsum("ji,jp->ip", camera.matrix[:3, :3], points - camera.position[:, None])
 
 
-def _bounds(box_min: NDArray[np.float64], box_max: NDArray[np.float64], source: str) -> Bounds:
+def _bounds(
+    box_min: NDArray[np.float64], box_max: NDArray[np.float64], source: str, *, surrounded: bool = False
+) -> Bounds:
     x0, y0, z0 = map(float, box_min)
     x1, y1, z1 = map(float, box_max)
-    return Bounds((x0, y0, z0), (x1, y1, z1), source)
+    return Bounds((x0, y0, z0), (x1, y1, z1), source, surrounded=surrounded)
 
 
 def _carve(
@@ -220,7 +227,7 @@ def _project(
     return camera.cx + camera.fx * x / divisor, camera.cy - camera.fy * y / divisor, depth
 
 
-def _middle(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64] | None, float]:
+def focus(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64] | None, float]:
     """The place next to all optical axes (least squares), and the cameras' median distance to it.
 
     None if there is none: the axes are next to parallel, or the place lies behind most of the cameras.

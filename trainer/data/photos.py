@@ -154,6 +154,11 @@ class Photos:
         pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
         return pixels if among is None else among[pixels].astype(np.int64)
 
+    def mean_color(self) -> tuple[float, float, float]:
+        """Of some of the pixels, red, green and blue, 0 to 1."""
+        red, green, blue = (self.pixels[:: max(1, len(self.pixels) // 100_000), :3].mean(axis=0) / 255.0).tolist()
+        return red, green, blue
+
     def _unmasked(self, among: NDArray[np.integer] | None) -> NDArray[np.integer] | None:
         """Those of ``among`` that no mask hides; the last answer is kept, for ``among`` seldom changes."""
         if self._learnt is None:
@@ -240,6 +245,7 @@ def prefetched_batches(
     seed: int,
     device: torch.device | str = "cpu",
     among: NDArray[np.integer] | None = None,
+    opaque: bool = False,
 ) -> Prefetcher[RayBatch]:
     """Batches by their steps on a device, made one step ahead.
 
@@ -251,9 +257,10 @@ def prefetched_batches(
         seed: of the batches.
         device: where they are needed.
         among: as in :meth:`Photos.batch`.
+        opaque: the scene has something everywhere: all batches have random colours behind it.
     """
-    behind: tuple[Background, Background] = (background, background)
-    if random_background and photos.has_alpha:
+    behind: tuple[Background, Background] = ("random", "random") if opaque else (background, background)
+    if not opaque and random_background and photos.has_alpha:
         behind = (background, "random")
     return Prefetcher(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among).to(device))
 

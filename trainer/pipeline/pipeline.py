@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Scene, TrainingError, UsageError, load_scene
+from kilonerf.model_io import Camera, Scene, TrainingError, UsageError, load_scene
 from kilonerf.model_io.original.checkpoint import three_quarter_view
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.bounds import depth_range
+from ..data.captures import capture_depths
 from ..data.photos import Photos
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
@@ -31,6 +33,7 @@ from ..stages.student import Student
 from ..teachers.grid import GridTeacher, GridTraining
 from ..teachers.nerf import NerfTeacher
 from ..teachers.nerf_training import NerfTraining
+from ..teachers.nested_grid import NestedGridTeacher, NestedGridTraining, half_side
 from ..teachers.scene import SceneTeacher
 from ..teachers.teacher import Teacher
 from .observers import Observer
@@ -103,11 +106,16 @@ class Training:
         self.seconds = self._store.seconds
         self._finished_teacher = teacher
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
-        near, far = depth_range(subject.dataset, subject.bounds)
+        self._nested = subject.bounds.levels > 1
+        near, far = (capture_depths if self._nested else depth_range)(subject.dataset, subject.bounds)
         self._near, self._far = settings.near or near, settings.far or far
         if self._near >= self._far:
             raise TrainingError(f"near and far: expected near below far, got {self._near:g} and {self._far:g}")
         self._background = settings.background or subject.dataset.background or (1.0, 1.0, 1.0)
+        if self._nested and settings.background is None and subject.photos is not None:
+            self._background = subject.photos.mean_color()
+        if self._nested and settings.teacher == "nerf":
+            raise UsageError("--teacher: expected grid for nested boxes (or --levels 1), got nerf")
 
     def run(self, last: str = STAGES[-1]) -> Student | None:
         """Run all stages up to ``last``; those that are done are read, not run again.
@@ -165,7 +173,7 @@ class Training:
         return student.to_scene(
             dtype,
             training_poses=poses,
-            start_camera=three_quarter_view(student.cells.box),
+            start_camera=self._start_camera(student),
             provenance={
                 "made_by": "kilonerf-train",
                 "source": self.subject.source,
@@ -178,6 +186,14 @@ class Training:
             },
         )
 
+    def _start_camera(self, student: Student) -> Camera:
+        """Before the box; a place is entered where the one of the cameras stands that is nearest to all of them."""
+        if not self._nested:
+            return three_quarter_view(student.cells.box)
+        cameras = [view.camera for view in self.subject.dataset.views]
+        positions = np.stack([camera.position for camera in cameras])
+        return cameras[int(np.argmin(np.linalg.norm(positions - np.median(positions, axis=0), axis=1)))]
+
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
             return self._finished_teacher
@@ -185,6 +201,8 @@ class Training:
             np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
         )
         state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box_min, box_max))
+        if self._nested:
+            return NestedGridTeacher.from_state(state, Box(box_min, box_max), self._device)
         if self.settings.teacher == "grid":
             return GridTeacher.from_state(state, box_min, box_max, self._device)
         return NerfTeacher.from_state(state).to(self._device)
@@ -193,7 +211,18 @@ class Training:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
         box = (self._photos(), box_min, box_max, self._near, self._far)
-        if settings.teacher == "grid":
+        if self._nested:
+            stage = NestedGridTraining(
+                self._photos(),
+                Box(box_min, box_max),
+                self.subject.bounds.levels,
+                self._near,
+                self._far,
+                settings.grid,
+                seed=seed,
+                device=self._device,
+            )
+        elif settings.teacher == "grid":
             stage = GridTraining(
                 *box,
                 settings.grid,
@@ -214,14 +243,20 @@ class Training:
         box_min, box_max, occupancy, network_index = (
             tensors[name].numpy() for name in ("lower", "upper", "occupancy", "network_index")
         )
+        if self._nested:  # levels are stacked: [L, ox, oy, oz] and [L, rx, ry, rz]
+            outer = tuple(OuterLevel(*arrays) for arrays in zip(occupancy[1:], network_index[1:], strict=True))
+            inner = Cells(Box(box_min, box_max), occupancy[0], network_index[0])
+        else:
+            outer, inner = (), Cells(Box(box_min, box_max), occupancy, network_index)
         networks = TinyNetworks.initial(
             int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
         ).to(self._device)
         occupied = self.settings.occupancy
-        voxel = float(((box_max - box_min) / occupancy.shape).min())
+        voxel = float(((box_max - box_min) / occupancy.shape[-3:]).min())
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
-        cells = Cells(Box(box_min, box_max), occupancy, network_index)
-        student = Student(cells, networks, Sampling(self._near, self._far, max(2, num_samples)), self._background)
+        sampling = Sampling(self._near, self._far, max(2, num_samples))
+        length = half_side(inner.box, 0) if self._nested else 1.0
+        student = Student(inner, networks, sampling, self._background, outer, length)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
@@ -233,6 +268,8 @@ class Training:
         """The student's box and grids; only one process looks."""
         settings, began = self.settings.occupancy, time.perf_counter()
         self._observer.begin("occupancy", 0, 1)
+        if self._nested:
+            return self._keep_occupancy(self._find_nested_occupancy(teacher), began)
         bounds = teacher.extent() or (self.subject.bounds.box_min, self.subject.bounds.box_max)
         resolution, box = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
@@ -247,11 +284,43 @@ class Training:
             raise TrainingError(
                 f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
             )
+        return self._keep_occupancy((box, occupancy, network_index_of(occupancy, resolution)), began)
+
+    def _find_nested_occupancy(self, teacher: Teacher) -> tuple[Box, NDArray[np.bool_], NDArray[np.int32]]:
+        """The box of level 0; occupancy and network indices of all levels, [L, ...]."""
+        settings, bounds = self.settings.occupancy, self.subject.bounds
+        box = Box(np.asarray(bounds.box_min, np.float32), np.asarray(bounds.box_max, np.float32))
+        cell = box.size.max() / (4 * max(1, round(settings.cells / 4)))
+        x, y, z = (int(count) for count in 4 * np.maximum(1, np.rint(box.size / cell / 4)).astype(int))
+        voxels = (x * settings.factor, y * settings.factor, z * settings.factor)
+        occupancy, indices, first = [], [], 0
+        for level in range(bounds.levels):
+            occupied = occupancy_from_density(
+                lambda points: teacher.density(points.to(self._device)),
+                level_box(box, level),
+                voxels,
+                samples=2,  # the teacher is linear between the corners of these voxels
+                threshold=settings.threshold / half_side(box, level),
+            )
+            if level:
+                occupied[hole(voxels)] = False
+            index = network_index_of(occupied, (x, y, z))
+            occupancy.append(occupied)
+            indices.append(np.where(index >= 0, index + first, -1).astype(np.int32))
+            first += int(index.max()) + 1
+        if not first:
+            raise TrainingError(f"occupancy: expected a teacher with densities above {settings.threshold:g}, got none")
+        return box, np.stack(occupancy), np.stack(indices)
+
+    def _keep_occupancy(
+        self, found: tuple[Box, NDArray[np.bool_], NDArray[np.int32]], began: float
+    ) -> dict[str, torch.Tensor]:
+        box, occupancy, network_index = found
         tensors = {
             "lower": torch.from_numpy(box.min),
             "upper": torch.from_numpy(box.max),
             "occupancy": torch.from_numpy(occupancy),
-            "network_index": torch.from_numpy(network_index_of(occupancy, resolution)),
+            "network_index": torch.from_numpy(network_index),
         }
         self.seconds["occupancy"] = time.perf_counter() - began
         self._store.keep("occupancy", tensors)
@@ -309,6 +378,7 @@ class Training:
                 "pixels": sum(camera.width * camera.height for camera in cameras),
             },
             "box": [*self.subject.bounds.box_min, *self.subject.bounds.box_max],
+            **({"levels": self.subject.bounds.levels} if self._nested else {}),
         }
 
     def _total_seconds(self) -> float:

@@ -9,6 +9,7 @@ from kilonerf.model_io.datasets import Dataset, View, load_for_training, photos_
 from kilonerf.model_io.datasets.colmap import find_poses
 
 from ..data.bounds import Bounds, find_bounds
+from ..data.captures import capture_bounds
 from ..data.photos import DEFAULT_MEMORY, Photos
 
 PREVIEWS = 3
@@ -38,6 +39,7 @@ def read_subject(
     downscale: int = 1,
     memory: int = DEFAULT_MEMORY,
     box: Sequence[float] | None = None,
+    levels: int | None = None,
     with_photos: bool = True,
     strict: bool = False,
     say: Callable[[str], None] | None = None,
@@ -50,6 +52,7 @@ def read_subject(
         downscale: photos are made smaller by this factor.
         memory: bytes of photos that are kept in memory; more are streamed from a temporary file.
         box: lower and upper corner of the box around the scene, six numbers; found if left out.
+        levels: of nested boxes; 1: everything is in the box. Found if left out, as far as the box is.
         with_photos: whether their pixels are needed.
         strict: refuse a data set of which anything would be left out.
         say: takes lines about what is left out, and of progress while COLMAP finds poses.
@@ -73,11 +76,13 @@ def read_subject(
     photos = Photos(dataset.views, downscale=downscale, memory=memory) if with_photos else None
     if box is None:
         bounds = find_bounds(dataset, photos)
+        if levels != 1 and (bounds.surrounded or levels is not None):
+            bounds = capture_bounds(dataset, levels)
     else:
         x0, y0, z0, x1, y1, z1 = box
         if not (x0 < x1 and y0 < y1 and z0 < z1):
             raise UsageError(f"--box: expected a lower corner below the upper one, got {tuple(box)}")
-        bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line")
+        bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line", levels=levels or 1)
     looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]
     return Subject(dataset, photos, bounds, Path(path).resolve().name), previews

@@ -40,7 +40,7 @@ def train(
     settings = settings or TrainingSettings()
     settings.check()
     teacher = load_teacher(settings.teacher, device)
-    subject, _ = read_subject(Path(dataset), downscale=settings.downscale)
+    subject, _ = read_subject(Path(dataset), downscale=settings.downscale, levels=settings.levels)
     folder = Path(folder)
     make_folder(folder)
     training = Training(

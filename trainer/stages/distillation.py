@@ -79,7 +79,10 @@ class Distillation:
         self._device = student.networks.rows.device
         self._adam = Adam(student.networks, learning_rate=0.0, betas=(0.9, 0.99), epsilon=1e-12)
         self._own = world.share(student.networks.num_networks)
-        self._distance = student.sampling.step
+        # Of each point: the distance to the next sample of its network's level, in world units and in those in which
+        # its density is learnt.
+        self._distance = (student.sampling.step * _strides(student))[self._own].repeat_interleave(settings.points)
+        self._own_distance = self._distance / student.density_lengths[self._own].repeat_interleave(settings.points)
         voxels = OccupiedVoxels(student if settings.where == "occupied" else _full(student))
         self._voxels, self._starts = voxels.voxels, voxels.starts[:-1][self._own]
         self._counts = np.diff(voxels.starts)[self._own]
@@ -96,7 +99,7 @@ class Distillation:
         target_rgb, target_density = self._teacher.radiance(points.world, points.directions)
         rgb, raw = tiny_networks(points.local, points.directions, self._groups, self.student.networks, rectified=False)
         # Eq. 4 compares alphas, not densities: how much more than opaque something is does not show.
-        alpha = -torch.expm1(-rectified_density(raw, leak=1.0) * self._distance)
+        alpha = -torch.expm1(-rectified_density(raw, leak=1.0) * self._own_distance)
         target_alpha = -torch.expm1(-target_density * self._distance)
         weight = 1.0 if np.isinf(settings.colour_floor) else (target_alpha + settings.colour_floor)[:, None]
         alpha_error = (alpha - target_alpha) ** 2
@@ -152,8 +155,23 @@ class Distillation:
         return _Points(world.to(to), local.to(to), torch.from_numpy(toward.astype(np.float32)).to(to))
 
 
+def _strides(student: Student) -> torch.Tensor:
+    """Of each network, 2^level, float32 [N]."""
+    strides = np.ones(student.networks.num_networks, np.float32)
+    for level, cells in enumerate(student.levels):
+        strides[cells.network_index[cells.network_index >= 0]] = 2**level
+    return torch.from_numpy(strides).to(student.networks.rows.device)
+
+
 def _full(student: Student) -> Student:
     """The same student with every voxel of its networks' cells occupied."""
     fx, fy, fz = student.cells.factor
-    occupancy = (student.cells.network_index >= 0).repeat(fx, 0).repeat(fy, 1).repeat(fz, 2)
-    return replace(student, cells=replace(student.cells, occupancy=occupancy))
+
+    def full(index: NDArray[np.int32]) -> NDArray[np.bool_]:
+        return (index >= 0).repeat(fx, 0).repeat(fy, 1).repeat(fz, 2)
+
+    return replace(
+        student,
+        cells=replace(student.cells, occupancy=full(student.cells.network_index)),
+        outer=tuple(replace(level, occupancy=full(level.network_index)) for level in student.outer),
+    )

@@ -85,7 +85,7 @@ class FineTuning:
         self._voxels = OccupiedVoxels(student)
         self._densities = torch.zeros(len(self._voxels.voxels))
         among = None
-        if settings.covered_only:
+        if settings.covered_only and not student.outer:
             among = covered_pixels(photos.cameras, student.cells.box, student.cells.occupancy)
         self._batches = prefetched_batches(
             photos,
@@ -95,6 +95,7 @@ class FineTuning:
             seed=seed,
             device=self._device,
             among=among,
+            opaque=bool(student.outer),
         )
 
     def step(self, step: int) -> dict[str, float]:
@@ -113,7 +114,10 @@ class FineTuning:
         ).to(self._device)
         groups = SampleGroups.of(samples.network_index, networks.num_networks)
         rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
-        seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, samples.distance, samples.depth)
+        distance = samples.distance
+        if self.student.outer:
+            distance = distance / self.student.density_lengths[samples.network_index]
+        seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, distance, samples.depth)
         error = (seen.over(batch.background) - batch.rgb) ** 2
         self._adam.zero_grad()
         (error.sum() / (3 * settings.rays)).backward()

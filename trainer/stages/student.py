@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from kilonerf.model_io import Scene
 from kilonerf.model_io.scene.cells import Cells
+from kilonerf.model_io.scene.levels import OuterLevel, nested
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.ray_sampling import RaySampler
@@ -30,41 +32,63 @@ class Student:
         networks: of the cells; their raw densities are in units of ``DENSITY_UNIT``.
         sampling: where samples lie on a ray.
         background: RGB behind the scene when it is shown.
+        outer: further levels around the box, as a scene's.
+        density_length: densities of level l are learnt per 2^l of these; 1: per world unit, whatever the level.
     """
 
     cells: Cells
     networks: TinyNetworks
     sampling: Sampling
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    outer: tuple[OuterLevel, ...] = ()
+    density_length: float = 1.0
 
     @classmethod
     def of(cls, scene: Scene) -> "Student":
         """A scene to go on training."""
         networks = TinyNetworks.from_layers(scene.layers)
-        _scale_density(networks, 1 / DENSITY_UNIT)
-        return cls(scene.cells, networks, scene.sampling, scene.background)
+        length = float(scene.box.size.max()) / 2 if scene.outer else 1.0
+        student = cls(scene.cells, networks, scene.sampling, scene.background, scene.outer, length)
+        _scale_density(networks, student.density_lengths.cpu() / DENSITY_UNIT)
+        return student
+
+    @cached_property
+    def levels(self) -> tuple[Cells, ...]:
+        """The grid of each level."""
+        return nested(self.cells, self.outer)
+
+    @cached_property
+    def density_lengths(self) -> torch.Tensor:
+        """Of each network: the length that its densities are learnt per, world units, float32 [N]."""
+        lengths = np.ones(self.networks.num_networks, np.float32)
+        if self.outer:
+            for level, cells in enumerate(self.levels):
+                lengths[cells.network_index[cells.network_index >= 0]] = self.density_length * 2**level
+        return torch.from_numpy(lengths).to(self.networks.rows.device)
 
     def sampler(self) -> RaySampler:
         """Samples of rays through the student, where its networks are."""
-        return RaySampler(self.cells, self.sampling).to_device(self.networks.rows.device)
+        return RaySampler(self.levels, self.sampling).to_device(self.networks.rows.device)
 
     def points_in(
         self,
-        voxels: NDArray[np.integer],  # [P, 3]
+        voxels: NDArray[np.integer],  # [P, 4]
         places: NDArray[np.float32],  # [P, 3]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Points in voxels.
 
         Args:
-            voxels: of the occupancy grid.
+            voxels: of the occupancy grids: their level, then their place in its grid.
             places: where in its voxel each point is, 0 to 1 on each axis.
 
         Returns:
             float32 [P, 3] twice: in world units, and in coordinates of the cell, -1 to 1.
         """
-        box, factor = self.cells.box, self.cells.factor
+        level, voxels, factor = voxels[:, 0], voxels[:, 1:], self.cells.factor
+        box_min = np.stack([cells.box.min for cells in self.levels])
+        voxel = np.stack([cells.box.size / cells.voxels for cells in self.levels])
         at = voxels.astype(np.float32) + places
-        world = (box.min + at * (box.size / self.cells.voxels)).astype(np.float32)
+        world = (box_min[level] + at * voxel[level]).astype(np.float32)
         local = (at - voxels // factor * factor) * (2.0 / factor) - 1.0
         return torch.from_numpy(world), torch.from_numpy(local.astype(np.float32))
 
@@ -79,7 +103,7 @@ class Student:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
         networks = TinyNetworks(self.networks.rows.detach().cpu().clone())
-        _scale_density(networks, DENSITY_UNIT)
+        _scale_density(networks, DENSITY_UNIT / self.density_lengths.cpu())
         return Scene(
             box_min=self.cells.box.min,
             box_max=self.cells.box.max,
@@ -90,12 +114,13 @@ class Student:
             far=self.sampling.far,
             num_samples=self.sampling.num_samples,
             background=self.background,
+            outer=self.outer,
             **more,
         )
 
 
 def rectified_density(raw: torch.Tensor, leak: float) -> torch.Tensor:
-    """Densities per world unit from raw ones: ReLU, but what is zero can still learn to be more.
+    """Densities, per ``Student.density_lengths``, from raw ones: ReLU, but what is zero can still learn to be more.
 
     A dead density has gradient zero by the ReLU, and a whole network could stay dead. Here it gets ``leak`` times the
     gradient that it would have, where that asks for more density, and none where it asks for less.
@@ -124,9 +149,9 @@ class _RectifiedDensity(torch.autograd.Function):
         return torch.where(raw > 0, gradient, ctx.leak * gradient.clamp(max=0)), None
 
 
-def _scale_density(networks: TinyNetworks, factor: float) -> None:
-    """Multiply what the networks say of density."""
+def _scale_density(networks: TinyNetworks, factors: torch.Tensor) -> None:
+    """Multiply what each network says of density; factors [N]."""
     with torch.no_grad():
         for name in ("alpha_linear.weight", "alpha_linear.bias"):
             begin, shape = ROW_LAYOUT[name]
-            networks.rows[:, begin : begin + math.prod(shape)] *= factor
+            networks.rows[:, begin : begin + math.prod(shape)] *= factors[:, None]

@@ -51,6 +51,8 @@ class GridSettings:
     density_smoothness: NotNegative = 3e-9
     # Voxels whose part in every ray is smaller than this are removed between the parts.
     least_weights: Annotated[FourRates, Range(0)] = (0.02, 0.02, 0.005, 0.005)
+    # Of captures: how much it counts that what a ray sees lies in several places.
+    distortion: NotNegative = 0.03
     # Rays end where their transmittance falls below this.
     min_transmittance: NotNegative = 1e-2
 

@@ -20,12 +20,12 @@ class SceneTeacher:
     name = "scene"
 
     def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
-        self._cells = scene.cells
+        self._levels = scene.levels
         self._networks = TinyNetworks.from_layers(scene.layers).to(device)
 
     def extent(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The scene's box."""
-        return self._cells.box.min, self._cells.box.max
+        return self._levels[0].box.min, self._levels[0].box.max
 
     def density(self, points: torch.Tensor) -> torch.Tensor:
         """Densities, per world unit, [S]; points in world units, [S, 3]."""
@@ -35,11 +35,12 @@ class SceneTeacher:
     def radiance(self, points: torch.Tensor, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]; grey where nothing is."""
         positions = points.cpu().numpy()
-        networks, cells = self._cells.networks_at(positions)
-        inside = networks >= 0
-        local = self._cells.local(positions[inside], cells[inside]).astype("float32")
-        local, network = (torch.from_numpy(array).to(points.device) for array in (local, networks[inside]))
-        here = torch.from_numpy(inside).to(points.device)
         rgb, density = torch.full_like(points, 0.5), torch.zeros_like(points[:, 0])
-        rgb[here], density[here] = tiny_networks(local, directions[here], network, self._networks)
+        for level in self._levels:
+            networks, cells = level.networks_at(positions)
+            inside = networks >= 0
+            local = level.local(positions[inside], cells[inside]).astype("float32")
+            local, network = (torch.from_numpy(array).to(points.device) for array in (local, networks[inside]))
+            here = torch.from_numpy(inside).to(points.device)
+            rgb[here], density[here] = tiny_networks(local, directions[here], network, self._networks)
         return rgb, density

@@ -122,7 +122,7 @@ def test_a_student_goes_to_a_scene_and_back(toy_scene: Scene) -> None:
     assert (again.near, again.far, again.num_samples) == (toy_scene.near, toy_scene.far, toy_scene.num_samples)
     voxels = np.argwhere(toy_scene.occupancy)[:50]
     places = np.random.default_rng(0).random(voxels.shape, np.float32)
-    world, local = student.points_in(voxels, places)
+    world, local = student.points_in(np.insert(voxels, 0, 0, axis=1), places)
     assert (local.abs() <= 1).all()
     factor = np.asarray(toy_scene.occupancy.shape) // toy_scene.resolution
     cell_lower = toy_scene.box_min + voxels // factor * toy_scene.cell_size
