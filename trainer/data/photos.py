@@ -106,6 +106,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self.cameras)
 
+    def move(self, moved: Callable[[Camera], Camera]) -> None:
+        """Put every camera elsewhere; the pixels stay."""
+        self.cameras = [moved(camera) for camera in self.cameras]
+        self._tables = _camera_tables(self.cameras)
+
     @property
     def has_alpha(self) -> bool:
         """Whether the photos have transparency."""

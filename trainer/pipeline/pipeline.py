@@ -101,12 +101,14 @@ class Training:
         self.subject, self.settings = subject, settings
         self._store = StageStore(folder, world, self._describe)
         self.seconds = self._store.seconds
-        self._finished_teacher = teacher
+        self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         near, far = depth_range(subject.dataset, subject.bounds)
-        self._near, self._far = settings.near or near, settings.far or far
+        self._near = subject.frame.length(settings.near) or near
+        self._far = subject.frame.length(settings.far) or far
         if self._near >= self._far:
-            raise TrainingError(f"near and far: expected near below far, got {self._near:g} and {self._far:g}")
+            said = " and ".join(f"{depth / subject.frame.scale:g}" for depth in (self._near, self._far))
+            raise TrainingError(f"near and far: expected near below far, got {said}")
         self._background = settings.background or subject.dataset.background or (1.0, 1.0, 1.0)
 
     def run(self, last: str = STAGES[-1]) -> Student | None:
@@ -162,8 +164,7 @@ class Training:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
         poses = np.stack([view.camera.matrix for view in self.subject.dataset.views]).astype(np.float32)
-        return student.to_scene(
-            dtype,
+        scene = student.to_scene(
             training_poses=poses,
             start_camera=three_quarter_view(student.cells.box),
             provenance={
@@ -175,8 +176,10 @@ class Training:
                 "fine_tuning_steps": self.settings.fine_tuning.steps,
                 "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
                 "seed": self.settings.seed,
+                **self.subject.frame.said(),
             },
         )
+        return self.subject.frame.scene(scene, dtype)
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
@@ -225,7 +228,8 @@ class Training:
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
-            f"{student.sampling.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
+            f"{student.sampling.num_samples} samples from {self._near / self.subject.frame.scale:.3g} "
+            f"to {self._far / self.subject.frame.scale:.3g}"
         )
         return student
 
@@ -289,7 +293,7 @@ class Training:
                 raise KeyboardInterrupt
             if student is not None and world.any(self._observer.wants_snapshot(self._total_seconds())):
                 stage.state()  # all processes' networks
-                self._observer.snapshot(name, step, student.to_scene())
+                self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
         stage.finish()
         self._observer.end(name, stage.steps)
 
@@ -309,6 +313,7 @@ class Training:
                 "pixels": sum(camera.width * camera.height for camera in cameras),
             },
             "box": [*self.subject.bounds.box_min, *self.subject.bounds.box_max],
+            **self.subject.frame.said(),
         }
 
     def _total_seconds(self) -> float:
