@@ -44,7 +44,8 @@ class TrainingSettings:
     seed: CountOrZero = 0
     # Downscale photos by this factor before training.
     downscale: Count = 1
-    # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
+    # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else
+    # the plain colour behind the photos' object, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None
     # Depth of a ray's first sample; the data set's if left out, else where rays enter the box.
     near: Annotated[float | None, Range(0, exclusive=True)] = None

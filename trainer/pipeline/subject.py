@@ -1,7 +1,7 @@
 """What a training is of: views, their photos and the box around the scene."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kilonerf.model_io import DatasetError, UsageError
@@ -11,6 +11,7 @@ from kilonerf.model_io.datasets.colmap import find_poses
 from ..data.bounds import Bounds, find_bounds
 from ..data.frame import Frame
 from ..data.photos import DEFAULT_MEMORY, Photos
+from ..data.silhouettes import plain_background
 
 PREVIEWS = 3
 
@@ -25,6 +26,7 @@ class Subject:
         bounds: the box around the scene, likewise.
         source: a name for the data, for the scene's provenance.
         frame: what it is brought into for training, and back from.
+        found: the box in the data set's own coordinates.
     """
 
     dataset: Dataset
@@ -32,6 +34,7 @@ class Subject:
     bounds: Bounds
     source: str
     frame: Frame = field(default_factory=Frame)
+    found: Bounds | None = None
 
 
 def read_subject(
@@ -83,9 +86,11 @@ def read_subject(
         bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line")
     looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]
+    if photos is not None and dataset.background is None and bounds.source.startswith("silhouettes"):
+        dataset = replace(dataset, background=plain_background(photos))
     frame = Frame.of([view.camera for view in dataset.views], bounds)
     say(str(bounds) + ("" if frame.is_identity else f"; {frame}"))
     if photos is not None:
         photos.move(frame.camera)
-    subject = Subject(frame.dataset(dataset), photos, frame.bounds(bounds), Path(path).resolve().name, frame)
+    subject = Subject(frame.dataset(dataset), photos, frame.bounds(bounds), Path(path).resolve().name, frame, bounds)
     return subject, [frame.seen(view) for view in previews]
