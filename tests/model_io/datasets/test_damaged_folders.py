@@ -171,7 +171,6 @@ def memory() -> int:
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.filterwarnings("default")
 def test_damaged_folders_are_read_or_refused_by_one_line(whole: Path, tmp_path: Path, part: int) -> None:
     before = memory()
     for number in range(part, FOLDERS, PARTS):
