@@ -20,6 +20,7 @@ from kilonerf.kernels.measure.poses import evenly_chosen, scene_poses
 from kilonerf.model_io import Camera, Scene, UsageError, load_scene
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile, write_text
+from kilonerf.model_io.scene.origin import relative_to, scene_origin
 
 from .command_line import run_command
 from .render_switches import RenderSwitches, Switches, parse_size
@@ -116,7 +117,8 @@ def choose_poses(command: BenchCommand, scene: Scene, width: int, height: int) -
     """
     if command.poses is not None:
         views = evenly_chosen(load_dataset(command.poses, command.split, (width, height)).views, command.views)
-        return str(command.poses), [view.camera.resized(width, height) for view in views]
+        cameras = [relative_to(scene_origin(scene), view.camera) for view in views]
+        return str(command.poses), [camera.resized(width, height) for camera in cameras]
     return scene_poses(scene, command.views, width, height)
 
 

@@ -1,10 +1,14 @@
-"""What every command's ``main`` shares: tyro parses, errors become one line, exit codes are 0 and 2."""
+"""What every command's ``main`` shares: tyro parses, errors become one line, exit codes are 0, 1 and 2."""
 
 import contextlib
+import importlib.metadata
 import inspect
 import io
+import platform
 import re
 import sys
+import tempfile
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,7 +27,8 @@ def run_command(
 
     What is not said is as in ``default``, if there is one, else as the class says.
 
-    Exit codes: 0 good; 2 wrong use or bad input, with one line on standard error; 130 interrupted by the user.
+    Exit codes: 0 good; 1 a fault of the program, with one line that says where its log is; 2 wrong use or bad input,
+    with one line on standard error; 130 interrupted by the user.
     """
     try:
         run(parse(program, options_class, default))
@@ -35,6 +40,11 @@ def run_command(
     except BrokenPipeError:  # the reader of our output (head, less) went away: nothing to say to anyone
         sys.stderr.close()
         sys.exit(0)
+    except MemoryError:
+        print(f"{program}: error: not enough memory for this", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        sys.exit(report_unforeseen(program, error))
 
 
 def parse(program: str, options_class: type[Options], default: Options | None = None) -> Options:
@@ -84,3 +94,23 @@ def report(program: str, error: KiloNeRFError) -> int:
         error = KiloNeRFError(*error.args)
     print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr)
     return 2
+
+
+def report_unforeseen(program: str, error: Exception) -> int:
+    """Keep the traceback of what nobody foresaw in a log, say where it is in one line; returns the exit code 1."""
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST_REASON]
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", prefix=f"{program}-", suffix=".log", delete=False
+        ) as log:
+            log.write(f"{program} {importlib.metadata.version('kilonerf-view')}, {platform.platform()}, ")
+            log.write(f"Python {platform.python_version()}\n{' '.join(map(repr, sys.argv))}\n\n")
+            log.write("".join(traceback.format_exception(error)))
+        where = f"its log is {log.name}; please report it with that file and the command (CONTRIBUTING.md)"
+    except (OSError, importlib.metadata.PackageNotFoundError):
+        where = "no log could be written; please report it with the command (CONTRIBUTING.md)"
+    print(f"{program}: error: a fault of this program ({what}): {where}", file=sys.stderr)
+    return 1
+
+
+_LONGEST_REASON = 200

@@ -20,6 +20,7 @@ from kilonerf.kernels.measure.metrics import lpips_available, ssim_available
 from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import BackendError, UsageError, load_scene
 from kilonerf.model_io.datasets import View, load_dataset, load_image
+from kilonerf.model_io.scene.origin import relative_to, scene_origin
 
 from .command_line import print_notes, run_command
 from .render_switches import RenderSwitches, Switches
@@ -68,7 +69,9 @@ def run(command: EvalCommand) -> None:
     options = command.switches.options(scene, as_trained=True)
     dataset = load_dataset(command.dataset, command.split, strict=command.strict, photos=True)
     print_notes(PROGRAM, dataset)
-    views = choose_views(dataset.views, command.views)
+    origin = scene_origin(scene)
+    placed = [dataclasses.replace(view, camera=relative_to(origin, view.camera)) for view in dataset.views]
+    views = choose_views(placed, command.views)
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
     renderer = command.switches.renderer(scene)
     notes = missing_metrics(command.lpips)

@@ -16,6 +16,7 @@ from kilonerf.model_io.datasets.summary import dataset_rows, describe_dataset, i
 from kilonerf.model_io.scene.facts import describe, fact_rows
 
 from .command_line import run_command
+from .dataset_plan import training_plan, write_plan_picture
 
 PROGRAM = "kilonerf-info"
 Rows = list[tuple[str, str]]
@@ -27,6 +28,8 @@ class InfoOptions:
 
     # The .knf file; or a data set (a folder, a transforms.json), to see what training would do with it.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|DATASET")] = None
+    # Draw a plan of a data set, its cameras, sparse points and box from above, into this PNG.
+    picture: Annotated[Path | None, tyro.conf.arg(metavar="PLAN.png")] = None
     # Say what this machine has: processor, instruction sets, code paths of the cpu backend, CUDA.
     machine: tyro.conf.FlagCreatePairsOff[bool] = False
     # Print one JSON object in place of a table.
@@ -48,11 +51,18 @@ def run(options: InfoOptions) -> None:
     """
     if options.scene is None and not options.machine:
         raise UsageError(f"expected a SCENE or --machine (see {PROGRAM} --help)")
+    if options.picture is not None and (options.scene is None or not is_dataset(options.scene)):
+        raise UsageError("--picture: expected a data set to draw, got none")
     facts: dict[str, Any] = {}
     tables: list[tuple[str, Rows]] = []
     if options.scene is not None and options.scene.suffix.lower() != ".knf" and is_dataset(options.scene):
         facts |= describe_dataset(options.scene)
-        tables.append((str(options.scene), dataset_rows(facts)))
+        rows = dataset_rows(facts)
+        planned, plan = training_plan(options.scene, facts)
+        facts |= planned
+        tables.append((str(options.scene), rows + plan))
+        if options.picture is not None:
+            write_plan_picture(options.scene, facts, options.picture)
     elif options.scene is not None:
         scene = load_scene(options.scene)
         facts |= describe(scene) | {"file": str(options.scene), "file_bytes": options.scene.stat().st_size}

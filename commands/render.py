@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from kilonerf.model_io import Camera, CameraPath, OutputError, Scene, UsageError, load_scene
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import load_dataset
+from kilonerf.model_io.scene.origin import relative_to, scene_origin
 from kilonerf.viewer.recording.picture_files import check_output
 from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
@@ -135,7 +136,8 @@ def choose_cameras(command: RenderCommand, scene: Scene, size: tuple[int, int] |
     if command.poses is not None:
         dataset = load_dataset(command.poses, command.split, size or DEFAULT_SIZE)
         print_notes(PROGRAM, dataset)
-        return [view.camera.resized(*size) if size else view.camera for view in dataset.views]
+        cameras = [relative_to(scene_origin(scene), view.camera) for view in dataset.views]
+        return [camera.resized(*size) if size else camera for camera in cameras]
     width, height = size or DEFAULT_SIZE
     if command.path is not None:
         path = CameraPath.load(command.path)

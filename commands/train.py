@@ -136,7 +136,6 @@ def run(command: TrainCommand) -> None:
         make_folder(folder, command.restart_from)
         if world.is_first:
             _observe(observer, command, folder, previews)
-        observer.message(str(subject.bounds))
         try:
             last = STAGES[-1] if command.stage is None else command.stage
             student = training.run(last)

@@ -48,7 +48,8 @@ class TrainingSettings:
     # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
     # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.
     levels: Annotated[int | None, Range(1, most=MAX_LEVELS)] = None
-    # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else white.
+    # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else
+    # the plain colour behind the photos' object, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None
     # Depth of a ray's first sample; the data set's if left out, else where rays enter the box.
     near: Annotated[float | None, Range(0, exclusive=True)] = None

@@ -14,7 +14,7 @@ from .files import read_numbers, read_rows
 from .inspection import Inspection
 from .photo_files import PhotoFolders, list_photos
 from .pictures import Size
-from .poses import Pose, pose_matrix, rigid_poses
+from .poses import FARTHEST, Pose, pose_matrix, rigid_poses
 from .views import SPLITS, Box, Dataset, PathLike, Vector, View, known_split
 
 
@@ -120,7 +120,10 @@ def near_and_far(path: PathLike) -> tuple[float, float] | None:
     files = sorted((folder / "pose").glob("[012]_*.txt"))
     if not files or not (folder / "bbox.txt").is_file():
         return None
-    box_min, box_max = np.asarray(read_numbers(folder / "bbox.txt", 6)).reshape(2, 3)
+    box = np.asarray(read_numbers(folder / "bbox.txt", 6))
+    if np.abs(box).max() > FARTHEST:
+        raise DatasetError(f"{folder / 'bbox.txt'}: expected corners within {FARTHEST:g}, got {box.tolist()}")
+    box_min, box_max = box.reshape(2, 3)
     positions = np.stack([_pose(file)[:3, 3] for file in files])
     to_box = np.linalg.norm(np.maximum(np.maximum(box_min - positions, positions - box_max), 0), axis=1)
     to_corner = np.linalg.norm(np.maximum(np.abs(positions - box_min), np.abs(positions - box_max)), axis=1)

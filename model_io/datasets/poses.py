@@ -18,6 +18,8 @@ from .photo_files import listed
 Pose = NDArray[np.float64]  # [4, 4]
 _ROUNDING = 1e-3  # of an axis' length, and of the cosine between two: a rotation that was written with few digits
 _SKEW = 0.02  # cosine of the angle between two axes: about one degree
+FARTHEST = 1e15  # units: beyond, float64 itself has less than a tenth of a unit
+_LONGEST_AXIS = 1e30
 
 
 def pose_matrix(field: str, value: Any) -> Pose:
@@ -34,11 +36,15 @@ def pose_matrix(field: str, value: Any) -> Pose:
         raise DatasetError(f"{field}: expected a matrix of 4x4 numbers, got {value!r:.60}")
     if not np.isfinite(matrix).all():
         raise DatasetError(f"{field}: expected finite numbers, got {matrix.tolist()}")
+    if np.abs(matrix[:3, 3]).max() > FARTHEST:
+        raise DatasetError(f"{field}: expected a position within {FARTHEST:g}, got {matrix[:3, 3].tolist()}")
+    if np.abs(matrix[:3, :3]).max() > _LONGEST_AXIS:
+        raise DatasetError(f"{field}: expected axes that span space, got {matrix[:3, :3].tolist()}")
     lengths = np.linalg.norm(matrix[:3, :3], axis=0)
     with np.errstate(all="ignore"):
         determinant = abs(np.linalg.det(matrix[:3, :3] / np.maximum(lengths, 1e-300)))
     # Without their lengths, so that axes in small units span space too.
-    if not (lengths.min() > 1e-30 and lengths.max() < 1e30 and determinant >= 1e-9):
+    if not (lengths.min() > 1e-30 and determinant >= 1e-9):
         raise DatasetError(f"{field}: expected axes that span space, got {matrix[:3, :3].tolist()}")
     return np.concatenate([matrix[:3], [[0.0, 0.0, 0.0, 1.0]]])
 

@@ -16,6 +16,7 @@ Floats = NDArray[np.floating]  # float32 throughout; NumPy's annotations lose th
 
 INSIDE_MARGIN = np.float32(0.001)
 """The original code takes a point as inside the box only if it is this far (world units) from every face."""
+_MARGIN_SHARE = 0.001  # of the box's longest side: the margin is no larger, or small units would lose some
 
 _BORDER_MARGIN = np.float32(0.01)  # voxels: more than a sample's position is rounded by
 
@@ -55,12 +56,16 @@ class Cells:
     @cached_property
     def inside_min(self) -> Floats:
         """float32 [3]; a point p is inside the box if inside_min < p < inside_max on every axis."""
-        return self.box.min + self.margin
+        return self.box.min + self._inside_margin
 
     @cached_property
     def inside_max(self) -> Floats:
         """float32 [3]; see ``inside_min``."""
-        return self.box.max - self.margin
+        return self.box.max - self._inside_margin
+
+    @cached_property
+    def _inside_margin(self) -> np.float32:
+        return min(self.margin, np.float32(_MARGIN_SHARE * self.box.size.max()))
 
     @cached_property
     def inverse_voxel(self) -> Floats:

@@ -1,12 +1,14 @@
 """Wrong use of any command is one line on standard error and exit code 2; help is help."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
 import tyro
 
-from kilonerf.commands.command_line import run_command
+from kilonerf.commands.command_line import report_unforeseen, run_command
 from kilonerf.model_io.errors import SceneError
 
 
@@ -72,3 +74,45 @@ def test_errors_of_the_library_are_one_line(
         run_command("kilonerf-test", Options, run)
     assert end.value.code == 2
     assert capsys.readouterr().err == "kilonerf-test: error: a.knf: expected something, got nothing\n"
+
+
+def test_what_nobody_foresaw_is_one_line_and_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def run(options: Options) -> None:
+        raise IndexError(f"of\n{options.thing}")
+
+    monkeypatch.setattr("sys.argv", ["kilonerf-test", "this"])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as end:
+        run_command("kilonerf-test", Options, run)
+    assert end.value.code == 1
+    line, rest = capsys.readouterr().err.split("\n", 1)
+    assert rest == ""
+    (log,) = tmp_path.iterdir()
+    assert line.startswith("kilonerf-test: error: a fault of this program (IndexError: of this): ")
+    assert str(log) in line
+    assert "report it" in line
+    written = log.read_text()
+    assert "Traceback" in written
+    assert "'this'" in written
+    assert "Python" in written
+
+
+def test_a_log_that_cannot_be_written_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert report_unforeseen("kilonerf-test", ValueError("why")) == 1
+    assert "no log could be written" in capsys.readouterr().err
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(options: Options) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("sys.argv", ["kilonerf-test", "this"])
+    with pytest.raises(SystemExit) as end:
+        run_command("kilonerf-test", Options, run)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "kilonerf-test: error: not enough memory for this\n"

@@ -119,7 +119,7 @@ def carved_box(outlines: Sequence[Silhouette]) -> Corners | None:
     of the hull, and is larger by a few voxels of the grid.
     """
     cameras = [outline.camera for outline in outlines]
-    middle, distance = focus(cameras)
+    middle, distance = middle_of_views(cameras)
     if middle is None:
         return None
     box_min, box_max = middle - 0.5 * distance, middle + 0.5 * distance
@@ -151,7 +151,7 @@ def points_box(points: NDArray[np.float64]) -> Corners:
 
 def common_region(cameras: Sequence[Camera]) -> Corners | None:
     """The box of what nearly all of the cameras see; None if they do not look at one place."""
-    middle, distance = focus(cameras)
+    middle, distance = middle_of_views(cameras)
     if middle is None:
         return None
     points, voxel = _grid(middle - distance, middle + distance)
@@ -164,6 +164,23 @@ def common_region(cameras: Sequence[Camera]) -> Corners | None:
         return None
     kept = points[:, seen >= _SAME_REGION * seen.max()]
     return kept.min(axis=1) - 0.5 * voxel, kept.max(axis=1) + 0.5 * voxel
+
+
+def middle_of_views(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64] | None, float]:
+    """The place next to all optical axes (least squares), and the cameras' median distance to it.
+
+    None if there is none: the axes are next to parallel, or the place lies behind most of the cameras.
+    """
+    positions = np.stack([camera.position for camera in cameras])
+    axes = np.stack([-camera.matrix[:3, 2] / np.linalg.norm(camera.matrix[:3, 2]) for camera in cameras])
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # removes the part along each axis
+    matrix = across.mean(axis=0)
+    if np.linalg.eigvalsh(matrix)[0] < 1e-3:
+        return None, 0.0
+    middle = np.linalg.solve(matrix, np.einsum("vij,vj->i", across, positions) / len(cameras))
+    if np.median(np.einsum("vi,vi->v", middle - positions, axes)) <= 0:
+        return None, 0.0
+    return middle, float(np.median(np.linalg.norm(positions - middle, axis=1)))
 
 
 def in_camera(camera: Camera, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,20 +242,3 @@ def _project(
     depth = -z
     divisor = np.where(depth > 0, depth, np.inf)
     return camera.cx + camera.fx * x / divisor, camera.cy - camera.fy * y / divisor, depth
-
-
-def focus(cameras: Sequence[Camera]) -> tuple[NDArray[np.float64] | None, float]:
-    """The place next to all optical axes (least squares), and the cameras' median distance to it.
-
-    None if there is none: the axes are next to parallel, or the place lies behind most of the cameras.
-    """
-    positions = np.stack([camera.position for camera in cameras])
-    axes = np.stack([-camera.matrix[:3, 2] / np.linalg.norm(camera.matrix[:3, 2]) for camera in cameras])
-    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # removes the part along each axis
-    matrix = across.mean(axis=0)
-    if np.linalg.eigvalsh(matrix)[0] < 1e-3:
-        return None, 0.0
-    middle = np.linalg.solve(matrix, np.einsum("vij,vj->i", across, positions) / len(cameras))
-    if np.median(np.einsum("vi,vi->v", middle - positions, axes)) <= 0:
-        return None, 0.0
-    return middle, float(np.median(np.linalg.norm(positions - middle, axis=1)))

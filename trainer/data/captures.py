@@ -8,7 +8,7 @@ from kilonerf.model_io import Dataset, DatasetError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.levels import level_box
 
-from .bounds import Bounds, focus
+from .bounds import Bounds
 
 _LEVELS = 5  # without points that say how far the place reaches
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 6
@@ -30,7 +30,7 @@ def capture_bounds(dataset: Dataset, levels: int | None = None) -> Bounds:
         DatasetError: nothing says how far away things are.
     """
     cameras = [view.camera for view in dataset.views]
-    middle, half = focus(cameras)
+    middle, half = middle_of_views(cameras)
     source = "where the cameras look"
     if middle is None:
         positions = np.stack([camera.position for camera in cameras])

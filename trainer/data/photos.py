@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, DatasetError, OutputError, View
+from kilonerf.model_io import Camera, DatasetError, OutputError, TrainingError, View
 from kilonerf.model_io.datasets import load_mask, load_pixels
 from kilonerf.model_io.datasets.inspection import raise_faults
 
@@ -106,6 +106,11 @@ class Photos:
     def __len__(self) -> int:
         return len(self.cameras)
 
+    def move(self, moved: Callable[[Camera], Camera]) -> None:
+        """Put every camera elsewhere; the pixels stay."""
+        self.cameras = [moved(camera) for camera in self.cameras]
+        self._tables = _camera_tables(self.cameras)
+
     @property
     def has_alpha(self) -> bool:
         """Whether the photos have transparency."""
@@ -151,6 +156,11 @@ class Photos:
         """The pixels of a batch, int64 [N], by their places in the array of all; arguments as for :meth:`batch`."""
         among = self._unmasked(among)
         count = int(self.offsets[-1]) if among is None else len(among)
+        if not count:
+            raise TrainingError(
+                "training: expected pixels whose rays meet something, got none: everything in the box was found to be "
+                "empty; look at the box (--box, kilonerf-info --picture), the poses and the --background"
+            )
         pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
         return pixels if among is None else among[pixels].astype(np.int64)
 

@@ -92,6 +92,15 @@ def silhouettes(photos: Photos, most: int, background: tuple[float, float, float
     return [_silhouette(mask, photos.cameras[view]) for mask, view in zip(masks, chosen, strict=True) if mask.any()]
 
 
+def plain_background(photos: Photos) -> tuple[float, float, float] | None:
+    """The plain colour behind the object of opaque photos, RGB in [0, 1]; None where there is none."""
+    color = None if photos.has_alpha else _plain_color(photos, range(len(photos)))
+    if color is None:
+        return None
+    red, green, blue = (float(channel) / 255 for channel in color)
+    return red, green, blue
+
+
 def _unlike(pixels: NDArray[np.uint8], color: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which pixels [..., 3 or 4] are of another colour."""
     difference = np.abs(pixels[..., :3].astype(np.int16) - color.astype(np.int16))

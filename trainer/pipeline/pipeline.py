@@ -104,13 +104,15 @@ class Training:
         self.subject, self.settings = subject, settings
         self._store = StageStore(folder, world, self._describe)
         self.seconds = self._store.seconds
-        self._finished_teacher = teacher
+        self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._nested = subject.bounds.levels > 1
         near, far = (capture_depths if self._nested else depth_range)(subject.dataset, subject.bounds)
-        self._near, self._far = settings.near or near, settings.far or far
+        self._near = subject.frame.length(settings.near) or near
+        self._far = subject.frame.length(settings.far) or far
         if self._near >= self._far:
-            raise TrainingError(f"near and far: expected near below far, got {self._near:g} and {self._far:g}")
+            said = " and ".join(f"{depth / subject.frame.scale:g}" for depth in (self._near, self._far))
+            raise TrainingError(f"near and far: expected near below far, got {said}")
         self._background = settings.background or subject.dataset.background or (1.0, 1.0, 1.0)
         if self._nested and settings.background is None and subject.photos is not None:
             self._background = subject.photos.mean_color()
@@ -170,8 +172,7 @@ class Training:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
         poses = np.stack([view.camera.matrix for view in self.subject.dataset.views]).astype(np.float32)
-        return student.to_scene(
-            dtype,
+        scene = student.to_scene(
             training_poses=poses,
             start_camera=self._start_camera(student),
             provenance={
@@ -183,8 +184,10 @@ class Training:
                 "fine_tuning_steps": self.settings.fine_tuning.steps,
                 "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
                 "seed": self.settings.seed,
+                **self.subject.frame.said(),
             },
         )
+        return self.subject.frame.scene(scene, dtype)
 
     def _start_camera(self, student: Student) -> Camera:
         """Before the box; a place is entered where the one of the cameras stands that is nearest to all of them."""
@@ -260,7 +263,8 @@ class Training:
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
-            f"{student.sampling.num_samples} samples from {self._near:.3g} to {self._far:.3g}"
+            f"{student.sampling.num_samples} samples from {self._near / self.subject.frame.scale:.3g} "
+            f"to {self._far / self.subject.frame.scale:.3g}"
         )
         return student
 
@@ -358,7 +362,7 @@ class Training:
                 raise KeyboardInterrupt
             if student is not None and world.any(self._observer.wants_snapshot(self._total_seconds())):
                 stage.state()  # all processes' networks
-                self._observer.snapshot(name, step, student.to_scene())
+                self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
         stage.finish()
         self._observer.end(name, stage.steps)
 
@@ -379,6 +383,7 @@ class Training:
             },
             "box": [*self.subject.bounds.box_min, *self.subject.bounds.box_max],
             **({"levels": self.subject.bounds.levels} if self._nested else {}),
+            **self.subject.frame.said(),
         }
 
     def _total_seconds(self) -> float:

@@ -1,7 +1,7 @@
 """What a training is of: views, their photos and the box around the scene."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kilonerf.model_io import DatasetError, UsageError
@@ -10,7 +10,9 @@ from kilonerf.model_io.datasets.colmap import find_poses
 
 from ..data.bounds import Bounds, find_bounds
 from ..data.captures import capture_bounds
+from ..data.frame import Frame
 from ..data.photos import DEFAULT_MEMORY, Photos
+from ..data.silhouettes import plain_background
 
 PREVIEWS = 3
 
@@ -20,16 +22,20 @@ class Subject:
     """What is trained on.
 
     Attributes:
-        dataset: views for training.
-        photos: their pixels; None where only a finished teacher is distilled.
-        bounds: the box around the scene.
+        dataset: views for training, inside ``frame``.
+        photos: their pixels, likewise; None where only a finished teacher is distilled.
+        bounds: the box around the scene, likewise.
         source: a name for the data, for the scene's provenance.
+        frame: what it is brought into for training, and back from.
+        found: the box in the data set's own coordinates.
     """
 
     dataset: Dataset
     photos: Photos | None
     bounds: Bounds
     source: str
+    frame: Frame = field(default_factory=Frame)
+    found: Bounds | None = None
 
 
 def read_subject(
@@ -85,4 +91,11 @@ def read_subject(
         bounds = Bounds((x0, y0, z0), (x1, y1, z1), "the command line", levels=levels or 1)
     looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]
-    return Subject(dataset, photos, bounds, Path(path).resolve().name), previews
+    if photos is not None and dataset.background is None and bounds.source.startswith("silhouettes"):
+        dataset = replace(dataset, background=plain_background(photos))
+    frame = Frame.of([view.camera for view in dataset.views], bounds)
+    say(str(bounds) + ("" if frame.is_identity else f"; {frame}"))
+    if photos is not None:
+        photos.move(frame.camera)
+    subject = Subject(frame.dataset(dataset), photos, frame.bounds(bounds), Path(path).resolve().name, frame, bounds)
+    return subject, [frame.seen(view) for view in previews]

@@ -243,7 +243,9 @@ class GridTraining:
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
             flat = (voxel[:, 0] * resolution[1] + voxel[:, 1]) * resolution[2] + voxel[:, 2]
             most.scatter_reduce_(0, flat, weights.cpu(), "amax")
-        shown = (most > self.settings.least_weights[phase]).reshape(resolution)
+        # Where all is still faint, as in photos of little contrast, the strongest stay: else nothing would.
+        least = min(self.settings.least_weights[phase], 0.5 * float(most.max()))
+        shown = (most > least).reshape(resolution)
         wide = torch.nn.functional.max_pool3d(shown[None, None].float(), 3, 1, 1)[0, 0] > 0
         kept = wide.numpy() & self.grid.active
         self.grid, rows = self.grid.pruned(kept)

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Scene
+from kilonerf.model_io.scene.origin import scene_origin
 
 from ..ops.networks import TinyNetworks, tiny_networks
 
@@ -20,6 +21,7 @@ class SceneTeacher:
     name = "scene"
 
     def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
+        self.origin = scene_origin(scene)
         self._levels = scene.levels
         self._networks = TinyNetworks.from_layers(scene.layers).to(device)
 

@@ -139,7 +139,8 @@ def _pose(where: str, image: Any) -> NDArray[np.float64]:
     rotation = world_to_camera[:, :3]
     pose = np.eye(4)
     pose[:3, :3] = rotation.T
-    pose[:3, 3] = -rotation.T @ world_to_camera[:, 3]
+    with np.errstate(all="ignore"):  # pose_matrix refuses what is not finite
+        pose[:3, 3] = -rotation.T @ world_to_camera[:, 3]
     pose[:3, 1:3] *= -1  # y down, looks along +z: to OpenGL
     return pose_matrix(where, pose)
 
