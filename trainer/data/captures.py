@@ -8,7 +8,7 @@ from kilonerf.model_io import Dataset, DatasetError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.levels import level_box
 
-from .bounds import Bounds
+from .bounds import Bounds, middle_of_views
 
 _LEVELS = 5  # without points that say how far the place reaches
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 6
