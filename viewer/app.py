@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
-from kilonerf.model_io import Scene
+from kilonerf.model_io import Camera, Scene
 
 from . import actions, theme
 from .camera.input import ViewInput
@@ -79,6 +79,7 @@ class ViewerApp:
         self._input = ViewInput(self.navigator, actions.bindings(self))
         self._scale = self.window.content_scale
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
+        self._pose_time = 0.0  # when the navigator's camera is where it is now
         self._pacing = Pacing(time.perf_counter(), software=self.window.software)
         self.window.show()
 
@@ -91,6 +92,7 @@ class ViewerApp:
         event = self.window.wait_for_events(*self.next_frame_times())
         now = time.perf_counter()
         seconds = self._pacing.begin_frame(now, event=event)
+        self._pose_time = now - seconds
         self._take_outcomes(now)
         if self.window.content_scale != self._scale:
             self._scale = self.window.content_scale
@@ -101,8 +103,9 @@ class ViewerApp:
         self.navigator.advance(seconds)
         self._pacing.resting = not (steering or self.navigator.moving_by_itself)
         pixels = self.window.pixels_of(area)
-        camera = self.navigator.camera(pixels[2], pixels[3])
-        self.recording.add(camera, now)
+        self._pose_time = now
+        camera = self._camera(pixels[2], pixels[3])
+        self.recording.add(self.navigator.view, now)
         if self.scene is not None:
             self._picture.request(self.scene, camera, now)
         shown_for = camera if self.settings.reprojection else None
@@ -182,8 +185,7 @@ class ViewerApp:
     def toggle_recording(self) -> None:
         """Begin to record the flight, or end it and render the video."""
         if self.scene is not None:
-            _, _, width, height = self.window.pixels_of(self._picture_area())
-            self.recording.toggle(self.scene, self.navigator.camera(width, height), time.perf_counter())
+            self.recording.toggle(self.scene, self.navigator.view, self._pose_time)
 
     def abort_video(self) -> None:
         """Stop rendering the video."""
@@ -193,7 +195,7 @@ class ViewerApp:
         """Save the picture at full size, as soon as that is rendered."""
         if self.scene is not None:
             _, _, width, height = self.window.pixels_of(self._picture_area())
-            self._picture.take_screenshot(self.scene, self.navigator.camera(width, height), time.perf_counter())
+            self._picture.take_screenshot(self.scene, self._camera(width, height), time.perf_counter())
 
     def toggle_panel(self) -> None:
         """Hide or show the side panel."""
@@ -251,13 +253,23 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
-        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, self._hint(now))
+        guide = area.fitted(self.settings.video.aspect) if self._guided else None
+        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, self._hint(now), guide)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
         chosen = self._browser.draw()
         if chosen is not None:
             self.open_scene(chosen)
         return area
+
+    @property
+    def _guided(self) -> bool:
+        """Whether the window shows what the video will contain."""
+        return self.scene is not None and (self.settings.frame_guide or self.recording.stage == "recording")
+
+    def _camera(self, width: int, height: int) -> Camera:
+        """The camera of the window's picture at this size in pixels."""
+        return self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
 
     def _hint(self, now: float) -> str:
         """The line in the picture's lower left corner."""

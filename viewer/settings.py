@@ -34,6 +34,11 @@ class VideoSettings:
     fps: int = 30
     format: VideoFormat = "mp4"
 
+    @property
+    def aspect(self) -> float:
+        """Width by height."""
+        return self.width / self.height
+
     def set_size(self, width: int, height: int) -> None:
         """Take a size, made even and brought into range."""
         self.width, self.height = (max(16, min(LARGEST_VIDEO_SIDE, 2 * round(side / 2))) for side in (width, height))
@@ -59,6 +64,7 @@ class ViewerSettings:
         reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
+        frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
         show_panel: whether the side panel is shown.
         show_help: whether the list of keys is shown.
     """
@@ -78,6 +84,7 @@ class ViewerSettings:
     reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)
+    frame_guide: bool = False
     show_panel: bool = True
     show_help: bool = False
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from kilonerf.kernels import PICTURE, Frame
 from kilonerf.model_io import BackendError, CameraPath, save_scene
+from kilonerf.viewer.camera.navigator import TURNTABLE_SPEED
 from support.driving import Driver
 from support.gated_renderer import GatedRenderer
 
@@ -176,7 +177,9 @@ def test_two_seconds_of_flight_become_a_video(driver, tmp_path):
     driver.press("F9")
     assert driver.app.recording.stage == "recording"
     driver.xdotool("keydown", "d")
-    driver.until(lambda: driver.app.recording.seconds >= 2.0)
+    driver.until(lambda: driver.app.navigator.mode == "fly")
+    moving_from = driver.app.recording.seconds
+    driver.until(lambda: driver.app.recording.seconds >= moving_from + 2.0)
     driver.xdotool("keyup", "d")
     driver.press("F9")
     driver.until(lambda: driver.app.recording.stage == "idle")
@@ -188,6 +191,48 @@ def test_two_seconds_of_flight_become_a_video(driver, tmp_path):
     assert len(pictures) == int(path.duration * 10 + 1e-6) + 1
     assert pictures[0].shape == (64, 96, 3)
     assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0  # the camera flew
+
+
+def test_resizing_and_hiding_the_panel_do_not_zoom_the_recording(driver, tmp_path):
+    driver.settle()
+    fov, settings = driver.app.navigator.fov, driver.settings
+    settings.video.set_size(64, 36)
+    whole = driver.app.view.shown.request.shot.camera
+    driver.press("F9")
+    driver.settle()
+    framed = driver.app.view.shown.request.shot.camera
+    assert framed.fx < whole.fx  # the video is wider than this window: the guide fits into the picture
+    driver.drag((250, 300), (300, 320))
+    for width, height in ((1100, 500), (640, 900)):
+        driver.xdotool("windowsize", driver.id, width, height)
+        driver.until(lambda size=(width, height): driver.app.window.size == size)
+        driver.drag((150, 300), (200, 320))
+    driver.press("Tab")
+    driver.drag((250, 300), (200, 320))
+    driver.press("F9")
+    driver.until(lambda: driver.app.recording.stage == "idle")
+    keys = CameraPath.load(tmp_path / "flight_001.json").keyframes
+    assert len(keys) > 10
+    np.testing.assert_allclose([key.fov_y for key in keys], fov, atol=1e-9)
+
+
+def test_a_recording_begun_in_motion_has_no_double_first_step(driver, monkeypatch):
+    shown = []
+    monkeypatch.setattr(driver.app.recording, "add", lambda camera, now: shown.append((now, camera.position)))
+    begun = []
+    monkeypatch.setattr(driver.app.recording, "toggle", lambda scene, camera, now: begun.append((now, camera.position)))
+    driver.settle()
+    driver.app.navigator.set_turntable(True)
+    driver.steps(20)
+    driver.xdotool("keydown", "F9")
+    driver.until(lambda: begun)
+    driver.xdotool("keyup", "F9")
+    driver.steps(3)
+    (now, position), middle = begun[0], driver.app.navigator._orbit.state.target
+    next_now, next_position = next(moment for moment in shown if moment[0] > now)
+    angles = [np.arctan2(*(place - middle)[:2]) for place in (position, next_position)]
+    turned = abs(np.angle(np.exp(1j * (angles[1] - angles[0]))))
+    assert turned == pytest.approx(TURNTABLE_SPEED * (next_now - now), rel=1e-6)
 
 
 def test_a_video_can_be_aborted_and_leaves_only_the_path(driver, tmp_path):

@@ -72,6 +72,11 @@ class RecordingPanel:
         widgets.tip("Stop rendering; the camera path is kept.")
 
     def _video(self) -> None:
+        self._settings.frame_guide = widgets.switch(
+            "Frame guide",
+            self._settings.frame_guide,
+            "Show what a video of this size contains. While a flight is recorded it is always shown.",
+        )
         video = self._settings.video
         sizes = list(dict.fromkeys([*VIDEO_SIZES, (video.width, video.height)]))
         names = [f"{width} x {height}" for width, height in sizes]
