@@ -35,6 +35,10 @@ class Program(Protocol):
         """Open the file dialog."""
         ...
 
+    def choose_folder(self) -> None:
+        """Open the file dialog to choose where flights and screenshots go."""
+        ...
+
     def open_scene(self, path: Path) -> None:
         """Load a scene in the background."""
         ...

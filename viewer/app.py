@@ -9,12 +9,15 @@ from kilonerf.model_io import Camera, Scene
 from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
+from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
 from .pacing import Pacing
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
+from .panels.recent_files import RecentFiles, state_file
+from .panels.status_bar import StatusBar, progress_text
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .rectangle import Rectangle
@@ -64,7 +67,9 @@ class ViewerApp:
         self.navigator = Navigator()
         self.notices = Notices()
         self.statistics = LiveStatistics()
-        self.recording = Recording(settings, folder, self.notices)
+        self._compositor = Compositor(self.window.ctx, Window.wake)
+        self.recording = Recording(settings, folder, self.notices, self._compositor)
+        self.recording.recover(time.perf_counter())
         self._screenshots = Screenshots(folder, self.notices)
         interop = interop or Interop(wanted=settings.interop)
         self.view = SceneView(self.window.ctx, interop)
@@ -74,8 +79,11 @@ class ViewerApp:
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._messages = PictureMessages(self.recording)
-        self._browser = FileBrowser()
+        self._recent = RecentFiles(state_file())
+        self._browser = FileBrowser(self._recent)
         self._help = HelpOverlay()
+        self._status = StatusBar(self.recording, self)
+        self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self))
         self._scale = self.window.content_scale
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
@@ -117,14 +125,17 @@ class ViewerApp:
         """End every thread and close the window; the path of a flight that is being recorded is saved.
 
         Raises:
-            OutputError: that path cannot be written.
+            OutputError: that path cannot be written where it should be; the message says where it is.
         """
-        self._loader.close()
-        self.worker.close()
-        self._screenshots.close()
-        self.view.release()
-        self.window.close()
-        self.recording.close()
+        try:
+            self.recording.close()
+        finally:
+            self._loader.close()
+            self.worker.close()
+            self._screenshots.close()
+            self._compositor.close()
+            self.view.release()
+            self.window.close()
 
     def leaving(self) -> bool:
         """Whether the user wants to leave; while a video is being rendered, only if they say so twice."""
@@ -150,7 +161,7 @@ class ViewerApp:
         busy = (
             self._picture.busy
             or self._loader.loading is not None
-            or self.recording.stage == "rendering"
+            or self.recording.rendering
             or self._screenshots.writing
             or bool(self.notices.shown(self.now))
         )
@@ -169,6 +180,11 @@ class ViewerApp:
     def browse(self) -> None:
         """Open the file dialog, in the folder of the current scene."""
         self._browser.open(self.scene_path.absolute().parent if self.scene_path else None)
+
+    def choose_folder(self) -> None:
+        """Open the file dialog to choose where flights and screenshots go."""
+        folder = self.recording.folder
+        self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
 
     def open_scene(self, path: Path) -> None:
         """Load a scene in the background; the old one stays until it is there."""
@@ -218,6 +234,7 @@ class ViewerApp:
         self._picture.take_results(self.scene, now)
         self._screenshots.poll(now)
         self.recording.poll(now)
+        self._compositor.serve()
         for error in self.window.take_errors():
             self.notices.add(f"Window system: {error}", "error", now)
 
@@ -235,6 +252,8 @@ class ViewerApp:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
         wanted = self._screenshots.cancel()
+        if outcome.path.is_file() and not outcome.again:
+            self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
             if wanted is not None:
@@ -245,7 +264,6 @@ class ViewerApp:
         self.navigator.set_scene(outcome.scene)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
-        self.window.set_title(f"{outcome.path.name} - {PROGRAM}")
 
     def _draw_interface(self, now: float) -> Rectangle:
         """Panels, dialogs and messages; returns what is left for the picture."""
@@ -253,14 +271,26 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
+        self._draw_status(area, now)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
-        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, self._hint(now), guide)
+        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
-        chosen = self._browser.draw()
-        if chosen is not None:
-            self.open_scene(chosen)
+        self._draw_dialogs(now)
         return area
+
+    def _draw_dialogs(self, now: float) -> None:
+        if self.recording.folder_wanted:
+            self.recording.folder_wanted = False
+            self.choose_folder()
+        chosen = self._browser.draw()
+        if chosen is None:
+            return
+        if self._browser.purpose == "folder":
+            self.recording.choose_folder(chosen, now)
+            self._screenshots.folder = self.recording.folder
+        else:
+            self.open_scene(chosen)
 
     @property
     def _guided(self) -> bool:
@@ -271,17 +301,33 @@ class ViewerApp:
         """The camera of the window's picture at this size in pixels."""
         return self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
 
+    def _draw_status(self, area: Rectangle, now: float) -> None:
+        shown = self.view.shown
+        size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
+        mode = "Orbit" if self.navigator.mode == "orbit" else f"Fly {self.navigator.speed:.2f} x"
+        below = Rectangle(area.x, area.height, area.width, StatusBar.height())
+        rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
+        self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
+        title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
+        progress = self.recording.progress
+        if progress is not None:
+            text = progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)
+            title = f"{text} - {title}"
+        if title != self._title:
+            self._title = title
+            self.window.set_title(title)
+
     def _hint(self, now: float) -> str:
-        """The line in the picture's lower left corner."""
+        """What is under way beside videos."""
         if self.navigator.speed != self._speed[0]:
             self._speed = (self.navigator.speed, now + SPEED_SECONDS)
         if self._screenshots.wanted is not None:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return "" if self.settings.show_panel else f"{actions.PANEL.shown}  panel      {actions.HELP.first_key}  keys"
+        return ""
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)
         panel = SidePanel.width(width) if self.settings.show_panel else 0.0
-        return Rectangle(0.0, 0.0, width - panel, height)
+        return Rectangle(0.0, 0.0, width - panel, max(1.0, height - StatusBar.height()))

@@ -48,7 +48,7 @@ class ScriptedRun:
                 stage = self._begin_to_leave()
             elif stage == "rendering" and app.window.should_close:
                 app.abort_video()
-            if stage == "rendering" and app.recording.stage == "idle":
+            if stage == "rendering" and not app.recording.rendering:
                 stage = "settling"
             if stage == "settling" and (app.settled or app.window.should_close):
                 break

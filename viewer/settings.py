@@ -27,12 +27,14 @@ class VideoSettings:
         height: pixels; even.
         fps: pictures per second.
         format: "mp4" or "webm".
+        as_seen: with the overlays and the heat map that are shown when the flight ends.
     """
 
     width: int = 1280
     height: int = 720
     fps: int = 30
     format: VideoFormat = "mp4"
+    as_seen: bool = False
 
     @property
     def aspect(self) -> float:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import av
 import numpy as np
@@ -161,3 +162,32 @@ def test_help_explains_every_option():
         "Press H",
     ):
         assert word in result.stdout
+
+
+@needs_xvfb
+def test_sigterm_saves_a_flight_as_ctrl_c_does(scene_file, tmp_path):
+    folder = tmp_path / "flights"
+    folder.mkdir()
+    arguments = (scene_file, "--size", "500x400", "--output-folder", folder, "--record", folder / "film.mp4")
+    program = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    try:
+        while not list(folder.glob("*.recording")):
+            assert program.poll() is None
+            time.sleep(0.05)
+        program.terminate()
+        _, said = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert (program.returncode, said) == (130, "kilonerf-view: interrupted\n")
+    assert [path.name for path in folder.iterdir()] == ["flight_001.json"]
+    assert CameraPath.load(folder / "flight_001.json").keyframes
+
+
+def test_an_output_folder_that_is_not_there_is_an_error_at_the_start(tmp_path):
+    assert_one_line(run("--output-folder", tmp_path / "missing"), "--output-folder", "missing")
+
+
+def test_errors_name_the_option_that_was_typed(tmp_path):
+    assert_one_line(run("--video-size", "big"), "--video-size: expected WIDTHxHEIGHT")
+    assert_one_line(run("--record", tmp_path / "no" / "film.mp4"), "--record")
+    assert_one_line(run("--record", tmp_path / "film.mp4"), "--record: expected a scene")

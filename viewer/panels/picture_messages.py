@@ -26,7 +26,6 @@ class PictureMessages:
         notices: list[Notice],
         loading: Path | None,
         empty: bool,
-        hint: str,
         guide: Rectangle | None = None,
     ) -> None:
         """Draw what there is to say.
@@ -36,15 +35,12 @@ class PictureMessages:
             notices: messages to show, oldest first.
             loading: the file that is being read, if any.
             empty: whether there is no scene.
-            hint: a short line in the lower left corner ("" for none).
             guide: what the video contains, if that is to be shown.
         """
         if guide is not None:
             _frame_guide(area, guide, recording=self._recording.stage == "recording")
         if empty:
             self._invite(area, loading)
-        if hint:
-            self._pill(hint, area.x + self._em, area.y + area.height - 2.4 * self._em, theme.TEXT)
         if self._recording.stage == "recording":
             self._badge(area)
         self._toasts(area, notices)

@@ -57,6 +57,10 @@ class FlightRecorder:
             self._kept.append(self._latest)
         self._latest = key
 
+    def kept_since(self, count: int) -> list[Keyframe]:
+        """What has been kept after the first ``count`` cameras."""
+        return self._kept[count:]
+
     def stop(self) -> CameraPath:
         """End the recording.
 

@@ -25,7 +25,7 @@ class Screenshots:
 
     def __init__(self, folder: Path, notices: Notices) -> None:
         self.wanted: RenderRequest | None = None
-        self._folder, self._notices = folder, notices
+        self.folder, self._notices = folder, notices
         self._writer = PngWriter()
 
     @property
@@ -42,7 +42,7 @@ class Screenshots:
         """Write the picture that was wanted under the next free name."""
         self.wanted = None
         try:
-            self._writer.write(self._folder, "screenshot", pixels)
+            self._writer.write(self.folder, "screenshot", pixels)
         except KiloNeRFError as error:
             self._notices.add(f"Screenshot failed: {error}", "error", now)
 
