@@ -117,7 +117,9 @@ def view(options: ViewOptions) -> None:
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
-        ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
+        device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
+        typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
+        ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
     finally:
         app.close()
 

@@ -70,12 +70,19 @@ class ViewerApp:
         self._compositor = Compositor(self.window.ctx, Window.wake)
         self.recording = Recording(settings, folder, self.notices, self._compositor)
         self.recording.recover(time.perf_counter())
-        self._screenshots = Screenshots(folder, self.notices)
+        self._screenshots = Screenshots(folder, self.notices, make_renderer)
         interop = interop or Interop(wanted=settings.interop)
         self.view = SceneView(self.window.ctx, interop)
         self.worker = RenderWorker(Window.wake, make_renderer)
-        self._picture = LivePicture(
-            settings, self.worker, self.view, interop, self.statistics, self._screenshots, self.notices
+        self.picture = LivePicture(
+            settings,
+            self.worker,
+            self.view,
+            interop,
+            self.statistics,
+            self._screenshots,
+            self._compositor,
+            self.notices,
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._messages = PictureMessages(self.recording)
@@ -115,7 +122,7 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.recording.add(self.navigator.view, now)
         if self.scene is not None:
-            self._picture.request(self.scene, camera, now)
+            self.picture.request(self.scene, camera, now)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
@@ -132,8 +139,8 @@ class ViewerApp:
         finally:
             self._loader.close()
             self.worker.close()
-            self._screenshots.close()
             self._compositor.close()
+            self._screenshots.close()
             self.view.release()
             self.window.close()
 
@@ -154,12 +161,12 @@ class ViewerApp:
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view, and nothing is under way."""
-        return self._picture.settled and self._loader.loading is None and not self.navigator.moving_by_itself
+        return self.picture.settled and self._loader.loading is None and not self.navigator.moving_by_itself
 
     def next_frame_times(self) -> tuple[float, float]:
         """When the next frame is due if something happens, and when at the latest."""
         busy = (
-            self._picture.busy
+            self.picture.busy
             or self._loader.loading is not None
             or self.recording.rendering
             or self._screenshots.writing
@@ -208,10 +215,11 @@ class ViewerApp:
         self.recording.abort()
 
     def take_screenshot(self) -> None:
-        """Save the picture at full size, as soon as that is rendered."""
+        """Save the picture at full size; the window goes on meanwhile."""
         if self.scene is not None:
             _, _, width, height = self.window.pixels_of(self._picture_area())
-            self._picture.take_screenshot(self.scene, self._camera(width, height), time.perf_counter())
+            width, height = self.settings.screenshot.size or (width, height)
+            self.picture.take_screenshot(self.scene, self._camera(width, height), time.perf_counter())
 
     def toggle_panel(self) -> None:
         """Hide or show the side panel."""
@@ -231,7 +239,7 @@ class ViewerApp:
     def _take_outcomes(self, now: float) -> None:
         """Everything that other threads have finished since the last frame."""
         self._take_scene(now)
-        self._picture.take_results(self.scene, now)
+        self.picture.take_results(self.scene, now)
         self._screenshots.poll(now)
         self.recording.poll(now)
         self._compositor.serve()
@@ -251,13 +259,10 @@ class ViewerApp:
         if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
-        wanted = self._screenshots.cancel()
         if outcome.path.is_file() and not outcome.again:
             self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
-            if wanted is not None:
-                self.take_screenshot()
             return
         self.settings.background = None
         turntable = self.navigator.turntable
@@ -321,7 +326,7 @@ class ViewerApp:
         """What is under way beside videos."""
         if self.navigator.speed != self._speed[0]:
             self._speed = (self.navigator.speed, now + SPEED_SECONDS)
-        if self._screenshots.wanted is not None:
+        if self._screenshots.rendering:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"

@@ -14,6 +14,8 @@ Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "webm"]
 
 VIDEO_SIZES: tuple[tuple[int, int], ...] = ((640, 360), (800, 800), (1280, 720), (1920, 1080), (2560, 1440))
+SCREENSHOT_SIZES: tuple[tuple[int, int], ...] = ((1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (2048, 2048))
+SIDE_SAMPLES = (1, 2, 4)
 VIDEO_RATES = (24, 25, 30, 50, 60)
 LARGEST_VIDEO_SIDE = 7680
 
@@ -47,6 +49,26 @@ class VideoSettings:
 
 
 @dataclass
+class ScreenshotSettings:
+    """How a screenshot is made.
+
+    Attributes:
+        size: width and height in pixels; None: as in the window.
+        side_samples: samples of a pixel along each side: 2 is four a pixel.
+        transparent: without the background, and without overlays.
+    """
+
+    size: tuple[int, int] | None = None
+    side_samples: int = 1
+    transparent: bool = False
+
+    @property
+    def as_shown(self) -> bool:
+        """Whether the window's picture will do."""
+        return self.size is None and self.side_samples == 1 and not self.transparent
+
+
+@dataclass
 class ViewerSettings:
     """The state of every switch.
 
@@ -66,6 +88,7 @@ class ViewerSettings:
         reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
+        screenshot: how screenshots are made.
         frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
         show_panel: whether the side panel is shown.
         show_help: whether the list of keys is shown.
@@ -86,6 +109,7 @@ class ViewerSettings:
     reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)
+    screenshot: ScreenshotSettings = field(default_factory=ScreenshotSettings)
     frame_guide: bool = False
     show_panel: bool = True
     show_help: bool = False

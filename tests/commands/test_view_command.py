@@ -103,11 +103,11 @@ def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
 
 @needs_xvfb
 @pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
-def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture(scene_file, tmp_path, arguments):
+def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails(scene_file, tmp_path, arguments):
     output = tmp_path / "window.png"
     size = ("--size", "700x500", "--exit-after", 0, "--screenshot", output)
     result = run(scene_file, *size, *arguments, CUDA_VISIBLE_DEVICES="")  # without CuPy, driver or device
-    assert (result.returncode, result.stderr) == (0, "")
+    assert_one_line(result, " ".join(arguments))  # a script must not take it for what it asked for
     with Image.open(output) as image:
         assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
 
@@ -191,3 +191,10 @@ def test_errors_name_the_option_that_was_typed(tmp_path):
     assert_one_line(run("--video-size", "big"), "--video-size: expected WIDTHxHEIGHT")
     assert_one_line(run("--record", tmp_path / "no" / "film.mp4"), "--record")
     assert_one_line(run("--record", tmp_path / "film.mp4"), "--record: expected a scene")
+
+
+@needs_xvfb
+@pytest.mark.parametrize("heat_map", ["samples", "networks"])
+def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, heat_map):
+    asked = ("--heat-map", heat_map, "--backend", "cpu", "--exit-after", 0, "--screenshot", tmp_path / "window.png")
+    assert_one_line(run(scene_file, *asked), f"--heat-map {heat_map}: a heat map needs the CUDA or the reference")

@@ -5,7 +5,7 @@ from imgui_bundle import imgui
 from .. import theme
 from ..actions import RECORD, SCREENSHOT, Program
 from ..recording.recording import Recording
-from ..settings import VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
+from ..settings import SCREENSHOT_SIZES, SIDE_SAMPLES, VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
 from . import widgets
 from .file_browser import shortened
 
@@ -40,6 +40,7 @@ class RecordingPanel:
         if rendering:
             self._progress()
         imgui.end_disabled()
+        self._still()
         self._unsaved()
         self._folder()
         self._video()
@@ -70,6 +71,22 @@ class RecordingPanel:
         if imgui.button("Abort", imgui.ImVec2(button, 0.0)):
             self._program.abort_video()
         widgets.tip("Stop rendering; the camera path is kept.")
+
+    def _still(self) -> None:
+        """How a screenshot is made."""
+        still = self._settings.screenshot
+        known = list(SCREENSHOT_SIZES) if still.size is None else list(dict.fromkeys([*SCREENSHOT_SIZES, still.size]))
+        sizes: dict[str, tuple[int, int] | None] = {"As in the window": None}
+        sizes |= {f"{width} x {height}": (width, height) for width, height in known}
+        current = next(name for name, size in sizes.items() if size == still.size)
+        tooltip = "Pixels of a screenshot; its height shows as much as the window's."
+        still.size = sizes[widgets.choice("Screenshot size", current, list(sizes), tooltip)]
+        counts = {f"{side * side}": side for side in sorted({*SIDE_SAMPLES, still.side_samples})}
+        tooltip = "Samples of each pixel of a screenshot: more are smoother, and take as much longer."
+        chosen = widgets.choice("Samples / pixel", f"{still.side_samples**2}", list(counts), tooltip)
+        still.side_samples = counts[chosen]
+        tooltip = "Screenshots without the background (PNG with alpha); overlays are left out."
+        still.transparent = widgets.switch("Transparent background", still.transparent, tooltip)
 
     def _unsaved(self) -> None:
         """Flights that wait for a folder that can be written."""
