@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from . import actions, theme
 from .camera.input import ViewInput
@@ -16,6 +16,7 @@ from .live_statistics import LiveStatistics
 from .notices import Notices
 from .pacing import Pacing
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
+from .panels.offer import OfferDialog, offer_for
 from .panels.recent_files import RecentFiles, state_file
 from .panels.status_bar import StatusBar, progress_text
 from .recording.recording import Recording
@@ -90,6 +91,7 @@ class ViewerApp:
         self._browser = FileBrowser(self._recent)
         self._help = HelpOverlay()
         self._status = StatusBar(self.recording, self)
+        self._offer = OfferDialog()
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self))
         self._scale = self.window.content_scale
@@ -194,8 +196,16 @@ class ViewerApp:
         self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
 
     def open_scene(self, path: Path) -> None:
-        """Load a scene in the background; the old one stays until it is there."""
-        self._loader.load(path)
+        """Load a scene in the background; of any other file, offer what can be done."""
+        try:
+            offer = offer_for(path)
+        except KiloNeRFError as error:
+            self.notices.add(f"Cannot open: {error}", "error", time.perf_counter())
+            return
+        if offer is None:
+            self._loader.load(path)
+        else:
+            self._offer.show(offer)
 
     def drop(self, paths: list[Path]) -> None:
         """Files were dropped on the window: open the first."""
@@ -288,6 +298,9 @@ class ViewerApp:
         if self.recording.folder_wanted:
             self.recording.folder_wanted = False
             self.choose_folder()
+        path = self._offer.draw(can_render=self.scene is not None)
+        if path is not None and self.scene is not None:
+            self.recording.render(path, self.scene, now)
         chosen = self._browser.draw()
         if chosen is None:
             return
