@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.kernels import CancelToken, RenderCancelled
-from kilonerf.model_io import BackendError, Scene
+from kilonerf.model_io import BackendError, KiloNeRFError, Scene
 
 from ..rendering.worker import RenderResult
 from .overlays import OverlayOptions
@@ -69,7 +69,7 @@ class Compositor:
             order = self._orders[0]
             try:
                 order.pixels = self._filled(order)
-            except moderngl.Error as error:
+            except (moderngl.Error, KiloNeRFError, ValueError) as error:
                 order.error = f"OpenGL cannot draw the overlays: {error}"
             else:
                 if order.pixels is None:
