@@ -64,11 +64,14 @@ def test_a_letter_jumps_to_the_next_name(dialog, folder):
 def test_it_stays_after_a_wrong_path(dialog, places, folder):
     dialog.browser.open(folder)
     dialog.frames.frames(dialog.draw)
-    dialog.browser._enter(folder / "missing.knf")
-    dialog.browser._enter(folder / ("x" * 300))
-    dialog.frames.frames(dialog.draw)
-    assert dialog.chosen == []
+    assert dialog.browser._enter(folder / ("x" * 300)) is None  # too long for any file system
     assert "x" * 300 in dialog.browser._error
+    dialog.frames.click(dialog.draw, *places.at("##path"))
+    dialog.press(imgui.Key.end)
+    dialog.frames.io.add_input_characters_utf8("/missing.knf")
+    dialog.press(imgui.Key.enter)
+    assert dialog.chosen == []
+    assert dialog.browser._error == f"There is no such file: {folder / 'missing.knf'}"
     places.places.clear()
     dialog.frames.frames(dialog.draw)
     assert "Cancel" in places.places  # it is still there
