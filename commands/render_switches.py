@@ -117,15 +117,17 @@ def check_cpu_path(path: str, backend: str, device: int | None) -> None:
         raise UsageError("--cpu-path and --device: expected one of them, got both")
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height from ``800x600``.
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """Width and height from ``800x600``, as typed for ``option``.
 
     Raises:
         UsageError: it is none, or too large to be meant.
     """
     match = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.strip().lower())
     if match is None or not all(1 <= int(side) <= LARGEST_SIDE for side in match.groups()):
-        raise UsageError(f"--size: expected WIDTHxHEIGHT in pixels, 1x1 to {LARGEST_SIDE}x{LARGEST_SIDE}, got {text!r}")
+        raise UsageError(
+            f"{option}: expected WIDTHxHEIGHT in pixels, 1x1 to {LARGEST_SIDE}x{LARGEST_SIDE}, got {text!r}"
+        )
     return int(match[1]), int(match[2])
 
 

@@ -1,5 +1,7 @@
 """``kilonerf-view``: the window program's command line."""
 
+import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
+from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.scene_loading import SceneLoader
 
 from .command_line import run_command
@@ -71,7 +74,7 @@ def view(options: ViewOptions) -> None:
     Raises:
         KiloNeRFError: a wrong option, no display, no OpenGL 3.3, a bad scene, an output that cannot be written.
     """
-    size, video_size = parse_size(options.size), parse_size(options.video_size)
+    size, video_size = parse_size(options.size), parse_size(options.video_size, "--video-size")
     _check(options)
     loader = SceneLoader()
     if options.watch:
@@ -114,7 +117,9 @@ def view(options: ViewOptions) -> None:
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
-        ScriptedRun(app, options.exit_after, options.screenshot, options.record).run()
+        device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
+        typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
+        ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
     finally:
         app.close()
 
@@ -122,11 +127,14 @@ def view(options: ViewOptions) -> None:
 def _check(options: ViewOptions) -> None:
     """Refuse what could only fail at the end."""
     check_cpu_path(options.cpu_path, options.backend, options.device)
-    for output in (options.screenshot, options.record):
-        if output is not None and not output.absolute().parent.is_dir():
-            raise OutputError(f"{output}: the folder does not exist")
+    check_option("--output-folder", check_folder, options.output_folder)
+    for name, output in (("--screenshot", options.screenshot), ("--record", options.record)):
+        if output is not None:
+            check_option(f"{name} {output}", check_folder, output.absolute().parent)
     if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
-        raise OutputError(f"{options.record}: expected a name that ends in .mp4 or .webm")
+        raise OutputError(f"--record: expected a name that ends in .mp4 or .webm, got {options.record}")
+    if options.record is not None and options.scene is None:
+        raise UsageError("--record: expected a scene to fly through as well, got none")
     if not 1 <= options.video_fps <= 240:
         raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
     if not 1.0 <= options.target_fps <= 240.0:
@@ -135,6 +143,19 @@ def _check(options: ViewOptions) -> None:
         raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
 
 
+def check_option(name: str, check: Callable[[Path], None], path: Path) -> None:
+    """Let ``check`` look at an option's value; what it says names the option.
+
+    Raises:
+        OutputError: the check failed.
+    """
+    try:
+        check(path)
+    except OutputError as error:
+        raise OutputError(f"{name}: {error}") from error
+
+
 def main() -> None:
     """Entry point of ``kilonerf-view``."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` ends it as Ctrl-C does: a flight is saved
     run_command(PROGRAM, ViewOptions, view)

@@ -35,6 +35,10 @@ class Program(Protocol):
         """Open the file dialog."""
         ...
 
+    def choose_folder(self) -> None:
+        """Open the file dialog to choose where flights and screenshots go."""
+        ...
+
     def open_scene(self, path: Path) -> None:
         """Load a scene in the background."""
         ...
@@ -84,7 +88,7 @@ RESET = Command("reset", (imgui.Key.r,), "R", "reset the camera", lambda program
 TURNTABLE = Command("turntable", (imgui.Key.t,), "T", "turntable", lambda program: program.toggle_turntable())
 RECORD = Command("record", (imgui.Key.f9,), "F9", "record a flight / stop", lambda program: program.toggle_recording())
 SCREENSHOT = Command("screenshot", (imgui.Key.f12,), "F12", "screenshot", lambda program: program.take_screenshot())
-OPEN = Command("open", (imgui.Key.o,), "O", "open a scene (or drop its file)", lambda program: program.browse())
+OPEN = Command("open", (imgui.Key.o,), "O", "open a scene or a path (or drop it)", lambda program: program.browse())
 PANEL = Command("panel", (imgui.Key.tab,), "Tab", "hide or show the panel", lambda program: program.toggle_panel())
 HELP = Command("help", (imgui.Key.h, imgui.Key.f1), "H, F1", "this list", lambda program: program.toggle_help())
 CANCEL = Command("cancel", (imgui.Key.escape,), "Esc", "close what is open", lambda program: program.cancel())

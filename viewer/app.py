@@ -4,17 +4,21 @@ import time
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
-from kilonerf.model_io import Scene
+from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
+from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
 from .pacing import Pacing
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
+from .panels.offer import OfferDialog, offer_for
+from .panels.recent_files import RecentFiles, state_file
+from .panels.status_bar import StatusBar, progress_text
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .rectangle import Rectangle
@@ -64,21 +68,35 @@ class ViewerApp:
         self.navigator = Navigator()
         self.notices = Notices()
         self.statistics = LiveStatistics()
-        self.recording = Recording(settings, folder, self.notices)
-        self._screenshots = Screenshots(folder, self.notices)
+        self._compositor = Compositor(self.window.ctx, Window.wake)
+        self.recording = Recording(settings, folder, self.notices, self._compositor)
+        self.recording.recover(time.perf_counter())
+        self._screenshots = Screenshots(folder, self.notices, make_renderer)
         interop = interop or Interop(wanted=settings.interop)
         self.view = SceneView(self.window.ctx, interop)
         self.worker = RenderWorker(Window.wake, make_renderer)
-        self._picture = LivePicture(
-            settings, self.worker, self.view, interop, self.statistics, self._screenshots, self.notices
+        self.picture = LivePicture(
+            settings,
+            self.worker,
+            self.view,
+            interop,
+            self.statistics,
+            self._screenshots,
+            self._compositor,
+            self.notices,
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._messages = PictureMessages(self.recording)
-        self._browser = FileBrowser()
+        self._recent = RecentFiles(state_file())
+        self._browser = FileBrowser(self._recent)
         self._help = HelpOverlay()
+        self._status = StatusBar(self.recording, self)
+        self._offer = OfferDialog()
+        self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self))
         self._scale = self.window.content_scale
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
+        self._pose_time = 0.0  # when the navigator's camera is where it is now
         self._pacing = Pacing(time.perf_counter(), software=self.window.software)
         self.window.show()
 
@@ -91,6 +109,7 @@ class ViewerApp:
         event = self.window.wait_for_events(*self.next_frame_times())
         now = time.perf_counter()
         seconds = self._pacing.begin_frame(now, event=event)
+        self._pose_time = now - seconds
         self._take_outcomes(now)
         if self.window.content_scale != self._scale:
             self._scale = self.window.content_scale
@@ -101,10 +120,11 @@ class ViewerApp:
         self.navigator.advance(seconds)
         self._pacing.resting = not (steering or self.navigator.moving_by_itself)
         pixels = self.window.pixels_of(area)
-        camera = self.navigator.camera(pixels[2], pixels[3])
-        self.recording.add(camera, now)
+        self._pose_time = now
+        camera = self._camera(pixels[2], pixels[3])
+        self.recording.add(self.navigator.view, now)
         if self.scene is not None:
-            self._picture.request(self.scene, camera, now)
+            self.picture.request(self.scene, camera, now)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
@@ -114,14 +134,17 @@ class ViewerApp:
         """End every thread and close the window; the path of a flight that is being recorded is saved.
 
         Raises:
-            OutputError: that path cannot be written.
+            OutputError: that path cannot be written where it should be; the message says where it is.
         """
-        self._loader.close()
-        self.worker.close()
-        self._screenshots.close()
-        self.view.release()
-        self.window.close()
-        self.recording.close()
+        try:
+            self.recording.close()
+        finally:
+            self._loader.close()
+            self.worker.close()
+            self._compositor.close()
+            self._screenshots.close()
+            self.view.release()
+            self.window.close()
 
     def leaving(self) -> bool:
         """Whether the user wants to leave; while a video is being rendered, only if they say so twice."""
@@ -140,14 +163,14 @@ class ViewerApp:
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view, and nothing is under way."""
-        return self._picture.settled and self._loader.loading is None and not self.navigator.moving_by_itself
+        return self.picture.settled and self._loader.loading is None and not self.navigator.moving_by_itself
 
     def next_frame_times(self) -> tuple[float, float]:
         """When the next frame is due if something happens, and when at the latest."""
         busy = (
-            self._picture.busy
+            self.picture.busy
             or self._loader.loading is not None
-            or self.recording.stage == "rendering"
+            or self.recording.rendering
             or self._screenshots.writing
             or bool(self.notices.shown(self.now))
         )
@@ -167,9 +190,22 @@ class ViewerApp:
         """Open the file dialog, in the folder of the current scene."""
         self._browser.open(self.scene_path.absolute().parent if self.scene_path else None)
 
+    def choose_folder(self) -> None:
+        """Open the file dialog to choose where flights and screenshots go."""
+        folder = self.recording.folder
+        self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
+
     def open_scene(self, path: Path) -> None:
-        """Load a scene in the background; the old one stays until it is there."""
-        self._loader.load(path)
+        """Load a scene in the background; of any other file, offer what can be done."""
+        try:
+            offer = offer_for(path)
+        except KiloNeRFError as error:
+            self.notices.add(f"Cannot open: {error}", "error", time.perf_counter())
+            return
+        if offer is None:
+            self._loader.load(path)
+        else:
+            self._offer.show(offer)
 
     def drop(self, paths: list[Path]) -> None:
         """Files were dropped on the window: open the first."""
@@ -182,18 +218,18 @@ class ViewerApp:
     def toggle_recording(self) -> None:
         """Begin to record the flight, or end it and render the video."""
         if self.scene is not None:
-            _, _, width, height = self.window.pixels_of(self._picture_area())
-            self.recording.toggle(self.scene, self.navigator.camera(width, height), time.perf_counter())
+            self.recording.toggle(self.scene, self.navigator.view, self._pose_time)
 
     def abort_video(self) -> None:
         """Stop rendering the video."""
         self.recording.abort()
 
     def take_screenshot(self) -> None:
-        """Save the picture at full size, as soon as that is rendered."""
+        """Save the picture at full size; the window goes on meanwhile."""
         if self.scene is not None:
             _, _, width, height = self.window.pixels_of(self._picture_area())
-            self._picture.take_screenshot(self.scene, self.navigator.camera(width, height), time.perf_counter())
+            width, height = self.settings.screenshot.size or (width, height)
+            self.picture.take_screenshot(self.scene, self._camera(width, height), time.perf_counter())
 
     def toggle_panel(self) -> None:
         """Hide or show the side panel."""
@@ -213,9 +249,10 @@ class ViewerApp:
     def _take_outcomes(self, now: float) -> None:
         """Everything that other threads have finished since the last frame."""
         self._take_scene(now)
-        self._picture.take_results(self.scene, now)
+        self.picture.take_results(self.scene, now)
         self._screenshots.poll(now)
         self.recording.poll(now)
+        self._compositor.serve()
         for error in self.window.take_errors():
             self.notices.add(f"Window system: {error}", "error", now)
 
@@ -232,18 +269,16 @@ class ViewerApp:
         if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
-        wanted = self._screenshots.cancel()
+        if outcome.path.is_file() and not outcome.again:
+            self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
-            if wanted is not None:
-                self.take_screenshot()
             return
         self.settings.background = None
         turntable = self.navigator.turntable
         self.navigator.set_scene(outcome.scene)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
-        self.window.set_title(f"{outcome.path.name} - {PROGRAM}")
 
     def _draw_interface(self, now: float) -> Rectangle:
         """Panels, dialogs and messages; returns what is left for the picture."""
@@ -251,25 +286,66 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
-        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, self._hint(now))
+        self._draw_status(area, now)
+        guide = area.fitted(self.settings.video.aspect) if self._guided else None
+        self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
-        chosen = self._browser.draw()
-        if chosen is not None:
-            self.open_scene(chosen)
+        self._draw_dialogs(now)
         return area
 
+    def _draw_dialogs(self, now: float) -> None:
+        if self.recording.folder_wanted:
+            self.recording.folder_wanted = False
+            self.choose_folder()
+        path = self._offer.draw(can_render=self.scene is not None)
+        if path is not None and self.scene is not None:
+            self.recording.render(path, self.scene, now)
+        chosen = self._browser.draw()
+        if chosen is None:
+            return
+        if self._browser.purpose == "folder":
+            self.recording.choose_folder(chosen, now)
+            self._screenshots.folder = self.recording.folder
+        else:
+            self.open_scene(chosen)
+
+    @property
+    def _guided(self) -> bool:
+        """Whether the window shows what the video will contain."""
+        return self.scene is not None and (self.settings.frame_guide or self.recording.stage == "recording")
+
+    def _camera(self, width: int, height: int) -> Camera:
+        """The camera of the window's picture at this size in pixels."""
+        return self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
+
+    def _draw_status(self, area: Rectangle, now: float) -> None:
+        shown = self.view.shown
+        size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
+        mode = "Orbit" if self.navigator.mode == "orbit" else f"Fly {self.navigator.speed:.2f} x"
+        below = Rectangle(area.x, area.height, area.width, StatusBar.height())
+        rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
+        self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
+        title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
+        progress = self.recording.progress
+        if progress is not None:
+            text = progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)
+            title = f"{text} - {title}"
+        if title != self._title:
+            self._title = title
+            self.window.set_title(title)
+
     def _hint(self, now: float) -> str:
-        """The line in the picture's lower left corner."""
+        """What is under way beside videos."""
         if self.navigator.speed != self._speed[0]:
             self._speed = (self.navigator.speed, now + SPEED_SECONDS)
-        if self._screenshots.wanted is not None:
+        if self._screenshots.rendering:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return "" if self.settings.show_panel else f"{actions.PANEL.shown}  panel      {actions.HELP.first_key}  keys"
+        return ""
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)
         panel = SidePanel.width(width) if self.settings.show_panel else 0.0
-        return Rectangle(0.0, 0.0, width - panel, height)
+        return Rectangle(0.0, 0.0, width - panel, max(1.0, height - StatusBar.height()))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from kilonerf.model_io import Camera, Scene
 
 from .camera.navigator import scaled_camera
+from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_statistics import LiveStatistics
 from .notices import Notices
@@ -25,11 +26,13 @@ class LivePicture:
         view: shows.
         interop: how pictures of a CUDA device reach the window.
         statistics: is told of each picture.
-        screenshots: come first while one is wanted.
+        screenshots: takes those that are not on the screen already.
+        compositor: draws their overlays.
         notices: is told what went wrong.
 
     Attributes:
         scheduler: decides at what size a picture is made.
+        gave_up: what was asked for and could not be shown ("heat map", "backend"), and why.
     """
 
     def __init__(
@@ -40,11 +43,14 @@ class LivePicture:
         interop: Interop,
         statistics: LiveStatistics,
         screenshots: Screenshots,
+        compositor: Compositor,
         notices: Notices,
     ) -> None:
         self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
         self._settings, self._worker, self._view, self._interop = settings, worker, view, interop
         self._statistics, self._screenshots, self._notices = statistics, screenshots, notices
+        self._compositor = compositor
+        self.gave_up: list[tuple[str, str]] = []
         self._fallback = ""  # why "auto" took the CPU, as it was last said
 
     @property
@@ -59,9 +65,6 @@ class LivePicture:
 
     def request(self, scene: Scene, camera: Camera, now: float) -> None:
         """Ask for the picture of a camera, if the newest one will not do."""
-        if self._screenshots.wanted is not None:
-            self._worker.request(self._screenshots.wanted)
-            return
         shot = self._shot_of(scene, camera)
         settings, scheduler = self._settings, self.scheduler
         self._worker.keep_on_device = self._interop.way != "host"
@@ -75,13 +78,24 @@ class LivePicture:
             self._worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
 
     def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
-        """Save the picture of ``camera`` at full size, as soon as that is rendered."""
-        if self._screenshots.wanted is not None:
-            return
+        """Save the picture of ``camera``: the one on the screen if it is that, else one rendered beside it."""
+        settings = self._settings
         shot = self._shot_of(scene, camera)
-        wanted = self._screenshots.wanted = RenderRequest(shot, 1.0, shot.camera)
-        if self._view.shown is not None and self._view.shown.request == wanted:
-            self._screenshots.save(self._view.capture(self._settings.overlays), now)
+        shown = self._view.shown
+        if settings.screenshot.as_shown and shown is not None and shown.request == RenderRequest(shot, 1.0, camera):
+            self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
+            return
+        from .recording.stills import PictureMaker
+
+        maker = PictureMaker(
+            options=shot.options,
+            heat_map=settings.heat_map,
+            overlays=settings.overlays,
+            compositor=self._compositor,
+            side_samples=settings.screenshot.side_samples,
+            transparent=settings.screenshot.transparent,
+        )
+        self._screenshots.take(scene, settings.backend, camera, maker)
 
     def take_results(self, scene: Scene | None, now: float) -> None:
         """Show what has been rendered since the last call; pictures of another scene are dropped."""
@@ -95,8 +109,6 @@ class LivePicture:
         self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
             self._notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
-            if request == self._screenshots.wanted:
-                self._screenshots.cancel()
             return
         self._statistics.add(result, now)
         way = "host" if result.frame.resident is None else self._interop.way
@@ -107,16 +119,17 @@ class LivePicture:
         if result.fallback and result.fallback != self._fallback:
             self._notices.add(f"Rendering on the CPU: {result.fallback}", "info", now)
         self._fallback = result.fallback
-        if request == self._screenshots.wanted:
-            self._screenshots.save(self._view.capture(self._settings.overlays), now)
 
     def _give_way(self, failed: RenderResult) -> str:
         """Go on without a heat map, or with the CPU if a GPU failed (memory, driver); returns what to say about it."""
         if failed.request.shot.heat_map != "off":
             self._settings.heat_map = "off"
+            self.gave_up.append(("heat map", failed.error or ""))
             return "; going on with the picture itself"
         if failed.backend != "cuda" or self._settings.backend != failed.request.shot.backend:
             return ""
+        if self._settings.backend.name == "cuda":
+            self.gave_up.append(("backend", failed.error or ""))
         self._settings.backend = replace(self._settings.backend, name="cpu")
         return "; going on with the CPU"
 

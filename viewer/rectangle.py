@@ -15,3 +15,8 @@ class Rectangle:
     def contains(self, x: float, y: float) -> bool:
         """Whether the point lies inside."""
         return self.x <= x < self.x + self.width and self.y <= y < self.y + self.height
+
+    def fitted(self, aspect: float) -> "Rectangle":
+        """The largest rectangle with this width by height in the middle of this one."""
+        width, height = min(self.width, self.height * aspect), min(self.height, self.width / aspect)
+        return Rectangle(self.x + 0.5 * (self.width - width), self.y + 0.5 * (self.height - height), width, height)

@@ -1,6 +1,7 @@
 """What a script asks of the window: leave after some seconds, with a picture of it, with a recorded video."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,12 +21,14 @@ class ScriptedRun:
         exit_after: leave this many seconds after the first picture; None: when the user closes the window.
         screenshot: where to save the whole window when leaving.
         record: where to render the flight, recorded from the first picture on, before leaving.
+        options: how a person asked for what :attr:`LivePicture.gave_up` names, for messages.
     """
 
     app: ViewerApp
     exit_after: float | None = None
     screenshot: Path | None = None
     record: Path | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
 
     def run(self) -> None:
         """Run the program to its end.
@@ -48,7 +51,7 @@ class ScriptedRun:
                 stage = self._begin_to_leave()
             elif stage == "rendering" and app.window.should_close:
                 app.abort_video()
-            if stage == "rendering" and app.recording.stage == "idle":
+            if stage == "rendering" and not app.recording.rendering:
                 stage = "settling"
             if stage == "settling" and (app.settled or app.window.should_close):
                 break
@@ -60,6 +63,9 @@ class ScriptedRun:
             write_png(self.screenshot, app.window.take_capture())
         if self.exit_after is not None and app.scene is not None and app.view.shown is None:
             raise BackendError(f"no picture could be made: {app.notices.log[-1].text}")
+        if self.exit_after is not None and app.picture.gave_up:
+            what, why = app.picture.gave_up[0]
+            raise BackendError(f"{self.options.get(what, what)}: {why}")
         if self.record is not None and app.recording.failed:
             raise OutputError(f"{self.record}: the video was not finished: {app.notices.log[-1].text}")
 

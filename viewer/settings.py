@@ -14,6 +14,8 @@ Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "webm"]
 
 VIDEO_SIZES: tuple[tuple[int, int], ...] = ((640, 360), (800, 800), (1280, 720), (1920, 1080), (2560, 1440))
+SCREENSHOT_SIZES: tuple[tuple[int, int], ...] = ((1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (2048, 2048))
+SIDE_SAMPLES = (1, 2, 4)
 VIDEO_RATES = (24, 25, 30, 50, 60)
 LARGEST_VIDEO_SIDE = 7680
 
@@ -27,16 +29,43 @@ class VideoSettings:
         height: pixels; even.
         fps: pictures per second.
         format: "mp4" or "webm".
+        as_seen: with the overlays and the heat map that are shown when the flight ends.
     """
 
     width: int = 1280
     height: int = 720
     fps: int = 30
     format: VideoFormat = "mp4"
+    as_seen: bool = False
+
+    @property
+    def aspect(self) -> float:
+        """Width by height."""
+        return self.width / self.height
 
     def set_size(self, width: int, height: int) -> None:
         """Take a size, made even and brought into range."""
         self.width, self.height = (max(16, min(LARGEST_VIDEO_SIDE, 2 * round(side / 2))) for side in (width, height))
+
+
+@dataclass
+class ScreenshotSettings:
+    """How a screenshot is made.
+
+    Attributes:
+        size: width and height in pixels; None: as in the window.
+        side_samples: samples of a pixel along each side: 2 is four a pixel.
+        transparent: without the background, and without overlays.
+    """
+
+    size: tuple[int, int] | None = None
+    side_samples: int = 1
+    transparent: bool = False
+
+    @property
+    def as_shown(self) -> bool:
+        """Whether the window's picture will do."""
+        return self.size is None and self.side_samples == 1 and not self.transparent
 
 
 @dataclass
@@ -59,6 +88,8 @@ class ViewerSettings:
         reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
+        screenshot: how screenshots are made.
+        frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
         show_panel: whether the side panel is shown.
         show_help: whether the list of keys is shown.
     """
@@ -78,6 +109,8 @@ class ViewerSettings:
     reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)
+    screenshot: ScreenshotSettings = field(default_factory=ScreenshotSettings)
+    frame_guide: bool = False
     show_panel: bool = True
     show_help: bool = False
 

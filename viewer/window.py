@@ -75,16 +75,12 @@ class Window:
         return max(1, width), max(1, height)
 
     def pixels_of(self, area: Rectangle) -> tuple[int, int, int, int]:
-        """A part of the window in the framebuffer: x, y from below, width and height in pixels, these two at least 1.
-
-        Args:
-            area: as high as the window.
-        """
+        """A part of the window in the framebuffer, in pixels: x, y from below, width and height of at least 1."""
         window_width, window_height = (max(1, side) for side in self.size)
         width, height = self.pixel_size
         return (
             round(area.x * width / window_width),
-            0,
+            max(0, round((window_height - area.y - area.height) * height / window_height)),
             max(1, round(area.width * width / window_width)),
             max(1, round(area.height * height / window_height)),
         )

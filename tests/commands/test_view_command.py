@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import av
 import numpy as np
@@ -102,11 +103,11 @@ def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
 
 @needs_xvfb
 @pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
-def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture(scene_file, tmp_path, arguments):
+def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails(scene_file, tmp_path, arguments):
     output = tmp_path / "window.png"
     size = ("--size", "700x500", "--exit-after", 0, "--screenshot", output)
     result = run(scene_file, *size, *arguments, CUDA_VISIBLE_DEVICES="")  # without CuPy, driver or device
-    assert (result.returncode, result.stderr) == (0, "")
+    assert_one_line(result, " ".join(arguments))  # a script must not take it for what it asked for
     with Image.open(output) as image:
         assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
 
@@ -161,3 +162,39 @@ def test_help_explains_every_option():
         "Press H",
     ):
         assert word in result.stdout
+
+
+@needs_xvfb
+def test_sigterm_saves_a_flight_as_ctrl_c_does(scene_file, tmp_path):
+    folder = tmp_path / "flights"
+    folder.mkdir()
+    arguments = (scene_file, "--size", "500x400", "--output-folder", folder, "--record", folder / "film.mp4")
+    program = subprocess.Popen([*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    try:
+        while not list(folder.glob("*.recording")):
+            assert program.poll() is None
+            time.sleep(0.05)
+        program.terminate()
+        _, said = program.communicate(timeout=60)
+    finally:
+        program.kill()
+    assert (program.returncode, said) == (130, "kilonerf-view: interrupted\n")
+    assert [path.name for path in folder.iterdir()] == ["flight_001.json"]
+    assert CameraPath.load(folder / "flight_001.json").keyframes
+
+
+def test_an_output_folder_that_is_not_there_is_an_error_at_the_start(tmp_path):
+    assert_one_line(run("--output-folder", tmp_path / "missing"), "--output-folder", "missing")
+
+
+def test_errors_name_the_option_that_was_typed(tmp_path):
+    assert_one_line(run("--video-size", "big"), "--video-size: expected WIDTHxHEIGHT")
+    assert_one_line(run("--record", tmp_path / "no" / "film.mp4"), "--record")
+    assert_one_line(run("--record", tmp_path / "film.mp4"), "--record: expected a scene")
+
+
+@needs_xvfb
+@pytest.mark.parametrize("heat_map", ["samples", "networks"])
+def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, heat_map):
+    asked = ("--heat-map", heat_map, "--backend", "cpu", "--exit-after", 0, "--screenshot", tmp_path / "window.png")
+    assert_one_line(run(scene_file, *asked), f"--heat-map {heat_map}: a heat map needs the CUDA or the reference")

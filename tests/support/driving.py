@@ -86,6 +86,13 @@ class Driver:
         self.app.step()
         return self.app.window.take_capture()
 
+    def picture(self):
+        """The picture's part of the window, as floats."""
+        shown = self.app.view.shown
+        assert shown is not None
+        camera = shown.request.shot.camera
+        return self.pixels()[: camera.height, : camera.width].astype(float)
+
     def settle(self):
         """Let what was asked for take effect, and its picture become final."""
         self.steps(2)

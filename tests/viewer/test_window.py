@@ -4,13 +4,13 @@ import shutil
 import threading
 from dataclasses import replace
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
 
 from kilonerf.kernels import PICTURE, Frame
-from kilonerf.model_io import BackendError, CameraPath, save_scene
+from kilonerf.model_io import BackendError, save_scene
+from kilonerf.viewer.panels.status_bar import StatusBar
 from support.driving import Driver
 from support.gated_renderer import GatedRenderer
 
@@ -27,25 +27,16 @@ class ColourfulRenderer(GatedRenderer):
         return frame.with_colors(np.stack([red, green, 0.0 * red], axis=-1))
 
 
-@pytest.fixture
-def driver(toy_scene, tmp_path, places):
-    """The program with a toy scene and the real renderer."""
-    with Driver(tmp_path, toy_scene) as driver:
-        yield driver
-
-
 def picture_of(driver):
-    """The picture's part of the window, as floats."""
-    width = driver.app.view.shown.request.shot.camera.width
-    return driver.pixels()[:, :width].astype(float)
+    return driver.picture()
 
 
 def test_the_picture_is_what_the_renderer_made(driver):
     driver.settle()
     frame = driver.app.view.shown.frame
-    shown = driver.pixels()[:, : frame.rgb.shape[1]]
+    shown = driver.picture()
     assert driver.app.view.shown.request.scale == 1.0
-    assert frame.rgb.shape[0] == 940
+    assert frame.rgb.shape[0] == 940 - StatusBar.height()
     difference = np.abs(shown.astype(int) - frame.to_rgb8().astype(int)).max(axis=2)
     difference[:, :2] = 0
     assert (difference <= 1).mean() > 0.999
@@ -103,7 +94,7 @@ def test_resizing_resizes_the_picture(driver):
         driver.settle()
         assert driver.pixels().shape == (height, width, 3)
         camera = driver.app.view.shown.request.camera
-        assert camera.height == height
+        assert camera.height == height - StatusBar.height()
         assert 0 < camera.width < width
 
 
@@ -167,39 +158,6 @@ def test_a_screenshot_that_cannot_be_written_is_a_message(toy_scene, tmp_path):
         driver.until(lambda: driver.app.notices.log)
         assert driver.app.notices.log[-1].kind == "error"
         assert "gone" in driver.app.notices.log[-1].text
-
-
-def test_two_seconds_of_flight_become_a_video(driver, tmp_path):
-    driver.settle()
-    driver.settings.video.set_size(96, 64)
-    driver.settings.video.fps = 10
-    driver.press("F9")
-    assert driver.app.recording.stage == "recording"
-    driver.xdotool("keydown", "d")
-    driver.until(lambda: driver.app.recording.seconds >= 2.0)
-    driver.xdotool("keyup", "d")
-    driver.press("F9")
-    driver.until(lambda: driver.app.recording.stage == "idle")
-    assert driver.app.notices.log[-1].kind == "good"
-    path = CameraPath.load(tmp_path / "flight_001.json")
-    with av.open(str(tmp_path / "flight_001.mp4")) as video:
-        pictures = [picture.to_ndarray(format="rgb24") for picture in video.decode(video=0)]
-    assert path.duration >= 2.0
-    assert len(pictures) == int(path.duration * 10 + 1e-6) + 1
-    assert pictures[0].shape == (64, 96, 3)
-    assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0  # the camera flew
-
-
-def test_a_video_can_be_aborted_and_leaves_only_the_path(driver, tmp_path):
-    driver.settle()
-    driver.settings.video.set_size(1920, 1080)
-    driver.press("F9")
-    driver.until(lambda: driver.app.recording.seconds >= 1.0)
-    driver.press("F9")
-    driver.until(lambda: driver.app.recording.progress is None or driver.app.recording.progress.done >= 1)
-    driver.app.abort_video()
-    driver.until(lambda: driver.app.recording.stage == "idle")
-    assert [path.name for path in tmp_path.iterdir()] == ["flight_001.json"]
 
 
 def test_the_window_answers_while_a_slow_picture_is_made(toy_scene, tmp_path, places):
@@ -332,30 +290,6 @@ def test_an_empty_window_invites_and_browses(tmp_path, places):
 def test_at_rest_the_window_hardly_draws(driver):
     driver.settle()
     driver.until(lambda: driver.app.next_frame_times()[1] - driver.app.now > 0.3)
-
-
-def test_closing_while_recording_keeps_the_path(toy_scene, tmp_path):
-    with Driver(tmp_path, toy_scene) as driver:
-        driver.settle()
-        driver.press("F9")
-        driver.until(lambda: driver.app.recording.seconds >= 0.5)
-    assert [path.name for path in tmp_path.iterdir()] == ["flight_001.json"]
-    assert CameraPath.load(tmp_path / "flight_001.json").duration >= 0.5
-
-
-def test_leaving_during_a_video_must_be_said_twice(driver, tmp_path):
-    driver.settle()
-    driver.settings.video.set_size(1920, 1080)
-    driver.press("F9")
-    driver.until(lambda: driver.app.recording.seconds >= 1.0)
-    driver.press("F9")
-    assert driver.app.recording.stage == "rendering"
-    driver.app.window.ask_to_close()
-    assert not driver.app.leaving()
-    driver.steps(2)
-    assert not driver.app.leaving()
-    driver.app.window.ask_to_close()
-    assert driver.app.leaving()
 
 
 def test_f_and_the_mouse_focus_on_what_is_under_the_cursor(driver):

@@ -11,6 +11,7 @@ from kilonerf.kernels import Frame
 from kilonerf.model_io import Camera, Scene
 
 from .controllers import FlyController, OrbitController, OrbitState
+from .easing import Eased
 
 Mode = Literal["orbit", "fly"]
 
@@ -20,8 +21,11 @@ SLOW = 0.25
 GLIDE_SECONDS = 0.35
 TURNTABLE_SPEED = math.radians(18.0)  # per second: one turn in 20 s
 WHEEL_ZOOM = 0.88  # distance per wheel step
+WHEEL_SECONDS = 0.06  # time constant of the way there; nine tenths are done in 0.23 s
+WHEEL_DONE = 1e-3  # steps: what is left then comes at once
 WHEEL_SPEED = 1.2  # fly speed per wheel step
 SPEED_RANGE = (0.02, 20.0)
+VIEW_SIDE = 1000  # pixels
 PICKABLE_ALPHA = 0.1  # fainter haze is not what the user points at
 
 
@@ -47,7 +51,8 @@ class Navigator:
     Attributes:
         mode: "orbit" or "fly"; set by :meth:`set_mode`.
         speed: fly speed as a multiple of the scene's own (its radius in two seconds).
-        fov: field of view in radians along the shorter side of the picture.
+        fov: vertical field of view in radians, of what is recorded; the window's picture has the same
+            unless a wider frame has to fit into it.
         turntable: whether the camera goes slowly round by itself.
     """
 
@@ -60,6 +65,8 @@ class Navigator:
         self.centre = np.zeros(3)
         self.radius = 1.0
         self._orbit = OrbitController(self._start)
+        self._wheel = Eased(WHEEL_SECONDS, WHEEL_DONE)
+        self._anchor: ArrayLike | None = None
         self._fly = FlyController(self._start.matrix())
 
     def set_scene(self, scene: Scene) -> None:
@@ -73,13 +80,14 @@ class Navigator:
             distance = self.radius / math.sin(0.5 * DEFAULT_FOV)
             self._start = OrbitState(self.centre.copy(), distance, math.radians(-60.0), math.radians(25.0))
         else:
-            self._start_fov = 2.0 * math.atan(0.5 * min(camera.height / camera.fy, camera.width / camera.fx))
+            self._start_fov = camera.fov_y
             # Orbit around the point ahead that is nearest to the middle of the box.
             ahead = float(-camera.matrix[:3, 2] @ (self.centre - camera.position))
             self._start = OrbitState.from_matrix(camera.c2w, ahead if ahead > 0.05 * self.radius else self.radius)
         self._orbit.nearest, self._orbit.farthest = 1e-3 * self.radius, 1e2 * self.radius
         self.fov = self._start_fov
         self.mode = "orbit"
+        self._wheel.stop()
         self._orbit.glide_to(self._start, 0.0)
 
     @property
@@ -90,16 +98,28 @@ class Navigator:
     @property
     def moving_by_itself(self) -> bool:
         """Whether the next :meth:`advance` moves the camera."""
-        return self.turntable or (self.mode == "orbit" and self._orbit.gliding)
+        return self.turntable or (self.mode == "orbit" and (self._orbit.gliding or self._wheel.moving))
 
     def matrix(self) -> NDArray[np.float64]:
         """Camera-to-world matrix [4, 4]."""
         return self._orbit.matrix() if self.mode == "orbit" else self._fly.matrix()
 
-    def camera(self, width: int, height: int) -> Camera:
-        """The camera for a picture of this size in pixels."""
-        focal = 0.5 * min(width, height) / math.tan(0.5 * self.fov)
-        return Camera.from_matrix(self.matrix(), width, height, fx=focal)
+    def camera(self, width: int, height: int, frame_aspect: float = 0.0) -> Camera:
+        """The camera for a picture of this size in pixels.
+
+        Args:
+            width: pixels.
+            height: pixels.
+            frame_aspect: width by height of a frame that has to be in the picture: a picture too narrow for it shows
+                more above and below.
+        """
+        focal = 0.5 * height / math.tan(0.5 * self.fov)
+        return Camera.from_matrix(self.matrix(), width, height, fx=focal / max(1.0, frame_aspect * height / width))
+
+    @property
+    def view(self) -> Camera:
+        """Pose and lens alone: the camera of a square picture whose size never changes."""
+        return self.camera(VIEW_SIDE, VIEW_SIDE)
 
     def set_mode(self, mode: Mode) -> None:
         """Change between orbit and fly; the picture stays as it is."""
@@ -110,6 +130,7 @@ class Navigator:
             self.turntable = False
         else:
             self._orbit.glide_to(OrbitState.from_matrix(self._fly.matrix(), self._distance_ahead()), 0.0)
+        self._wheel.stop()
         self.mode = mode
 
     def reset(self, seconds: float = GLIDE_SECONDS) -> None:
@@ -117,6 +138,7 @@ class Navigator:
         self.set_mode("orbit")
         self.turntable = False
         self.fov = self._start_fov
+        self._wheel.stop()
         self._orbit.glide_to(self._start, seconds)
 
     def set_turntable(self, on: bool) -> None:
@@ -140,9 +162,10 @@ class Navigator:
         controller.pan(-right * world_per_height, down * world_per_height)
 
     def wheel(self, steps: float, anchor: ArrayLike | None) -> None:
-        """Orbit: zoom towards ``anchor`` (world point [3] under the cursor). Fly: change the speed."""
+        """Orbit: zoom, smoothly, towards ``anchor`` (world point [3] under the cursor). Fly: change the speed."""
         if self.mode == "orbit":
-            self._orbit.zoom(WHEEL_ZOOM**steps, anchor)
+            self._wheel.push(steps)
+            self._anchor = anchor
         else:
             low, high = SPEED_RANGE
             self.speed = max(low, min(high, self.speed * WHEEL_SPEED**steps))
@@ -158,12 +181,15 @@ class Navigator:
     def focus(self, point: ArrayLike, seconds: float = GLIDE_SECONDS) -> None:
         """Look at ``point`` [3] and orbit around it."""
         self.set_mode("orbit")
+        self._wheel.stop()
         self._orbit.focus(point, seconds)
 
     def advance(self, seconds: float) -> None:
         """Let time pass for what moves by itself: glides and the turntable."""
         if self.mode != "orbit":
             return
+        if self._wheel.moving:
+            self._orbit.zoom(WHEEL_ZOOM ** self._wheel.advance(seconds), self._anchor)
         self._orbit.advance(seconds)
         if self.turntable and not self._orbit.gliding:
             self._orbit.rotate(TURNTABLE_SPEED * seconds, 0.0)

@@ -39,7 +39,11 @@ class CameraPanel:
             logarithmic=True,
         )
         degrees = widgets.slider(
-            "Field of view", math.degrees(navigator.fov), *FOV_RANGE, "%.0f deg", "Along the picture's shorter side."
+            "Field of view",
+            math.degrees(navigator.fov),
+            *FOV_RANGE,
+            "%.0f deg",
+            "Vertical, of pictures and videos alike.",
         )
         if degrees != math.degrees(navigator.fov):  # there and back is not exact: an untouched camera must not move
             navigator.fov = math.radians(degrees)

@@ -1,17 +1,21 @@
-"""A dialog to choose a scene file, drawn with ImGui alone: it looks the same everywhere and needs no desktop.
+"""A dialog to choose a file or a folder, drawn with ImGui alone: it looks the same everywhere and needs no desktop.
 
 (imgui_bundle's own ``im_file_dialog`` asks for texture callbacks that only its own main loop sets.)
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from imgui_bundle import imgui
 
 from .. import theme
+from . import widgets
+from .recent_files import RecentFiles
 
-TITLE = "Open scene"
-SUFFIX = ".knf"
+SUFFIXES = (".knf", ".json")
+Purpose = Literal["file", "folder"]
+TITLES: dict[Purpose, str] = {"file": "Open a scene or a camera path", "folder": "Choose a folder"}
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Entry:
 
 
 def list_folder(folder: Path) -> list[Entry]:
-    """Folders first, then ``.knf`` files, by name, without hidden ones.
+    """Folders first, then scenes and camera paths, by name, without hidden ones.
 
     Raises:
         OSError: the folder cannot be read.
@@ -35,7 +39,7 @@ def list_folder(folder: Path) -> list[Entry]:
         try:
             if path.is_dir():
                 folders.append(Entry(path, None))
-            elif path.suffix.lower() == SUFFIX:
+            elif path.suffix.lower() in SUFFIXES:
                 files.append(Entry(path, path.stat().st_size))
         except OSError:  # it vanished, or we may not look at it: nothing to offer
             continue
@@ -43,35 +47,56 @@ def list_folder(folder: Path) -> list[Entry]:
 
 
 class FileBrowser:
-    """Opens as a modal dialog; :meth:`draw` returns the chosen file once."""
+    """Opens as a modal dialog; :meth:`draw` returns what was chosen, once.
 
-    def __init__(self) -> None:
+    Arrow keys, Page up and down, Home and End move the selection, Enter opens it, Backspace goes up a folder, a letter
+    jumps to the next name that begins with it.
+
+    Args:
+        recent: files to offer beside the folder's.
+
+    Attributes:
+        purpose: what is being chosen.
+    """
+
+    def __init__(self, recent: RecentFiles | None = None) -> None:
+        self._recent = recent or RecentFiles(None)
         self._folder = Path.cwd()
         self._entries: list[Entry] = []
         self._error = ""
-        self._selected: Path | None = None
+        self._selected = -1
+        self._scroll = False  # to the selection
         self._typed = ""
+        self._typing = False
         self._wanted = False
+        self.purpose: Purpose = "file"
 
-    def open(self, folder: Path | None = None) -> None:
+    def open(self, folder: Path | None = None, purpose: Purpose = "file") -> None:
         """Show it at ``folder``, or where it was last."""
+        self.purpose = purpose
         self._go(folder or self._folder)
         self._wanted = True
 
     def draw(self) -> Path | None:
-        """Draw it if it is open; the file that was chosen in this frame."""
+        """Draw it if it is open; what was chosen in this frame."""
+        title = f"{TITLES[self.purpose]}###browser"
         if self._wanted:
-            imgui.open_popup(TITLE)
+            imgui.open_popup(title)
             self._wanted = False
         em = imgui.get_font_size()
         display = imgui.get_io().display_size
         imgui.set_next_window_pos(
-            imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.appearing.value, imgui.ImVec2(0.5, 0.5)
+            imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
         )
-        size = imgui.ImVec2(min(42.0 * em, 0.9 * display.x), min(30.0 * em, 0.85 * display.y))
-        imgui.set_next_window_size(size, imgui.Cond_.appearing.value)
-        flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_collapse.value
-        is_open, _ = imgui.begin_popup_modal(TITLE, None, flags)
+        size = imgui.ImVec2(min(44.0 * em, 0.97 * display.x), min(32.0 * em, 0.97 * display.y))
+        imgui.set_next_window_size(size, imgui.Cond_.always.value)
+        flags = (
+            imgui.WindowFlags_.no_saved_settings.value
+            | imgui.WindowFlags_.no_collapse.value
+            | imgui.WindowFlags_.no_move.value
+            | imgui.WindowFlags_.no_resize.value
+        )
+        is_open, _ = imgui.begin_popup_modal(title, None, flags)
         if not is_open:
             return None
         chosen = self._content(em)
@@ -81,64 +106,171 @@ class FileBrowser:
         return chosen
 
     def _content(self, em: float) -> Path | None:
-        if imgui.button("Up", imgui.ImVec2(4.0 * em, 0.0)):
-            self._go(self._folder.parent)
-        imgui.same_line()
-        if imgui.button("Home", imgui.ImVec2(4.0 * em, 0.0)):
-            self._go(Path.home())
-        imgui.same_line()
+        self._shortcuts(em)
         imgui.set_next_item_width(-imgui.FLT_MIN)
         entered, self._typed = imgui.input_text("##path", self._typed, imgui.InputTextFlags_.enter_returns_true.value)
+        self._typing = imgui.is_item_active()
         typed = self._enter(Path(self._typed).expanduser()) if entered else None
-        imgui.begin_child("list", imgui.ImVec2(0.0, -2.6 * em), imgui.ChildFlags_.borders.value)
-        picked = self._list()
-        imgui.end_child()
-        return typed or picked or self._buttons(em)
-
-    def _list(self) -> Path | None:
         if self._error:
+            imgui.push_text_wrap_pos(0.0)
             imgui.text_colored(theme.BAD, self._error)
-        elif not self._entries:
-            imgui.text_disabled(f"No folders and no {SUFFIX} files here")
+            imgui.pop_text_wrap_pos()
+        imgui.begin_child("list", imgui.ImVec2(0.0, -2.3 * em), imgui.ChildFlags_.borders.value)
+        picked = self._list(em)
+        imgui.end_child()
+        by_key = None if self._typing or entered else self._keys(em)
+        return typed or picked or by_key or self._buttons(em)
+
+    def _shortcuts(self, em: float) -> None:
+        if imgui.button("Up", imgui.ImVec2(4.0 * em, 0.0)):
+            self._go(self._folder.parent, select=self._folder)
+        widgets.tip("The folder above (Backspace)")
+        imgui.same_line()
+        if imgui.button("Home", imgui.ImVec2(4.5 * em, 0.0)):
+            self._go(Path.home())
+        imgui.same_line()
+        recent = self._recent.there
+        imgui.begin_disabled(not recent)
+        if imgui.button("Recent", imgui.ImVec2(5.5 * em, 0.0)):
+            self._entries = [Entry(path, None if path.is_dir() else _size(path)) for path in recent]
+            self._selected, self._error = (0 if self._entries else -1), ""
+        imgui.end_disabled()
+        widgets.tip("What was opened last")
+
+    def _list(self, em: float) -> Path | None:
+        if not self._entries and not self._error:
+            imgui.text_disabled(f"No folders and no {' or '.join(SUFFIXES)} files here")
         chosen = None
         flags = imgui.SelectableFlags_.allow_double_click.value
-        for entry in self._entries:
+        width = imgui.get_content_region_avail().x - 5.5 * em
+        for index, entry in enumerate(self._entries):
             name = f"{entry.path.name}/" if entry.size is None else entry.path.name
             imgui.push_style_color(imgui.Col_.text, theme.DIM if entry.size is None else theme.TEXT)
-            pressed, _ = imgui.selectable(f"{name}##{entry.path}", entry.path == self._selected, flags)
+            shown = shortened(name, width)
+            pressed, _ = imgui.selectable(f"{shown}##{entry.path}", index == self._selected, flags)
             imgui.pop_style_color()
+            if shown != name or entry.path.parent != self._folder:
+                widgets.tip(str(entry.path))
+            if index == self._selected and self._scroll:
+                imgui.set_scroll_here_y(0.5)
+                self._scroll = False
             if entry.size is not None:
-                imgui.same_line(imgui.get_content_region_avail().x - 4.0 * imgui.get_font_size())
-                imgui.text_disabled(f"{entry.size / 1e6:.1f} MB")
+                imgui.same_line(imgui.get_content_region_avail().x - 4.5 * em)
+                size = f"{entry.size / 1e6:.1f} MB" if entry.size >= 50_000 else f"{entry.size / 1e3:.1f} kB"
+                imgui.text_disabled(size)
             if pressed:
-                self._selected = entry.path
+                self._selected = index
                 if imgui.is_mouse_double_clicked(0):
                     chosen = self._enter(entry.path)
         return chosen
 
+    def _keys(self, em: float) -> Path | None:
+        """What the keyboard does to the list."""
+        if imgui.is_key_pressed(imgui.Key.backspace, False):
+            self._go(self._folder.parent, select=self._folder)
+        page = max(1, int(imgui.get_window_height() / (1.6 * em)) - 6)
+        last = len(self._entries) - 1
+        moves = {
+            imgui.Key.down_arrow: self._selected + 1,
+            imgui.Key.up_arrow: max(0, self._selected - 1),
+            imgui.Key.page_down: self._selected + page,
+            imgui.Key.page_up: self._selected - page,
+            imgui.Key.home: 0,
+            imgui.Key.end: last,
+        }
+        for key, place in moves.items():
+            if imgui.is_key_pressed(key):
+                self._select(place)
+        self._jump()
+        enter = imgui.is_key_pressed(imgui.Key.enter, False) or imgui.is_key_pressed(imgui.Key.keypad_enter, False)
+        if enter and 0 <= self._selected <= last:
+            return self._enter(self._entries[self._selected].path)
+        return None
+
+    def _jump(self) -> None:
+        """To the next name that begins with a letter that was typed."""
+        for number in range(26):
+            if imgui.is_key_pressed(imgui.Key(imgui.Key.a.value + number), False):
+                letter = chr(ord("a") + number)
+                count = len(self._entries)
+                for step in range(1, count + 1):
+                    index = (self._selected + step) % count
+                    if self._entries[index].path.name.lower().startswith(letter):
+                        self._select(index)
+                        break
+
+    def _select(self, index: int) -> None:
+        self._selected = max(-1, min(len(self._entries) - 1, max(0, index)))
+        self._scroll = True
+
     def _buttons(self, em: float) -> Path | None:
-        imgui.set_cursor_pos_y(imgui.get_window_height() - 2.4 * em)
-        imgui.set_cursor_pos_x(imgui.get_window_width() - 13.5 * em)
+        imgui.set_cursor_pos_y(imgui.get_window_height() - 2.2 * em)
+        imgui.set_cursor_pos_x(imgui.get_window_width() - 17.5 * em)
         if imgui.button("Cancel", imgui.ImVec2(6.0 * em, 0.0)):
             imgui.close_current_popup()
         imgui.same_line()
-        imgui.begin_disabled(self._selected is None)
-        pressed = imgui.button("Open", imgui.ImVec2(6.0 * em, 0.0))
+        if self.purpose == "folder":
+            if imgui.button("Use this folder", imgui.ImVec2(9.5 * em, 0.0)):
+                return self._folder
+            return None
+        selected = self._entries[self._selected].path if 0 <= self._selected < len(self._entries) else None
+        imgui.begin_disabled(selected is None)
+        pressed = imgui.button("Open", imgui.ImVec2(9.5 * em, 0.0))
         imgui.end_disabled()
-        return self._enter(self._selected) if pressed and self._selected is not None else None
+        return self._enter(selected) if pressed and selected is not None else None
 
     def _enter(self, path: Path) -> Path | None:
-        """Go into a folder, or choose a file."""
-        if path.is_dir():
-            self._go(path)
+        """Go into a folder, or choose a file; a wrong path is a message and the dialog stays."""
+        try:
+            if path.is_dir():
+                self._go(path)
+                return None
+            there = path.is_file()
+        except OSError as error:  # a name that is too long, for one
+            self._error = f"{error.strerror}: {path}"
             return None
-        return path
+        if not there:
+            self._error = f"There is no such file: {path}"
+        elif self.purpose == "folder":
+            self._error = f"That is a file: {path}"
+        else:
+            return path
+        return None
 
-    def _go(self, folder: Path) -> None:
-        self._folder, self._selected, self._error = folder.absolute(), None, ""
+    def _go(self, folder: Path, select: Path | None = None) -> None:
+        self._folder, self._error = folder.absolute(), ""
         self._typed = str(self._folder)
         try:
             self._entries = list_folder(self._folder)
         except OSError as error:
             self._entries = []
             self._error = f"Cannot read this folder: {error.strerror}"
+        paths = [entry.path for entry in self._entries]
+        self._selected = paths.index(select) if select in paths else -1
+        self._scroll = True
+
+
+def shortened(name: str, width: float) -> str:
+    """``name`` with its middle left out where it is wider than ``width``: its end tells files apart."""
+    if imgui.calc_text_size(name).x <= width:
+        return name
+    low, high = 1, len(name)
+    while low < high:  # the most characters that fit
+        count = (low + high + 1) // 2
+        if imgui.calc_text_size(_without_middle(name, count)).x <= width:
+            low = count
+        else:
+            high = count - 1
+    return _without_middle(name, low)
+
+
+def _without_middle(name: str, count: int) -> str:
+    tail = count // 3
+    return f"{name[: count - tail]}...{name[len(name) - tail :] if tail else ''}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

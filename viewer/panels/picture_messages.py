@@ -20,7 +20,14 @@ class PictureMessages:
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
 
-    def draw(self, area: Rectangle, notices: list[Notice], loading: Path | None, empty: bool, hint: str) -> None:
+    def draw(
+        self,
+        area: Rectangle,
+        notices: list[Notice],
+        loading: Path | None,
+        empty: bool,
+        guide: Rectangle | None = None,
+    ) -> None:
         """Draw what there is to say.
 
         Args:
@@ -28,12 +35,12 @@ class PictureMessages:
             notices: messages to show, oldest first.
             loading: the file that is being read, if any.
             empty: whether there is no scene.
-            hint: a short line in the lower left corner ("" for none).
+            guide: what the video contains, if that is to be shown.
         """
+        if guide is not None:
+            _frame_guide(area, guide, recording=self._recording.stage == "recording")
         if empty:
             self._invite(area, loading)
-        if hint:
-            self._pill(hint, area.x + self._em, area.y + area.height - 2.4 * self._em, theme.TEXT)
         if self._recording.stage == "recording":
             self._badge(area)
         self._toasts(area, notices)
@@ -105,3 +112,21 @@ class PictureMessages:
                 wrap_width=wrap,
             )
             bottom -= height + 0.5 * em
+
+
+def _frame_guide(area: Rectangle, guide: Rectangle, *, recording: bool) -> None:
+    """What the video leaves out is dimmed, its edge drawn."""
+    draw_list = imgui.get_background_draw_list()
+    right, bottom = area.x + area.width, area.y + area.height
+    inner_right, inner_bottom = guide.x + guide.width, guide.y + guide.height
+    for low, high in (
+        ((area.x, area.y), (right, guide.y)),
+        ((area.x, inner_bottom), (right, bottom)),
+        ((area.x, guide.y), (guide.x, inner_bottom)),
+        ((inner_right, guide.y), (right, inner_bottom)),
+    ):
+        if high[0] > low[0] and high[1] > low[1]:
+            draw_list.add_rect_filled(imgui.ImVec2(*low), imgui.ImVec2(*high), widgets.color((0.0, 0.0, 0.0, 0.55)))
+    color = widgets.color(theme.RECORDING if recording else theme.with_alpha(theme.TEXT, 0.7))
+    low, high = imgui.ImVec2(guide.x + 1.0, guide.y + 1.0), imgui.ImVec2(inner_right - 1.0, inner_bottom - 1.0)
+    draw_list.add_rect(low, high, color, 0.0, 2.0)

@@ -1,5 +1,7 @@
 """Keeps the camera's motion while a person flies, so that it can be saved and rendered later at full quality."""
 
+from dataclasses import replace
+
 from kilonerf.model_io import Camera, CameraPath, Keyframe
 from kilonerf.model_io.camera.path import SHORTEST_STEP
 
@@ -11,7 +13,8 @@ class FlightRecorder:
 
     It has no clock: the caller says what time it is, in seconds of any steady clock. At most 75 cameras a second
     are kept, and while the camera rests only the first and the last of the rest, so that the path rests as long
-    as the camera did. The path begins at 0 seconds and lasts from :meth:`start` to :meth:`stop`.
+    as the camera did. The path begins at 0 seconds, when the camera first moves, and ends when it moves no more;
+    where it never moved, it lasts as long as the recording.
     """
 
     def __init__(self) -> None:
@@ -54,6 +57,10 @@ class FlightRecorder:
             self._kept.append(self._latest)
         self._latest = key
 
+    def kept_since(self, count: int) -> list[Keyframe]:
+        """What has been kept after the first ``count`` cameras."""
+        return self._kept[count:]
+
     def stop(self) -> CameraPath:
         """End the recording.
 
@@ -68,8 +75,8 @@ class FlightRecorder:
             raise ValueError("FlightRecorder.stop: no camera was added")
         if self._latest:
             self._kept.append(self._latest)
-        keyframes, self._kept, self._latest = tuple(self._kept), [], None
-        return CameraPath(keyframes)
+        keyframes, self._kept, self._latest = self._kept, [], None
+        return CameraPath(_without_rests_at_the_ends(keyframes))
 
     def _redundant(self, latest: Keyframe, newest: Keyframe) -> bool:
         """Whether ``latest`` can be left out now that ``newest`` is known."""
@@ -79,6 +86,18 @@ class FlightRecorder:
         if _same_view(latest, newest):
             return False  # a rest begins: its first moment is kept exactly
         return latest.seconds - kept.seconds < SHORTEST_INTERVAL
+
+
+def _without_rests_at_the_ends(keyframes: list[Keyframe]) -> tuple[Keyframe, ...]:
+    first, last = 0, len(keyframes) - 1
+    while first < last and _same_view(keyframes[first], keyframes[first + 1]):
+        first += 1
+    if first == last:  # it never moved: a still, as long as it was shown
+        return tuple(keyframes)
+    while _same_view(keyframes[last], keyframes[last - 1]):
+        last -= 1
+    begin = keyframes[first].seconds
+    return tuple(replace(key, seconds=key.seconds - begin) for key in keyframes[first : last + 1])
 
 
 def _same_view(a: Keyframe, b: Keyframe) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import KiloNeRFError, OutputError
+from kilonerf.model_io.files.atomic import AtomicFile
 
 
 def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
@@ -25,6 +26,17 @@ def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
     except OSError as error:
         raise OutputError(f"{folder}: expected a folder to write to: {error.strerror}") from error
     return folder / f"{stem}_{max(taken, default=0) + 1:03d}{suffixes[0]}"
+
+
+def check_folder(folder: Path) -> None:
+    """Try to write to a folder.
+
+    Raises:
+        OutputError: it is missing, or cannot be written.
+    """
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: expected an existing folder to write to")
+    AtomicFile(folder / "flight").discard()
 
 
 class PngWriter:

@@ -1,49 +1,73 @@
 """A fly-through from the first key press to the finished video: record, save the path, render beside the window."""
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kilonerf.model_io import Camera, KiloNeRFError, Scene
+from kilonerf.model_io import Camera, CameraPath, KiloNeRFError, OutputError, Scene
 
+from ..drawing.compositor import Compositor
 from ..notices import Notices
-from ..rendering.priority import VIDEO_NICENESS, start_with_lower_priority
 from ..settings import ViewerSettings
 from .flight_recorder import FlightRecorder
-from .output_files import next_free_name
+from .journal import FlightJournal, recover_flights
+from .output_files import check_folder, next_free_name
+from .take_queue import QueueProgress, TakeQueue
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
-    from .render_job import JobProgress, RenderJob
+    from .render_job import RenderJob
 
 Stage = Literal["idle", "recording", "rendering"]
 
 
+@dataclass(frozen=True)
+class Flight:
+    """A recorded flight and the scene it goes through."""
+
+    path: CameraPath
+    scene: Scene
+
+
 class Recording:
-    """One flight at a time: idle, recording, rendering, idle again.
+    """One flight at a time is recorded; those that have ended are rendered one after the other.
 
     Args:
         settings: how a flight is rendered, as they are when it ends.
         folder: where numbered files go.
         notices: is told what became of each flight.
+        compositor: draws overlays into videos; None: videos have none.
 
     Attributes:
-        output: the video of the newest job.
-        failed: whether the newest job did not end well.
+        folder: as given, or as the user has chosen since.
+        unsaved: flights whose path could not be written; they wait for another folder.
+        folder_wanted: the folder cannot be written: the user should be asked for another one.
     """
 
-    def __init__(self, settings: ViewerSettings, folder: Path, notices: Notices) -> None:
-        self._settings, self._folder, self._notices = settings, folder, notices
+    def __init__(
+        self, settings: ViewerSettings, folder: Path, notices: Notices, compositor: Compositor | None = None
+    ) -> None:
+        self._settings, self._notices, self._compositor = settings, notices, compositor
         self._recorder = FlightRecorder()
-        self._job: RenderJob | None = None
+        self._journal: FlightJournal | None = None
+        self._ended: list[FlightJournal] = []  # of flights that may not be saved yet
+        self._queue = TakeQueue(notices)
         self._warned = False  # that leaving aborts the video
-        self.output: Path | None = None
-        self.failed = False
+        self.folder = folder
+        self.unsaved: list[Flight] = []
+        self.folder_wanted = False
 
     @property
     def stage(self) -> Stage:
-        """What goes on."""
+        """What goes on; a flight can be recorded while others are being rendered."""
         if self._recorder.recording:
             return "recording"
-        return "idle" if self._job is None else "rendering"
+        return "rendering" if self._queue.busy else "idle"
+
+    @property
+    def rendering(self) -> bool:
+        """Whether a video is being rendered, also during a recording."""
+        return self._queue.busy
 
     @property
     def seconds(self) -> float:
@@ -51,95 +75,183 @@ class Recording:
         return self._recorder.seconds
 
     @property
-    def progress(self) -> "JobProgress | None":
-        """Of the video that is being rendered."""
-        return None if self._job is None else self._job.progress
+    def progress(self) -> QueueProgress | None:
+        """Of the videos that are being rendered."""
+        return self._queue.progress
+
+    @property
+    def failed(self) -> bool:
+        """Whether the newest flight was not saved, or its video did not end well."""
+        return bool(self.unsaved) or self._queue.failed
 
     def toggle(self, scene: Scene, camera: Camera, now: float) -> None:
-        """Begin to record at ``camera``, or end the recording and render it; not while a video is being rendered."""
-        if self.stage == "rendering":
-            self._notices.add("A video is being rendered; abort it or wait for it first", "info", now)
-        elif self.stage == "recording":
+        """Begin to record at ``camera``, or end the recording and render it."""
+        if self.stage == "recording":
             self.finish(scene, now)
-        else:
-            self._recorder.start(now)
-            self._recorder.add(camera, now)
+            return
+        try:
+            self._journal = FlightJournal(self.folder)
+        except KiloNeRFError as error:
+            self.folder_wanted = True
+            self._notices.add(f"Cannot record: {error}; choose another folder", "error", now)
+            return
+        self._recorder.start(now)
+        self._recorder.add(camera, now)
 
     def add(self, camera: Camera, now: float) -> None:
         """Show the camera of this moment; ignored unless recording."""
         self._recorder.add(camera, now)
+        if self._journal is not None and self._journal.due(now):
+            self._journal.write(self._recorder.kept_since(self._journal.written), now)
 
     def finish(self, scene: Scene, now: float, output: Path | None = None) -> None:
-        """End the recording, save its path and begin to render it.
+        """End the recording, save its path and render it when its turn comes.
 
         Args:
             scene: what was flown through.
             now: the time, for the message.
             output: the video's name; the path's JSON then has the same one. None: the next free name.
         """
+        flight = Flight(self._recorder.stop(), scene)
+        self._save(flight, now, output)
+        self._end_journal()
+
+    def choose_folder(self, folder: Path, now: float) -> None:
+        """Write to ``folder`` from now on; flights that could not be saved are."""
         try:
-            json_file = self._begin_to_render(scene, output)
+            check_folder(folder)
         except KiloNeRFError as error:
-            self._notices.add(str(error), "error", now)
-        else:
-            self._warned = False
-            self._notices.add(f"Camera path saved: {json_file}; rendering {self.output}", "info", now)
+            self.folder_wanted = True
+            self._notices.add(f"{error}; choose another folder", "error", now)
+            return
+        self.folder = folder
+        waiting, self.unsaved = self.unsaved, []
+        for flight in waiting:
+            self._save(flight, now, None)
+        self._end_journals_of_saved()
 
-    def _begin_to_render(self, scene: Scene, output: Path | None) -> Path:
-        from .render_job import RenderJob
+    def discard_unsaved(self) -> None:
+        """Forget the flights that could not be saved."""
+        self.unsaved.clear()
+        self._end_journals_of_saved()
 
-        path = self._recorder.stop()
-        self.failed = True
-        settings, video = self._settings, self._settings.video
-        if output is None:
-            output = next_free_name(self._folder, "flight", (f".{video.format}", ".mp4", ".webm", ".json"))
-        json_file = output.with_suffix(".json")
-        path.save(json_file)
-        options, size = settings.render_options(scene), (video.width, video.height)
-        job = RenderJob(scene, path, options, output, *size, video.fps, backend=settings.backend)
-        start_with_lower_priority(job.start, VIDEO_NICENESS)
-        self._job, self.output, self.failed = job, output, False
-        return json_file
+    def recover(self, now: float) -> None:
+        """Save what an earlier run, killed while it recorded, has left in the folder."""
+        for path in recover_flights(self.folder):
+            self._notices.add(f"A flight that was cut off has been saved: {path}", "info", now)
+
+    def render(self, path: CameraPath, scene: Scene, now: float) -> None:
+        """Save a path that was not flown just now, and render it."""
+        self._save(Flight(path, scene), now, None)
 
     def abort(self) -> None:
-        """Stop rendering; the unfinished video is removed, the path stays."""
-        if self._job is not None:
-            self._job.abort()
+        """Stop rendering the current video; it is removed, the path stays."""
+        self._queue.abort()
 
     def may_leave(self, now: float) -> bool:
-        """Whether the program may end; while a video is being rendered, only if that is asked twice."""
-        if self.stage != "rendering" or self._warned:
+        """Whether the program may end; while a video is being rendered or a flight is unsaved, only if asked twice."""
+        if not (self._queue.busy or self.unsaved) or self._warned:
             return True
         self._warned = True
-        self._notices.add("A video is being rendered; close the window again to abort it", "info", now)
+        what = "A video is being rendered; close the window again to abort it"
+        if self.unsaved:
+            what = "A flight is not saved; choose a folder for it, or close the window again"
+            self.folder_wanted = True
+        self._notices.add(what, "info", now)
         return False
 
     def poll(self, now: float) -> None:
-        """Report the job once it is over."""
-        job = self._job
-        if job is None or job.state in ("ready", "running"):
-            return
-        self._job = None
-        if job.state == "finished":
-            self._notices.add(f"Video saved: {self.output} ({job.progress.total} pictures)", "good", now)
-            return
-        self.failed = True
-        if job.state == "aborted":
-            self._notices.add("Video aborted; the camera path is kept", "info", now)
-            return
-        error = job.error
-        text = str(error) if isinstance(error, KiloNeRFError) else f"{type(error).__name__}: {error}"
-        self._notices.add(f"Video failed: {text}", "error", now)
+        """Report what is over, begin what waits."""
+        self._queue.poll(now)
 
     def close(self) -> None:
-        """Abort a job and wait for it; of a flight that is being recorded, save the path under the next free name.
+        """Abort all jobs and wait; a flight that is being recorded, or could not be saved, is saved somewhere.
 
         Raises:
-            OutputError: the path cannot be written.
+            OutputError: it is in another folder than the chosen one, which cannot be written; or nowhere.
         """
-        if self._job is not None:
-            self._job.abort()
-            self._job.wait(10.0)
+        paths = [flight.path for flight in self.unsaved]
         if self._recorder.recording:
-            path = self._recorder.stop()
-            path.save(next_free_name(self._folder, "flight", (".json", ".mp4", ".webm")))
+            paths.append(self._recorder.stop())
+        elsewhere: list[str] = []
+        try:
+            elsewhere += [text for path in paths if (text := self._save_anywhere(path))]
+            self.unsaved.clear()
+        finally:
+            self._end_journal()
+            self._queue.close()
+        if elsewhere:
+            raise OutputError("; ".join(elsewhere))
+
+    def _save(self, flight: Flight, now: float, output: Path | None) -> None:
+        try:
+            if output is None:
+                video = f".{self._settings.video.format}"
+                output = next_free_name(self.folder, "flight", (video, ".mp4", ".webm", ".json"))
+            json_file = output.with_suffix(".json")
+            flight.path.save(json_file)
+        except KiloNeRFError as error:
+            self.unsaved.append(flight)
+            self.folder_wanted = True
+            self._notices.add(f"{error}; the flight is kept, choose another folder for it", "error", now)
+            return
+        self._warned = False
+        try:
+            self._queue.add(self._job(flight, output), now)
+        except KiloNeRFError as error:
+            self._notices.add(f"Video failed: {error}; the camera path is kept: {json_file}", "error", now)
+            return
+        waits = self._queue.progress is not None and self._queue.progress.output != output
+        then = "waits for its turn" if waits else f"rendering {output}"
+        self._notices.add(f"Camera path saved: {json_file}; {then}", "info", now)
+
+    def _job(self, flight: Flight, output: Path) -> "RenderJob":
+        from .render_job import RenderJob
+        from .stills import PictureMaker
+
+        settings, video = self._settings, self._settings.video
+        maker = PictureMaker(
+            options=settings.render_options(flight.scene),
+            heat_map=settings.heat_map if video.as_seen else "off",
+            overlays=settings.overlays if video.as_seen else None,
+            compositor=self._compositor,
+        )
+        size = (video.width, video.height)
+        return RenderJob(
+            flight.scene,
+            flight.path,
+            maker.options,
+            output,
+            *size,
+            video.fps,
+            backend=settings.backend,
+            make_picture=maker.picture,
+        )
+
+    def _save_anywhere(self, path: CameraPath) -> str:
+        """Save it; what to say if that was not where it should be."""
+        folders = [self.folder, Path.home(), Path(tempfile.gettempdir())]
+        failures: list[str] = []
+        for folder in folders:
+            try:
+                output = next_free_name(folder, "flight", (".json", ".mp4", ".webm"))
+                path.save(output)
+            except KiloNeRFError as error:
+                failures.append(str(error))
+                continue
+            return f"{failures[0]}; the flight is in {output}" if failures else ""
+        raise OutputError("; ".join(failures))
+
+    def _end_journal(self) -> None:
+        """Journals stay on disk only while nothing else has their flights."""
+        if self._journal is not None:
+            self._journal.close()
+            self._ended.append(self._journal)
+            self._journal = None
+        self._end_journals_of_saved()
+
+    def _end_journals_of_saved(self) -> None:
+        if not self.unsaved:
+            for journal in self._ended:
+                journal.remove()
+            self._ended.clear()

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, RenderOptions, create_renderer
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, Renderer, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, CameraPath, Scene
 
 from .picture_files import FrameSink, check_output, open_sink
 from .video import DEFAULT_QUALITY, VideoCodec
 
+MakePicture = Callable[[Renderer, Camera, CancelToken], NDArray[np.uint8]]
 JobState = Literal["ready", "running", "finished", "aborted", "failed"]
 
 
@@ -55,6 +59,7 @@ class RenderJob:
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
         resume: leave out PNG files that are already there.
+        make_picture: makes each picture, uint8 [H, W, 3]; None: ``options`` do.
         clock: a steady clock in seconds.
 
     Raises:
@@ -76,6 +81,7 @@ class RenderJob:
         codec: VideoCodec = "auto",
         frames: range | None = None,
         resume: bool = False,
+        make_picture: MakePicture | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if isinstance(path, CameraPath):
@@ -94,6 +100,7 @@ class RenderJob:
         self._codec: VideoCodec = codec
         self._backend = backend
         self._resume = resume
+        self._make_picture: MakePicture = make_picture or self._plain_picture
         self._clock = clock
         self._cancel = CancelToken()
         self._state: JobState = "ready"
@@ -176,9 +183,11 @@ class RenderJob:
             if self._cancel.cancelled:
                 raise RenderCancelled
             if not (self._resume and sink.has(number)):
-                frame = renderer.render(self._cameras[number], self._options, cancel=self._cancel)
-                sink.write(number, frame.to_rgb8())
+                sink.write(number, self._make_picture(renderer, self._cameras[number], self._cancel))
                 self._rendered += 1
                 self._rendering_seconds = self._clock() - began
             self._done += 1
         sink.close()
+
+    def _plain_picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.uint8]:
+        return renderer.render(camera, self._options, cancel=cancel).to_rgb8()

@@ -93,6 +93,7 @@ def test_the_wheel_zooms_towards_the_point_under_the_cursor(frames, toy_scene):
     stage.io.add_mouse_wheel_event(0.0, 1.0)
     stage.run()
     assert stage.picked == [(0.25, 0.75)]
+    stage.navigator.advance(2.0)  # the way there is eased
     np.testing.assert_allclose(stage.position - anchor, 0.88 * (before - anchor), rtol=1e-6)
 
 

@@ -7,6 +7,7 @@ import pytest
 from kilonerf.kernels import Frame, FrameStatistics
 from kilonerf.model_io import Camera
 from kilonerf.viewer.camera.navigator import MotionKeys, Navigator, picked_point, scaled_camera
+from kilonerf.viewer.rectangle import Rectangle
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ def test_fly_speed_grows_with_the_scene(toy_scene):
 def test_the_wheel_zooms_in_orbit_and_changes_the_speed_in_fly(navigator):
     before = navigator.matrix()
     navigator.wheel(2, None)
+    navigator.advance(1.0)
     assert not np.allclose(navigator.matrix(), before)
     navigator.set_mode("fly")
     before, speed = navigator.matrix(), navigator.speed
@@ -119,11 +121,54 @@ def test_focus_puts_the_point_in_the_middle(navigator):
     assert project(navigator.camera(800, 600), point) == pytest.approx((400, 300))
 
 
-def test_the_field_of_view_spans_the_shorter_side(navigator):
+@pytest.mark.parametrize("size", [(800, 400), (400, 800)])
+def test_the_field_of_view_is_vertical(navigator, size):
     navigator.fov = math.radians(50)
-    assert navigator.camera(800, 400).fov_y == pytest.approx(math.radians(50))
-    tall = navigator.camera(400, 800)
-    assert 2 * math.atan(0.5 * tall.width / tall.fx) == pytest.approx(math.radians(50))
+    assert navigator.camera(*size).fov_y == pytest.approx(math.radians(50))
+    assert navigator.view.fov_y == pytest.approx(math.radians(50))
+
+
+@pytest.mark.parametrize("size", [(800, 400), (600, 600), (300, 900)])
+def test_a_wider_frame_fits_into_the_picture(navigator, size):
+    width, height = size
+    camera = navigator.camera(width, height, 16 / 9)
+    frame = Rectangle(0.0, 0.0, width, height).fitted(16 / 9)
+    assert frame.width / frame.height == pytest.approx(16 / 9)
+    in_frame = 2.0 * math.atan(0.5 * frame.height / camera.fy)
+    assert in_frame == pytest.approx(navigator.fov)  # the frame has the lens, whatever the window's shape
+    assert camera.fx == camera.fy
+
+
+def test_a_frame_within_the_picture_leaves_its_camera_alone(navigator):
+    assert navigator.camera(800, 400, 1.0) == navigator.camera(800, 400)
+
+
+def test_a_wheel_step_is_a_motion_without_a_jump_in_speed(navigator):
+    start = np.linalg.norm(navigator.matrix()[:3, 3] - navigator._orbit.state.target)
+    navigator.wheel(1, None)
+    distances = [start]
+    while navigator.moving_by_itself:
+        navigator.advance(1 / 60)
+        distances.append(np.linalg.norm(navigator.matrix()[:3, 3] - navigator._orbit.state.target))
+    assert distances[-1] == pytest.approx(0.88 * start)
+    speeds = -np.diff(np.log(distances))
+    assert speeds.min() >= 0.0
+    assert 10 < len(speeds) < 60
+    assert np.abs(np.diff(speeds, prepend=0.0)).max() < 0.12 * -math.log(0.88)
+
+
+def test_a_wheel_step_ends_in_the_same_place_at_any_rate(navigator):
+    slow = Navigator()
+    slow._start, slow._orbit.state = navigator._start, navigator._orbit.state
+    for one, times in ((navigator, [1 / 60] * 6), (slow, [0.1])):
+        one.wheel(3, (0.1, 0.2, 0.3))
+        for seconds in times:
+            one.advance(seconds)
+    np.testing.assert_allclose(slow.matrix(), navigator.matrix(), atol=1e-9)
+    navigator.reset(0.0)
+    before = navigator.matrix()
+    navigator.advance(0.1)
+    np.testing.assert_array_equal(navigator.matrix(), before)  # a reset ends the wheel's motion
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.37, 1 / 16, 1e-4])

@@ -207,7 +207,7 @@ def motions(scene):
         "look": moved(lambda navigator: (navigator.set_mode("fly"), navigator.drag(0.1, 0.03))),
         "translation": moved(lambda navigator: navigator.fly(MotionKeys(right=1), 0.08)),
         "forward": moved(lambda navigator: navigator.fly(MotionKeys(forward=1), 0.15)),
-        "zoom": moved(lambda navigator: navigator.wheel(1.0, None)),
+        "zoom": moved(lambda navigator: (navigator.wheel(1.0, None), navigator.advance(1.0))),
         "lens": moved(lambda navigator: setattr(navigator, "fov", 0.93 * navigator.fov)),
     }
 

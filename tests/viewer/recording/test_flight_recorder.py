@@ -57,19 +57,36 @@ def test_a_rest_keeps_two_cameras_and_its_whole_time():
     assert path.camera_at(315 / 60, 64, 48).position[0] == pytest.approx(3.5 + 16 / 60)
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 0.1), st.integers(0, 3)), min_size=1, max_size=60))
+@given(st.lists(st.tuples(st.floats(0.014, 0.1), st.integers(0, 3)), min_size=1, max_size=60))
 def test_any_motion_keeps_its_length_its_end_and_every_rest(steps):
     seconds, moments = 0.0, []
     for step, x in steps:
         seconds += step
         moments.append((seconds, float(x)))
     path = record(moments)
+    places = [x for _, x in moments]
+    # What was there first was there since the start; the first and the last rest are left out.
+    first = max((i for i in range(len(places)) if len(set(places[: i + 1])) == 1), default=0)
+    last = min(i for i in range(len(places)) if len(set(places[i:])) == 1)
+    begin, end = (moments[first][0], moments[last][0]) if first < last else (0.0, moments[-1][0])
     assert path.start == 0.0
-    assert path.duration == pytest.approx(moments[-1][0], abs=1e-9)
+    assert path.duration == pytest.approx(end - begin, abs=1e-9)
     for (t0, x0), (t1, x1) in itertools.pairwise(moments):
-        if x0 == x1 and t1 - t0 > 0.03:
-            middle = path.camera_at(0.5 * (t0 + t1), 64, 48).position[0]
+        if x0 == x1 and t1 - t0 > 0.03 and begin <= t0 and t1 <= end:
+            middle = path.camera_at(0.5 * (t0 + t1) - begin, 64, 48).position[0]
             assert middle == pytest.approx(3.0 + x0, abs=1e-9)
+
+
+def test_rests_at_both_ends_are_left_out():
+    moments = [(k / 60, min(max(k - 60, 0), 30) / 60) for k in range(240)]
+    path = record(moments)
+    assert path.duration == pytest.approx(0.5)
+    for seconds in np.linspace(0.0, 0.5, 31):
+        np.testing.assert_allclose(path.camera_at(seconds, 64, 48).position[0], 3.0 + seconds, atol=1e-9)
+
+
+def test_a_camera_that_never_moves_is_kept_as_long_as_it_was_shown():
+    assert record([(k / 60, 0.0) for k in range(121)]).duration == pytest.approx(2.0)
 
 
 def test_states_and_seconds():

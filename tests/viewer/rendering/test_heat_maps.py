@@ -119,7 +119,7 @@ def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
         assert shown.request.scale == 1.0
         np.testing.assert_allclose(shown.frame.rgb[0, 0], np.array(NOTHING))
         assert shown.request.shot.options.background == NOTHING  # what comes into view while the camera turns
-        difference = np.abs(driver.pixels()[:, :width].astype(int) - shown.frame.to_rgb8()).max(axis=2)
+        difference = np.abs(driver.picture().astype(int) - shown.frame.to_rgb8()).max(axis=2)
         assert (difference[2:, 2:] <= 1).mean() > 0.999
         driver.press("F12")
         driver.until(lambda: any("Screenshot saved" in notice.text for notice in driver.app.notices.log))

@@ -80,8 +80,7 @@ def stays_on_the_gpu(result: RenderResult) -> bool:
 
 
 def picture_of(driver):
-    width = shown_by(driver).request.shot.camera.width
-    return driver.pixels()[:, :width].astype(int)
+    return driver.picture().astype(int)
 
 
 def assert_shown_exactly(driver, frame: Frame):

@@ -1,0 +1,126 @@
+"""What can be done with a file that is no scene: a camera path is rendered, a checkpoint imported, photos trained."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgui_bundle import imgui
+
+from kilonerf.model_io import CameraPath, KiloNeRFError
+from kilonerf.model_io.datasets import available_splits
+
+from .. import theme
+from . import widgets
+
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
+TITLE = "###offer"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a file is, and what can be done with it.
+
+    Attributes:
+        title: what it is.
+        text: what is offered.
+        command: to be run in a terminal; "" if there is none.
+        path: a camera path that can be rendered.
+    """
+
+    title: str
+    text: str
+    command: str = ""
+    path: CameraPath | None = None
+
+
+def offer_for(file: Path) -> Offer | None:
+    """What to offer for a file or folder; None: it is to be opened as a scene.
+
+    Raises:
+        KiloNeRFError: it looks like a camera path or a data set, and is not.
+    """
+    suffix = file.suffix.lower()
+    if suffix == ".json" and file.is_file() and not file.name.startswith("transforms"):
+        path = CameraPath.load(file)
+        count = len(path.keyframes)
+        text = f"{count} keyframe{'s' * (count > 1)}, {path.duration:.1f} s. Render its video through the open scene?"
+        return Offer(f"Camera path {file.name}", text, path=path)
+    if suffix in CHECKPOINTS and file.is_file():
+        return Offer(f"Checkpoint {file.name}", "This command makes a scene of it:", import_command(file))
+    if suffix == ".json" or (file.is_dir() and suffix != ".knf"):
+        file = file.parent if suffix == ".json" and file.is_file() else file
+        splits = available_splits(file)
+        if not splits:
+            raise KiloNeRFError(f"{file}: expected a scene, a camera path, a checkpoint or a data set")
+        output = file.absolute().with_name(f"{file.absolute().stem}.knf")
+        command = shlex.join(["kilonerf-train", str(file), "-o", str(output)])
+        text = f"Splits: {', '.join(splits)}. This command trains a scene from it, and shows it meanwhile:"
+        return Offer(f"Data set {file.name}", text, f"{command} --view")
+    return None
+
+
+def import_command(checkpoint: Path) -> str:
+    """``kilonerf-import`` with the files that it needs, where they lie as the original code leaves them."""
+    found = {"occupancy.pth": "OCCUPANCY.pth", "bbox.txt": "BBOX.txt"}
+    for name in found:
+        for folder in checkpoint.absolute().parents[:3]:
+            if (folder / name).is_file():
+                found[name] = str(folder / name)
+                break
+    occupancy, bbox = found.values()
+    output = str(checkpoint.with_suffix(".knf"))
+    return shlex.join(["kilonerf-import", str(checkpoint), "--occupancy", occupancy, "--bbox", bbox, "-o", output])
+
+
+class OfferDialog:
+    """Shows an offer; :meth:`draw` returns the path that is to be rendered, once."""
+
+    def __init__(self) -> None:
+        self._offer: Offer | None = None
+        self._wanted = False
+
+    def show(self, offer: Offer) -> None:
+        """Show it from the next frame on."""
+        self._offer, self._wanted = offer, True
+
+    def draw(self, *, can_render: bool) -> CameraPath | None:
+        """Draw it if it is open; ``can_render``: whether there is a scene to fly through."""
+        offer = self._offer
+        if offer is None:
+            return None
+        if self._wanted:
+            imgui.open_popup(TITLE)
+            self._wanted = False
+        em, display = imgui.get_font_size(), imgui.get_io().display_size
+        middle = imgui.ImVec2(0.5 * display.x, 0.5 * display.y)
+        imgui.set_next_window_pos(middle, imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5))
+        imgui.set_next_window_size(imgui.ImVec2(min(36.0 * em, 0.95 * display.x), 0.0), imgui.Cond_.always.value)
+        flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
+        is_open, _ = imgui.begin_popup_modal(f"{offer.title}{TITLE}", None, flags)
+        if not is_open:
+            return None
+        chosen, done = self._content(offer, can_render)
+        if done or imgui.is_key_pressed(imgui.Key.escape, False):
+            imgui.close_current_popup()
+        imgui.end_popup()
+        return chosen
+
+    def _content(self, offer: Offer, can_render: bool) -> tuple[CameraPath | None, bool]:
+        imgui.push_text_wrap_pos(0.0)
+        imgui.text_unformatted(offer.text)
+        if offer.command:
+            imgui.text_colored(theme.ACCENT, offer.command)
+        imgui.pop_text_wrap_pos()
+        imgui.spacing()
+        if offer.command and imgui.button("Copy the command"):
+            imgui.set_clipboard_text(offer.command)
+            return None, True
+        if offer.path is not None:
+            imgui.begin_disabled(not can_render)
+            pressed = imgui.button("Render its video")
+            imgui.end_disabled()
+            widgets.tip("At the size, rate and format of the Recording section" if can_render else "Open a scene first")
+            if pressed:
+                return offer.path, True
+        imgui.same_line()
+        return None, imgui.button("Cancel##offer")
