@@ -30,7 +30,7 @@ HOST: dict[Output, tuple[tuple[int, ...], type]] = {
     "samples": ((), np.int32),
     "network": ((), np.int32),
 }
-ON_DEVICE = {"rgba": ((4,), np.float32), "depth": ((), np.float32), "solid_depth": ((), np.float32)}
+ON_DEVICE = {"rgbz": ((4,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ class CudaPicture:
     """A finished picture in the device's memory: :class:`~kilonerf.kernels.frame.DevicePicture`.
 
     Attributes:
-        launched: its arrays: ``rgba``, ``depth``, ``solid_depth``.
+        launched: its arrays: ``rgbz``, ``alpha``, ``depth``.
         device: whose memory it is in.
     """
 
@@ -86,15 +86,15 @@ class CudaPicture:
         return self.device.index
 
     def pointer(self, name: str) -> int:
-        """Address of ``rgba`` or ``solid_depth``."""
+        """Address of ``rgbz``, ``alpha`` or ``depth``."""
         return self.launched.arrays[name].pointer
 
     def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Copies of colour, alpha and depth on the host."""
         with self.device.active():
             arrays = self.launched.arrays
-            rgba, depth = self.device.download([arrays["rgba"], arrays["depth"]])
-        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth
+            rgbz, alpha, depth = self.device.download([arrays[name] for name in ("rgbz", "alpha", "depth")])
+        return np.ascontiguousarray(rgbz[..., :3]), alpha, depth
 
 
 class CudaRenderer:

@@ -46,8 +46,7 @@ OUTPUT = np.dtype(
             "depth",
             "samples",
             "network",
-            "rgba",
-            "solid_depth",
+            "rgbz",
             "counters",
             "next_tile",
         )
