@@ -321,13 +321,12 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
     render(const knf::FrameSetup frame, const knf::Cell* cells, const int* order,
            const knf::Evaluator::Network* networks, const unsigned* occupancy, const knf::Output output) {
     __shared__ knf::Block block;
-    const int tiles = ((frame.width + knf::TILE - 1) / knf::TILE) * ((frame.height + knf::TILE - 1) / knf::TILE);
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
-        if (threadIdx.x == 0) block.tile = atomicAdd(&output.next_tile[0], 1);
+        if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);
         __syncthreads();
         const int tile = block.tile;
-        if (tile >= tiles) break;
+        if (tile >= frame.end_tile) break;
         knf::render_tile(frame, cells, order, networks, occupancy, output, block, tile);
     }
     // The last block to finish leaves the counters ready for the next frame.
