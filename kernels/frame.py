@@ -61,9 +61,9 @@ class DevicePicture(Protocol):
         ...
 
     def pointer(self, name: str) -> int:
-        """Address of an array: float32 ``rgba`` [H, W, 4] or ``solid_depth`` [H, W].
+        """Address of an array: float32 ``rgbz`` [H, W, 4], ``alpha`` [H, W] or ``depth`` [H, W].
 
-        ``solid_depth`` is the depth, +inf where alpha is below :data:`OPAQUE`.
+        The fourth component of ``rgbz`` is the depth, +inf where alpha is below :data:`OPAQUE`.
         """
         ...
 

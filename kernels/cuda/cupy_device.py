@@ -22,6 +22,7 @@ OLDEST = (7, 0)  # compute capability
 OLDEST_OF_CUDA_13 = (7, 5)
 NO_DEVICE, INSUFFICIENT_DRIVER = 100, 35  # cudaError_t
 DEVICE_FILES = Path("/dev")
+FAILURES = (RuntimeError, MemoryError, OSError)  # what CuPy's errors are: runtime, driver, compiler, memory, libraries
 
 
 def cupy_is_installed() -> bool:
@@ -109,15 +110,27 @@ class CupyDevice:
             self.multiprocessors = int(properties["multiProcessorCount"])
             with cupy.cuda.Device(self.index):
                 self._stream = cupy.cuda.Stream(non_blocking=True)
-        except runtime.CUDARuntimeError as error:  # busy, of exclusive use, in a bad state
+        except FAILURES as error:  # busy, of exclusive use, in a bad state
             raise BackendError(f"backend 'cuda': device {self.index} cannot be used: {_line(error)}") from error
 
     def active(self) -> ExitStack:
         """See :class:`~kilonerf.kernels.cuda.device.CudaDevice`."""
         stack = ExitStack()
-        stack.enter_context(self._cupy.cuda.Device(self.index))
-        stack.enter_context(self._stream)
+        stack.push(self._raise_backend_error)
+        try:
+            stack.enter_context(self._cupy.cuda.Device(self.index))
+            stack.enter_context(self._stream)
+        except FAILURES as error:
+            raise self._failed(error) from error
         return stack
+
+    def _raise_backend_error(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """On the way out of :meth:`active`: what CUDA raised in it becomes the error that callers know."""
+        if isinstance(error, FAILURES):
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> BackendError:
+        return BackendError(f"backend 'cuda': {self.name} failed: {type(error).__name__}: {_line(error)}")
 
     def free_bytes(self) -> int:
         """See :class:`~kilonerf.kernels.cuda.device.CudaDevice`."""

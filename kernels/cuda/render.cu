@@ -22,8 +22,7 @@ struct Output {
     float* depth;                  // [height][width], z-depth, infinity where alpha is 0
     int* samples;                  // [height][width]
     int* network;                  // [height][width], of the first sample, -1 for none
-    float4* rgba;                  // [height][width], rgb and alpha: the window's texture (CUDA shares none of RGB)
-    float* solid_depth;            // [height][width], depth where alpha is OPAQUE or more, else infinity
+    float4* rgbz;                  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
     unsigned long long* counters;  // samples, evaluations, rays hit
     int* next_tile;                // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
@@ -251,8 +250,8 @@ KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const
     if (output.depth) output.depth[pixel] = depth;
     if (output.samples) output.samples[pixel] = ray.samples;
     if (output.network) output.network[pixel] = ray.network;
-    if (output.rgba) output.rgba[pixel] = make_float4(rgb[0], rgb[1], rgb[2], ray.weight);
-    if (output.solid_depth) output.solid_depth[pixel] = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
+    const float solid_depth = ray.weight >= OPAQUE ? depth : __int_as_float(0x7f800000);
+    if (output.rgbz) output.rgbz[pixel] = make_float4(rgb[0], rgb[1], rgb[2], solid_depth);
 }
 
 KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const int* order,
@@ -322,13 +321,12 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
     render(const knf::FrameSetup frame, const knf::Cell* cells, const int* order,
            const knf::Evaluator::Network* networks, const unsigned* occupancy, const knf::Output output) {
     __shared__ knf::Block block;
-    const int tiles = ((frame.width + knf::TILE - 1) / knf::TILE) * ((frame.height + knf::TILE - 1) / knf::TILE);
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
-        if (threadIdx.x == 0) block.tile = atomicAdd(&output.next_tile[0], 1);
+        if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);
         __syncthreads();
         const int tile = block.tile;
-        if (tile >= tiles) break;
+        if (tile >= frame.end_tile) break;
         knf::render_tile(frame, cells, order, networks, occupancy, output, block, tile);
     }
     // The last block to finish leaves the counters ready for the next frame.

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
+from .pace import Pace
 from .scene import OUTPUT, CudaScene, Precision
 
 TILE = 16  # pixels, as in render.cu
@@ -30,7 +31,7 @@ HOST: dict[Output, tuple[tuple[int, ...], type]] = {
     "samples": ((), np.int32),
     "network": ((), np.int32),
 }
-ON_DEVICE = {"rgba": ((4,), np.float32), "depth": ((), np.float32), "solid_depth": ((), np.float32)}
+ON_DEVICE = {"rgbz": ((4,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class CudaPicture:
     """A finished picture in the device's memory: :class:`~kilonerf.kernels.frame.DevicePicture`.
 
     Attributes:
-        launched: its arrays: ``rgba``, ``depth``, ``solid_depth``.
+        launched: its arrays: ``rgbz``, ``alpha``, ``depth``.
         device: whose memory it is in.
     """
 
@@ -86,15 +87,15 @@ class CudaPicture:
         return self.device.index
 
     def pointer(self, name: str) -> int:
-        """Address of ``rgba`` or ``solid_depth``."""
+        """Address of ``rgbz``, ``alpha`` or ``depth``."""
         return self.launched.arrays[name].pointer
 
     def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Copies of colour, alpha and depth on the host."""
         with self.device.active():
             arrays = self.launched.arrays
-            rgba, depth = self.device.download([arrays["rgba"], arrays["depth"]])
-        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy(), depth
+            rgbz, alpha, depth = self.device.download([arrays[name] for name in ("rgbz", "alpha", "depth")])
+        return np.ascontiguousarray(rgbz[..., :3]), alpha, depth
 
 
 class CudaRenderer:
@@ -125,6 +126,7 @@ class CudaRenderer:
         self._idle_buffers: list[dict[str, DeviceArray]] = []
         self._buffers_of: tuple[int, int] | None = None
         self._order: tuple[object, DeviceArray, int] | None = None
+        self._pace = Pace()
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
@@ -141,23 +143,24 @@ class CudaRenderer:
         on_device: bool = False,
         cancel: CancelToken | None = None,
     ) -> Frame:
-        """See :meth:`kilonerf.kernels.Renderer.render`; a frame is not stopped once it was launched."""
+        """See :meth:`kilonerf.kernels.Renderer.render`; a long frame can be cancelled between its launches."""
         check_outputs(self, outputs, on_device=on_device)
         _check_token(cancel)
         with self._device.active():
             if on_device:
-                launched = self.launch(camera, options, ON_DEVICE)
+                launched = self._launch(camera, options, ON_DEVICE, cancel)
                 (counters,) = self._device.download([self._counters])
-                statistics = self._statistics(launched, counters, {})
+                statistics = self._statistics(launched, options, counters, {})
                 return Frame.on_device(CudaPicture(launched, self._device), statistics)
-            launched = self.launch(camera, options, {name: HOST[name] for name in HOST if name in outputs | PICTURE})
+            wanted = {name: HOST[name] for name in HOST if name in outputs | PICTURE}
+            launched = self._launch(camera, options, wanted, cancel)
             *arrays, counters = self._device.download([*launched.arrays.values(), self._counters])
             done = self._device.mark()
-            statistics = self._statistics(launched, counters, {"copy": (launched.marks[1], done)})
+            statistics = self._statistics(launched, options, counters, {"copy": (launched.marks[1], done)})
         return Frame(**dict(zip(launched.arrays, arrays, strict=True)), statistics=statistics)
 
     def launch(self, camera: Camera, options: RenderOptions, outputs: Mapping[str, Any]) -> LaunchedFrame:
-        """Start a frame and return.
+        """Start a frame, in one launch however long it may take, and return.
 
         Args:
             camera: from where.
@@ -166,6 +169,22 @@ class CudaRenderer:
 
         Raises:
             BackendError: the device lacks memory, or what the precision needs.
+        """
+        return self._launch(camera, options, outputs, in_one=True)
+
+    def _launch(
+        self,
+        camera: Camera,
+        options: RenderOptions,
+        outputs: Mapping[str, Any],
+        cancel: CancelToken | None = None,
+        *,
+        in_one: bool = False,
+    ) -> LaunchedFrame:
+        """Start a frame; one that is expected to be long, or of which nothing is known, in ranges of tiles.
+
+        Raises:
+            RenderCancelled: between two ranges, of which none is then under way.
         """
         self._take_precision(options)
         with self._device.active():
@@ -178,18 +197,45 @@ class CudaRenderer:
             output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
             self._device.clear(self._counters)
             began = self._device.mark()
-            tiles = -(-camera.width // TILE) * -(-camera.height // TILE)
+            tiles = _tiles(camera)
             if tiles:
                 resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
                 cells = scene.cells if options.ess else scene.full_cells
                 frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
                 arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
-                scene.render.launch(min(tiles, resident_blocks), THREADS, arguments)
+                most = tiles if in_one else self._pace.first_range(_kind(options), tiles, resident_blocks)
+                try:
+                    self._launch_ranges(scene.render, arguments, tiles, most, resident_blocks, cancel)
+                except RenderCancelled:
+                    self._idle_buffers.append(buffers)
+                    raise
             arrays = {name: buffers[name] for name in outputs}
             launched = LaunchedFrame(camera, arrays, (began, self._device.mark()))
         # Any thread may be the last that holds the frame: to append to a list is safe there.
         weakref.finalize(launched, self._idle_buffers.append, buffers).atexit = False
         return launched
+
+    def _launch_ranges(
+        self,
+        render: DeviceKernel,
+        arguments: tuple[Any, ...],
+        tiles: int,
+        most: int,
+        resident_blocks: int,
+        cancel: CancelToken | None,
+    ) -> None:
+        """Launch all tiles, ``most`` of them first; each launch is waited for before the next, the last is not."""
+        frame, first = arguments[0], 0
+        while first < tiles:
+            end = min(first + most, tiles)
+            frame["first_tile"], frame["end_tile"] = first, end
+            began = self._device.mark()
+            render.launch(min(end - first, resident_blocks), THREADS, arguments)
+            if end < tiles:
+                took = self._device.milliseconds(began, self._device.mark())
+                most = self._pace.next_range(end - first, took, resident_blocks)
+                _check_token(cancel)
+            first = end
 
     def query(
         self,
@@ -280,12 +326,17 @@ class CudaRenderer:
         return buffers
 
     def _statistics(
-        self, launched: LaunchedFrame, counters: NDArray[np.uint64], more_stages: Mapping[str, tuple[Any, Any]]
+        self,
+        launched: LaunchedFrame,
+        options: RenderOptions,
+        counters: NDArray[np.uint64],
+        more_stages: Mapping[str, tuple[Any, Any]],
     ) -> FrameStatistics:
         """The figures of a finished frame; stages are pairs of marks."""
         samples, evaluations, hit = (int(count) for count in counters)
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
+        self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])
         return FrameStatistics(
             samples=samples,
             evaluations=evaluations,
@@ -317,6 +368,15 @@ class CudaRenderer:
             f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has "
             f"{mebibytes(self._device.free_bytes())} free{and_yet}: close other programs, or use --backend cpu"
         )
+
+
+def _tiles(camera: Camera) -> int:
+    return -(-camera.width // TILE) * -(-camera.height // TILE)
+
+
+def _kind(options: RenderOptions) -> RenderOptions:
+    """Options that frames of about the same cost share."""
+    return replace(options, background=(0.0, 0.0, 0.0))
 
 
 def _check_token(cancel: CancelToken | None) -> None:

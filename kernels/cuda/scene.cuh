@@ -19,8 +19,9 @@ struct FrameSetup {
     int width, height;
     int num_cells;
     int ess;
+    int first_tile, end_tile;  // those of this launch, row by row
 };
-static_assert(sizeof(FrameSetup) == 228, "as FRAME_SETUP in kernels/cuda/scene.py");
+static_assert(sizeof(FrameSetup) == 236, "as FRAME_SETUP in kernels/cuda/scene.py");
 
 struct Sample {
     float x, y, z;  // local coordinates; then red, green, blue

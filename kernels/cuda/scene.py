@@ -35,6 +35,8 @@ FRAME_SETUP = np.dtype(
         ("height", "<i4"),
         ("num_cells", "<i4"),
         ("ess", "<i4"),
+        ("first_tile", "<i4"),
+        ("end_tile", "<i4"),
     ]
 )
 OUTPUT = np.dtype(
@@ -46,8 +48,7 @@ OUTPUT = np.dtype(
             "depth",
             "samples",
             "network",
-            "rgba",
-            "solid_depth",
+            "rgbz",
             "counters",
             "next_tile",
         )
@@ -114,7 +115,7 @@ class CudaScene:
         return rows[scene.cells.leaf_occupied[rows]] if ess else rows
 
     def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
-        """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``."""
+        """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``; its range of tiles is empty."""
         frame = np.zeros((), FRAME_SETUP)
         frame["grid"] = self.grid
         frame["steps"] = native_steps(SampleSteps.of(scene, options))

@@ -239,11 +239,9 @@ def on_device(frame: Frame, device: HostDevice | None = None) -> Frame:
     height, width = frame.alpha.shape
     solid = np.where(frame.alpha >= OPAQUE, frame.depth, np.inf)
     arrays = {
-        "rgba": HostArray(
-            np.ascontiguousarray(np.concatenate([frame.rgb, frame.alpha[..., None]], axis=-1), np.float32)
-        ),
+        "rgbz": HostArray(np.ascontiguousarray(np.concatenate([frame.rgb, solid[..., None]], axis=-1), np.float32)),
+        "alpha": HostArray(np.ascontiguousarray(frame.alpha, np.float32)),
         "depth": HostArray(np.ascontiguousarray(frame.depth, np.float32)),
-        "solid_depth": HostArray(np.ascontiguousarray(solid, np.float32)),
     }
     camera = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), width, height)
     launched = LaunchedFrame(camera, arrays, (None, None))

@@ -22,13 +22,14 @@ void main() {  // one triangle that covers the viewport
 FRAGMENT = """
 #version 330 core
 uniform sampler2D color;
-uniform sampler2D depth;  // z-depth, infinite where nothing is
+uniform sampler2D depth;  // alpha: z-depth, infinite where nothing is
 uniform vec2 planes;      // near, far
 in vec2 texture_coordinate;
 out vec4 fragment;
 void main() {
     fragment = vec4(texture(color, texture_coordinate).rgb, 1.0);
-    float t = texture(depth, texture_coordinate).r;
+    ivec2 size = textureSize(depth, 0);
+    float t = texelFetch(depth, min(ivec2(texture_coordinate * vec2(size)), size - 1), 0).a;  // never interpolated
     float near = planes.x, far = planes.y;
     gl_FragDepth = t >= far ? 1.0 : clamp(far * (t - near) / (t * (far - near)), 0.0, 1.0);
 }
@@ -74,7 +75,7 @@ class Picture:
         if (
             frame.resident is not None
             and self._interop.way != "host"
-            and self._interop.fill(frame.resident, *self._textures(width, height, 4))
+            and self._interop.fill(frame.resident, self._textures(width, height, 4)[0])
         ):
             return
         frame = frame.host()
@@ -99,7 +100,7 @@ class Picture:
         self._ctx.enable_only(moderngl.NOTHING)
 
     def bind(self, *, color: int, depth: int) -> None:
-        """Bind the frame's textures to these units: RGB, and z-depth that is infinite where nothing opaque is."""
+        """Bind the frame's textures to these units: RGB; in alpha z-depth, infinite where nothing opaque is."""
         if self._color is not None and self._depth is not None:
             self._color.use(color)
             self._depth.use(depth)
@@ -107,7 +108,7 @@ class Picture:
     def clear(self) -> None:
         """Forget the frame and free its textures."""
         self._interop.let_go()
-        for texture in (self._color, self._depth):
+        for texture in {self._color, self._depth}:
             if texture is not None:
                 texture.release()
         self._color = self._depth = None
@@ -119,12 +120,15 @@ class Picture:
         self._program.release()
 
     def _textures(self, width: int, height: int, components: int) -> tuple[moderngl.Texture, moderngl.Texture]:
-        """Those for colour, of so many components, and depth."""
+        """Those for colour, of so many components, and depth; with 4 they are one, with depth in its alpha."""
         color, depth = self._color, self._depth
         if color is None or depth is None or (color.size, color.components) != ((width, height), components):
             self.clear()
             self._color = color = self._texture(width, height, components, moderngl.LINEAR)
-            self._depth = depth = self._texture(width, height, 1, moderngl.NEAREST)
+            self._depth = depth = color
+            if components == 3:
+                self._depth = depth = self._texture(width, height, 1, moderngl.NEAREST)
+                depth.swizzle = "RRRR"  # read as alpha too
         return color, depth
 
     def _texture(self, width: int, height: int, components: int, texture_filter: int) -> moderngl.Texture:

@@ -32,9 +32,9 @@ void main() {  // one triangle that covers the viewport
 """
 
 DISPARITY = """
-uniform sampler2D depth;  // z-depth, infinite where nothing is
+uniform sampler2D depth;  // alpha: z-depth, infinite where nothing is
 float disparity(ivec2 pixel) {
-    float t = texelFetch(depth, pixel, 0).r;
+    float t = texelFetch(depth, pixel, 0).a;
     return t < 1e30 ? 1.0 / t : 0.0;
 }
 """

@@ -1,7 +1,8 @@
-"""From the CUDA device into the window's textures, without the host where that is possible: found out by trying.
+"""From the CUDA device into the window's texture, without the host where that is possible.
 
-OpenGL and CUDA must be of the same GPU for it, which on hybrid graphics and remote displays they are not. So every
-step may fail, and what fails is never tried again: it costs the picture's speed, not the picture.
+OpenGL and CUDA must be of the same GPU for it, which on hybrid graphics and remote displays they are not. Elsewhere
+to register may end the process, so whose the OpenGL context is comes first. Every step after that may fail, and what
+fails is never tried again: it costs the picture's speed, not the picture.
 """
 
 import importlib
@@ -19,7 +20,7 @@ GL_TEXTURE_2D = 0x0DE1
 STREAM = 0  # the default one; renderers have streams of their own, which it does not wait for
 FLOAT_BYTES = 4
 MOST_DEVICES = 16
-INSTALL = "pip install 'kilonerf-view[cuda]'"
+INSTALL = "pip install 'kilonerf-view[cuda]', or '[cuda12]' for drivers older than 580 and for V100"
 OFFLOAD = "__NV_PRIME_RENDER_OFFLOAD=1 __GLX_VENDOR_LIBRARY_NAME=nvidia"
 
 
@@ -27,15 +28,21 @@ class InteropError(Exception):
     """A step towards a shared texture failed; the text says which and how."""
 
 
+class OtherGpuError(InteropError):
+    """OpenGL does not run on the pictures' device: nothing can be shared; the text says what helps."""
+
+
 class CudaRuntime:
     """The functions of ``cuda.bindings.runtime``, with exceptions instead of status codes.
 
     Args:
         module: that module, or one with the same functions.
+        vendor: part of the GL_VENDOR of contexts that may be asked about.
     """
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, vendor: str = "NVIDIA") -> None:
         self._module = module
+        self.vendor = vendor
         self.device_to_device = module.cudaMemcpyKind.cudaMemcpyDeviceToDevice
         self.write_discard = module.cudaGraphicsRegisterFlags.cudaGraphicsRegisterFlagsWriteDiscard
         self.all_devices = module.cudaGLDeviceList.cudaGLDeviceListAll
@@ -90,7 +97,7 @@ class SharedTexture:
 
     Args:
         runtime: CUDA.
-        texture: of 1 or 4 float32 components; CUDA shares none of three.
+        texture: of 4 float32 components; CUDA shares none of three.
 
     Raises:
         InteropError: it cannot be registered.
@@ -159,28 +166,29 @@ class SharedBuffer:
 
 
 class Interop:
-    """Takes finished frames from the device into a picture's textures, by the best way that works.
+    """Takes finished frames from the device into a picture's texture, by the best way that works.
 
     Args:
         load: gives the CUDA runtime, when a frame first needs it.
         wanted: whether anything but the host is to be tried.
 
     Attributes:
-        way: how frames reach the window: straight into its textures, through pixel buffers or through the host. It only
+        way: how frames reach the window: straight into its texture, through a pixel buffer or through the host. It only
             ever goes on to the next of these.
     """
 
     def __init__(self, load: Callable[[], CudaRuntime] = load_runtime, *, wanted: bool = True) -> None:
         self._load = load
         self._runtime: CudaRuntime | None = None
-        self._shared: list[Shared] = []
+        self._shared: Shared | None = None
+        self._opengl_device: int | None = None  # known to be that of OpenGL
         self._problem: str | None = None
         self.way: Way = "texture" if wanted else "host"
 
-    def fill(self, picture: DevicePicture, color: moderngl.Texture, depth: moderngl.Texture) -> bool:
-        """Fill ``color`` (RGBA) and ``depth`` (one component) from ``picture``, of whose size they are.
+    def fill(self, picture: DevicePicture, texture: moderngl.Texture) -> bool:
+        """Fill ``texture`` (RGB and z-depth) from ``picture``, of whose size it is.
 
-        They must be the textures of the call before, unless :meth:`let_go` was called since.
+        It must be the texture of the call before, unless :meth:`let_go` was called since.
 
         Returns:
             False if it must go through the host, now and from now on.
@@ -188,15 +196,19 @@ class Interop:
         failure = ""
         while self.way != "host":
             try:
-                self._fill(picture, color, depth)
+                self._fill(picture, texture)
+            except OtherGpuError as error:
+                failure = str(error)
+                self.let_go()
+                self.way = "host"
             except InteropError as error:
-                failure = failure or str(error)
+                failure = failure or self._advice(str(error))
                 self.let_go()
                 self.way = "buffer" if self.way == "texture" and self._runtime is not None else "host"
             else:
                 break
         if failure:
-            self._problem = f"{CONSEQUENCE[self.way]}: {self._cause(failure, picture.device_index, color.ctx)}"
+            self._problem = f"{CONSEQUENCE[self.way]}: {failure}"
         return self.way != "host"
 
     def take_problem(self) -> str | None:
@@ -205,44 +217,58 @@ class Interop:
         return problem
 
     def let_go(self) -> None:
-        """Unregister the textures; to be called before they are released."""
-        while self._shared:
-            self._shared.pop().release()
+        """Unregister the texture; to be called before it is released."""
+        if self._shared is not None:
+            self._shared.release()
+            self._shared = None
 
-    def _fill(self, picture: DevicePicture, color: moderngl.Texture, depth: moderngl.Texture) -> None:
+    def _fill(self, picture: DevicePicture, texture: moderngl.Texture) -> None:
         if self._runtime is None:
             self._runtime = self._load()
         runtime = self._runtime
         runtime.call("cudaSetDevice", picture.device_index)  # CuPy may have chosen another one in this thread
-        if not self._shared:
-            kind = SharedTexture if self.way == "texture" else SharedBuffer
-            for texture in (color, depth):
-                self._shared.append(kind(runtime, texture))
-        for shared, name in zip(self._shared, ("rgba", "solid_depth"), strict=True):
-            shared.fill(picture.pointer(name))
+        if self._opengl_device != picture.device_index:
+            check_same_gpu(runtime, picture.device_index, texture.ctx)
+            self._opengl_device = picture.device_index
+        if self._shared is None:
+            self._shared = (SharedTexture if self.way == "texture" else SharedBuffer)(runtime, texture)
+        self._shared.fill(picture.pointer("rgbz"))
         # The picture's memory may be reused once the last reference is gone.
         runtime.call("cudaStreamSynchronize", STREAM)
 
-    def _cause(self, failure: str, device: int, ctx: moderngl.Context) -> str:
-        """Why sharing failed, and what helps."""
+    def _advice(self, failure: str) -> str:
+        """The failure, and what helps."""
         if self._runtime is None:
             return failure
         if "cudaErrorMemoryAllocation" in failure:
             return f"{failure}: the GPU's memory is full, close other programs"
-        try:
-            count, devices = self._runtime.call("cudaGLGetDevices", MOST_DEVICES, self._runtime.all_devices)
-        except InteropError:
-            count, devices = 0, []
-        of_opengl = [int(index) for index in devices[:count]]
-        if not of_opengl:
-            return (
-                f"OpenGL runs on {ctx.info['GL_RENDERER']}, which CUDA does not share with ({failure}): "
-                f"if it should be the NVIDIA GPU, start with {OFFLOAD}"
-            )
-        if device not in of_opengl:
-            other = of_opengl[0]
-            return f"OpenGL runs on CUDA device {other}, pictures are made on {device}: start with --device {other}"
         return f"{failure}: a newer NVIDIA driver may help"
+
+
+def check_same_gpu(runtime: CudaRuntime, device: int, ctx: moderngl.Context) -> None:
+    """Ask whose the current OpenGL context is; CUDA is asked nothing about another vendor's.
+
+    Raises:
+        OtherGpuError: it is not on that CUDA device, and what helps.
+    """
+    vendor, renderer = ctx.info["GL_VENDOR"], ctx.info["GL_RENDERER"]
+    failure, of_opengl = f"its vendor is {vendor}", []
+    if runtime.vendor in vendor:
+        try:
+            count, devices = runtime.call("cudaGLGetDevices", MOST_DEVICES, runtime.all_devices)
+            failure, of_opengl = "cudaGLGetDevices lists none", [int(index) for index in devices[:count]]
+        except InteropError as error:
+            failure = str(error)
+    if not of_opengl:
+        raise OtherGpuError(
+            f"OpenGL runs on {renderer}, which CUDA does not share with ({failure}): "
+            f"if it should be the NVIDIA GPU, start with {OFFLOAD}"
+        )
+    if device not in of_opengl:
+        other = of_opengl[0]
+        raise OtherGpuError(
+            f"OpenGL runs on CUDA device {other}, pictures are made on {device}: start with --device {other}"
+        )
 
 
 TRANSFERS: dict[Way, str] = {"texture": "shared texture", "buffer": "shared buffer", "host": "through the host"}

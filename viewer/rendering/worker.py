@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kilonerf.kernels import (
@@ -110,6 +110,7 @@ class RenderWorker:
         self._results: list[RenderResult] = []
         self._closed = False
         self._renderers: dict[BackendChoice, Renderer] = {}
+        self._given_up: dict[BackendChoice, str] = {}  # why "auto" no longer uses CUDA
         self._scene: Scene | None = None
         self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
         self._thread.start()
@@ -180,7 +181,14 @@ class RenderWorker:
             renderer = self._renderer(request.shot.scene, request.shot.backend)
             backend = renderer.backend
             start = time.perf_counter()
-            frame = self._frame(renderer, request, token)
+            try:
+                frame = self._frame(renderer, request, token)
+            except BackendError as error:
+                if request.shot.backend.meant != "auto" or renderer.backend != "cuda":
+                    raise
+                renderer = self._give_up_cuda(request.shot, str(error))
+                backend, start = renderer.backend, time.perf_counter()
+                frame = self._frame(renderer, request, token)
         except RenderCancelled:
             return None
         except KiloNeRFError as error:
@@ -197,7 +205,7 @@ class RenderWorker:
             renderer.device,
             backend=backend,
             outputs=renderer.outputs,
-            fallback=renderer.fallback,
+            fallback=self._given_up.get(request.shot.backend, renderer.fallback),
         )
 
     def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
@@ -213,8 +221,15 @@ class RenderWorker:
             self._renderers.clear()
             self._scene = scene
         if backend not in self._renderers:
-            self._renderers[backend] = self._make_renderer(scene, backend)
+            wanted = replace(backend, name="cpu") if backend in self._given_up else backend
+            self._renderers[backend] = self._make_renderer(scene, wanted)
         return self._renderers[backend]
+
+    def _give_up_cuda(self, shot: Shot, reason: str) -> Renderer:
+        """The CPU in place of a GPU that failed, for as long as the window is open."""
+        self._given_up[shot.backend] = reason
+        del self._renderers[shot.backend]
+        return self._renderer(shot.scene, shot.backend)
 
 
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:

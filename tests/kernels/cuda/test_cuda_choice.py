@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, RenderCancelled, RenderOptions, create_renderer
 from kilonerf.kernels.cuda import cupy_device
 from kilonerf.kernels.cuda.cupy_device import CupyDevice, toolkit_headers
 from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, KERNELS, OutOfDeviceMemoryError, sources_digest
@@ -323,3 +323,32 @@ def test_precision_is_ignored_where_there_is_one_only() -> None:
 def test_choosing_a_backend_imports_no_cupy() -> None:
     create_renderer(random_scene())
     assert "cupy" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "error", [CUDARuntimeError(700, "an illegal access"), RuntimeError("x"), OutOfMemoryError("x")]
+)
+def test_whatever_cuda_raises_while_a_renderer_runs_is_a_backend_error(install, error: Exception) -> None:
+    install(fake_cupy([("H200", 9, 0)]))
+    device = CupyDevice()
+    said = rf"^backend 'cuda': H200 failed: {type(error).__name__}: "
+    with pytest.raises(BackendError, match=said) as told, device.active():
+        raise error
+    assert told.value.__cause__ is error
+    for passes in (RenderCancelled(), BackendError("said already"), TypeError("ours")):
+        with pytest.raises(type(passes)) as caught, device.active():
+            raise passes
+        assert caught.value is passes
+
+
+def test_a_device_that_cannot_be_made_current_is_a_backend_error(install) -> None:
+    cupy = fake_cupy([("H200", 9, 0)])
+    install(cupy)
+    device = CupyDevice()
+
+    def gone(index: int) -> None:
+        raise CUDARuntimeError(46, "busy")
+
+    cupy.cuda.Device = gone
+    with pytest.raises(BackendError, match="H200 failed: CUDARuntimeError: busy"):
+        device.active()

@@ -113,7 +113,8 @@ def test_small_frames_that_stay_on_the_device_are_the_same(device, precision: st
         assert np.array_equal(getattr(host, name), getattr(expected, name))
     assert isinstance(frame.resident, CudaPicture)
     with device.active():
-        (solid,) = device.download([frame.resident.launched.arrays["solid_depth"]])
+        (rgbz,) = device.download([frame.resident.launched.arrays["rgbz"]])
+    solid = rgbz[..., 3]
     assert np.array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
     assert np.array_equal(dark.host().alpha, expected.alpha)
     assert not np.array_equal(dark.host().rgb, expected.rgb)

@@ -27,7 +27,9 @@ def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, nam
     np.testing.assert_array_equal(frame.host().alpha, expected.alpha)
     np.testing.assert_array_equal(frame.host().depth, expected.depth)
     assert isinstance(frame.resident, CudaPicture)
-    (solid,) = frame.resident.device.download([frame.resident.launched.arrays["solid_depth"]])
+    (rgbz,) = frame.resident.device.download([frame.resident.launched.arrays["rgbz"]])
+    solid = rgbz[..., 3]
+    np.testing.assert_array_equal(rgbz[..., :3], expected.rgb)
     np.testing.assert_array_equal(solid, np.where(expected.alpha >= OPAQUE, expected.depth, np.inf))
     assert np.isfinite(solid).any()
     assert not np.array_equal(solid, expected.depth)

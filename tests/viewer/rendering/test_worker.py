@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from kilonerf.kernels import BackendChoice, RenderOptions
+from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
 from kilonerf.model_io import BackendError, Camera
 from kilonerf.viewer.camera.navigator import scaled_camera
 from kilonerf.viewer.rendering.resolution import Shot
@@ -172,3 +172,42 @@ def test_closing_stops_a_frame_that_would_never_end(bench):
     bench.wait_until_running(bench.request())
     bench.worker.close()
     assert bench.made[0].cancelled == 1
+
+
+def test_auto_goes_on_with_the_cpu_where_cuda_fails_while_it_runs(toy_scene):
+    made: list[str] = []
+    arrived = threading.Semaphore(0)
+
+    class Failing(GatedRenderer):
+        def __init__(self, *arguments, **more):
+            super().__init__(*arguments, **more)
+            self.backend = "cuda"
+
+        def render(self, *arguments, **more):
+            raise BackendError("backend 'cuda': H200 failed: CUDARuntimeError: an illegal access")
+
+    def make(scene, backend):
+        made.append(backend.name)
+        return Failing(scene, backend) if backend.name in ("auto", "cuda") else create_renderer(scene, backend)
+
+    worker = RenderWorker(arrived.release, make)
+
+    def ask(name, x):
+        camera = Camera.look_at((x, 2.0, 1.0), (0.0, 0.0, 0.0), 16, 12)
+        worker.request(RenderRequest(Shot(toy_scene, BackendChoice(name), camera, RenderOptions()), 1.0, camera))
+        assert arrived.acquire(timeout=PATIENCE)
+        (result,) = worker.take_results()
+        return camera, result
+
+    for x in (3.0, 4.0):  # the GPU that failed is not tried again
+        camera, result = ask("auto", x)
+        assert (result.error, result.backend) == (None, "cpu")
+        assert result.request.camera == camera
+        assert result.frame is not None
+        expected = create_renderer(toy_scene, "cpu").render(camera, RenderOptions())
+        assert (result.frame.rgb == expected.rgb).all()
+        assert result.fallback == "backend 'cuda': H200 failed: CUDARuntimeError: an illegal access"
+    assert made == ["auto", "cpu"]
+    _, result = ask("cuda", 3.0)  # who asks for CUDA hears it
+    assert (result.frame, result.backend) == (None, "cuda")
+    worker.close()
