@@ -8,7 +8,7 @@ from kilonerf.model_io import Dataset, DatasetError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.levels import level_box
 
-from .bounds import Bounds, middle_of_views
+from .bounds import Bounds, depth_range, middle_of_views
 
 _LEVELS = 5  # without points that say how far the place reaches
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 6
@@ -55,8 +55,16 @@ def capture_bounds(dataset: Dataset, levels: int | None = None) -> Bounds:
     return Bounds((x0, y0, z0), (x1, y1, z1), source, levels=levels, surrounded=True)
 
 
-def capture_depths(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:
-    """Near, shortly before the cameras, and far, where the last of their rays leaves the outermost box."""
+def scene_depths(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:
+    """Near and far: as :func:`.bounds.depth_range` says for one level.
+
+    For several, near is shortly before the cameras, and far is where the last of their rays leaves the outermost box.
+
+    Raises:
+        DatasetError: no camera has any of the box in front of it.
+    """
+    if bounds.levels == 1:
+        return depth_range(dataset, bounds)
     box = Box(np.asarray(bounds.box_min, np.float32), np.asarray(bounds.box_max, np.float32))
     outermost = level_box(box, bounds.levels - 1)
     half = box.size.max() / 2

@@ -20,8 +20,7 @@ from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
 from kilonerf.model_io.scene.sampling import Sampling
 
-from ..data.bounds import depth_range
-from ..data.captures import capture_depths
+from ..data.captures import scene_depths
 from ..data.photos import Photos
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
@@ -107,7 +106,7 @@ class Training:
         self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._nested = subject.bounds.levels > 1
-        near, far = (capture_depths if self._nested else depth_range)(subject.dataset, subject.bounds)
+        near, far = scene_depths(subject.dataset, subject.bounds)
         self._near = subject.frame.length(settings.near) or near
         self._far = subject.frame.length(settings.far) or far
         if self._near >= self._far:

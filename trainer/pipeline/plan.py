@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from ..data.bounds import Bounds, depth_range
+from ..data.bounds import Bounds
+from ..data.captures import scene_depths
 from ..ops.networks import SampleGroups, TinyNetworks, tiny_networks
 from ..settings import PRESETS, TrainingSettings
 from .subject import read_subject
@@ -63,7 +64,7 @@ def plan_training(path: Path, split: str, longer_side: int, photo_bytes: int) ->
     """
     downscale = max(1, longer_side // _LOOKED_AT)
     subject, _ = read_subject(path, split=split, downscale=downscale)
-    near, far = depth_range(subject.dataset, subject.bounds)
+    near, far = scene_depths(subject.dataset, subject.bounds)
     frame = subject.frame
     resolution = TrainingSettings().grid.resolution
     memory = min(photo_bytes, 4 * 2**30) + _BASE_BYTES + resolution**3 // 8 * _BYTES_PER_VOXEL

@@ -1,0 +1,137 @@
+"""Photos of a whole place: nested boxes are found, and views between the photos show walls, not fog."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch")
+
+import torch
+
+from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.measure import metrics
+from kilonerf.kernels.reference.renderer import ReferenceRenderer
+from kilonerf.model_io import Scene, UsageError, load_scene, save_scene
+from kilonerf.trainer.loop.distributed import World
+from kilonerf.trainer.ops.native import extension
+from kilonerf.trainer.pipeline.observers import Observer
+from kilonerf.trainer.pipeline.pipeline import Training
+from kilonerf.trainer.pipeline.subject import Subject, read_subject
+from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
+from kilonerf.trainer.stages.distillation import DistillationSettings
+from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
+from kilonerf.trainer.teachers.grid import GridSettings
+from support.room import BALL, WALL, cameras, photo, write_room
+
+pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
+
+SETTINGS = TrainingSettings(
+    grid=GridSettings(resolution=64, steps=(60, 60, 60, 40), rays=1024),
+    occupancy=OccupancySettings(cells=4, factor=8),
+    distillation=DistillationSettings(steps=200, points=96),
+    fine_tuning=FineTuningSettings(steps=150, rays=1024),
+)
+
+
+def train(subject: Subject, folder: Path, settings: TrainingSettings = SETTINGS, stop_after: int = -1) -> Scene:
+    """Train; a run that is stopped after some steps is resumed by another."""
+    folder.mkdir(exist_ok=True)
+    steps = iter(range(stop_after))
+
+    def interrupted() -> bool:
+        return stop_after >= 0 and next(steps, None) is None
+
+    training = Training(subject, settings, folder, world=World(), observer=Observer(), interrupted=interrupted)
+    student = training.run()
+    assert student is not None
+    return training.finished_scene(student)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_room(tmp_path_factory.mktemp("room"))
+
+
+@pytest.fixture(scope="module")
+def scene(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    subject, _ = read_subject(room)
+    return train(subject, tmp_path_factory.mktemp("training"))
+
+
+def test_a_room_has_nested_boxes(scene: Scene) -> None:
+    assert len(scene.outer) > 1
+    assert max(scene.background) < 1  # not the white of objects
+    assert scene.start_camera is not None
+    assert np.linalg.norm(scene.start_camera.position) < 2  # where the photos are
+
+
+def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene) -> None:
+    renderer = create_renderer(scene)
+    values = []
+    for camera in cameras(5, turn=0.11):
+        frame = renderer.render(camera, RenderOptions.as_trained(scene))
+        values.append(metrics.psnr(frame.rgb.clip(0, 1), photo(camera) / 255.0))
+        assert np.quantile(frame.alpha, 0.01) > 0.7  # no holes in the wall
+        assert frame.alpha.mean() > 0.95
+        # The ball is the nearest thing, and no wall is nearer than it is.
+        nearest = np.linalg.norm(camera.position) - BALL
+        assert (frame.depth < 0.7 * nearest).mean() < 0.01
+        assert np.median(frame.depth[:6]) > 0.6 * (WALL - 1.6)
+    assert np.mean(values) > 23
+
+
+def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Path) -> None:
+    save_scene(scene, tmp_path / "room.knf")
+    again = load_scene(tmp_path / "room.knf")
+    assert len(again.outer) == len(scene.outer)
+    options = RenderOptions.as_trained(again, ert=False)
+    camera = cameras(1, size=23, turn=0.3)[0]
+    expected, found = ReferenceRenderer(again).render(camera, options), CpuRenderer(again).render(camera, options)
+    assert found.statistics.samples == expected.statistics.samples
+    assert metrics.psnr(found.rgb, expected.rgb) > 45
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: Path) -> None:
+    settings = replace(
+        SETTINGS,
+        grid=replace(SETTINGS.grid, steps=(8, 8, 8, 8), rays=256, least_weights=(0.0, 0.0, 0.0, 0.0)),
+        occupancy=replace(SETTINGS.occupancy, threshold=0.1),
+        distillation=replace(SETTINGS.distillation, steps=5),
+        fine_tuning=replace(SETTINGS.fine_tuning, steps=5, rays=128),
+    )
+    subject, _ = read_subject(room)
+    whole = train(subject, tmp_path / "whole", settings)
+    for stop_after in (11, 25, 3):
+        with pytest.raises(KeyboardInterrupt):
+            train(subject, tmp_path / "parts", settings, stop_after)
+    parts = train(subject, tmp_path / "parts", settings)
+    assert len(parts.outer) == len(whole.outer)
+    for name, layer in whole.layers.items():
+        assert np.array_equal(parts.layers[name], layer), name
+    for level, other in zip(whole.levels, parts.levels, strict=True):
+        assert np.array_equal(level.occupancy, other.occupancy)
+
+
+def test_one_level_and_the_nerf_teacher_are_for_bounded_scenes(room: Path, tmp_path: Path) -> None:
+    subject, _ = read_subject(room, levels=1)
+    assert subject.bounds.levels == 1
+    subject, _ = read_subject(room, levels=3)
+    assert subject.bounds.levels == 3
+    with pytest.raises(UsageError, match="--teacher: expected grid for nested boxes"):
+        Training(subject, TrainingSettings(teacher="nerf"), tmp_path, world=World(), observer=Observer())
+
+
+def test_a_finished_scene_teaches_all_its_levels(scene: Scene) -> None:
+    from kilonerf.trainer.teachers.scene import SceneTeacher
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(-WALL, WALL, (2000, 3)).astype(np.float32)
+    toward = np.broadcast_to(np.float32([0, 0, 1]), points.shape).copy()
+    rgb, density = SceneTeacher(scene).radiance(torch.from_numpy(points), torch.from_numpy(toward))
+    expected_rgb, expected = ReferenceRenderer(scene).query(points, toward)
+    assert (expected > 0).any()
+    np.testing.assert_allclose(density.numpy(), expected, rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(rgb.numpy()[expected > 0], expected_rgb[expected > 0], atol=1e-3)
