@@ -49,9 +49,13 @@ def export_original(
         The checkpoint's path.
 
     Raises:
-        CheckpointError: torch or PyYAML are not installed.
+        CheckpointError: torch or PyYAML are not installed; the scene has nested boxes, which this layout cannot hold.
         OutputError: a file is there already, or cannot be written.
     """
+    if scene.outer:
+        raise CheckpointError(
+            f"{folder}: expected a scene of one box to write in the original layout, got nested boxes"
+        )
     root = Path(folder)
     contents = {
         Path("bbox.txt"): _line(*scene.box_min, *scene.box_max, _NSVF_VOXEL),

@@ -2,13 +2,14 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io.scene.cells import Cells
 
 from .occupancy_lines import MAX_CELLS_ON_AXIS, TooManyLinesError, grid_lines, merge_voxels
 from .projection import ClipPlanes, projection_matrix, view_matrix
@@ -102,6 +103,10 @@ NETWORK_GRID = _Style((0.10, 0.45, 0.95), 0.9, 0.6, 0.0)
 OCCUPANCY_GRID = _Style((0.05, 0.60, 0.35), 0.8, 0.35, 0.0)
 
 
+NESTED_SHADE = 0.7
+"""How much darker each level of nested boxes is drawn than the one inside it."""
+
+_Key = tuple[str, int, int]  # kind of lines, how much coarser than the grid, which of the nested boxes
 _Computed = tuple[NDArray[np.uint16], int]  # lines [L, 2, 3] and the level they are of
 
 
@@ -128,8 +133,8 @@ class Overlays:
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="overlay-lines")
         self._scene: Scene | None = None
-        self._pending: dict[tuple[str, int], Future[_Computed]] = {}
-        self._ready: dict[tuple[str, int], _Lines] = {}
+        self._pending: dict[_Key, Future[_Computed]] = {}
+        self._ready: dict[_Key, _Lines] = {}
 
     @property
     def busy(self) -> bool:
@@ -148,8 +153,8 @@ class Overlays:
 
     def prepare(self, options: OverlayOptions) -> None:
         """Compute what ``options`` wants now, and wait for it (for screenshots)."""
-        for kind, level in self._wanted(options):
-            self._lines(kind, level, wait=True)
+        for key in self._wanted(options):
+            self._lines(key, wait=True)
 
     def draw(self, camera: Camera, planes: ClipPlanes, options: OverlayOptions) -> None:
         """Draw over the bound framebuffer's viewport, tested against the depth that :class:`Picture` wrote.
@@ -160,10 +165,10 @@ class Overlays:
         if self._scene is None or camera.width == 0 or camera.height == 0:
             return
         styles = {"box": BOX, "network": NETWORK_GRID, "occupancy": OCCUPANCY_GRID}
-        for kind, level in self._wanted(options):
-            lines = self._lines(kind, level, wait=False)
+        for kind, coarser, box in self._wanted(options):
+            lines = self._lines((kind, coarser, box), wait=False)
             if lines is not None:
-                self._draw_lines(lines, styles[kind], camera, planes, options.opacity)
+                self._draw_lines(lines, _shaded(styles[kind], box), camera, planes, options.opacity)
 
     def release(self) -> None:
         """Free everything on the GPU and end the thread."""
@@ -171,7 +176,7 @@ class Overlays:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._program.release()
 
-    def _wanted(self, options: OverlayOptions) -> list[tuple[str, int]]:
+    def _wanted(self, options: OverlayOptions) -> list[_Key]:
         if self._scene is None:
             return []
         wanted = []
@@ -181,30 +186,31 @@ class Overlays:
             wanted.append(("network", 0))
         if options.box:
             wanted.append(("box", 0))
-        return wanted
+        return [(kind, coarser, box) for kind, coarser in wanted for box in range(len(self._scene.levels))]
 
-    def _lines(self, kind: str, level: int, *, wait: bool) -> _Lines | None:
+    def _lines(self, key: _Key, *, wait: bool) -> _Lines | None:
         """The lines if they are there; else they are being computed when this returns."""
-        key = (kind, level)
         if key in self._ready or self._scene is None:
             return self._ready.get(key)
+        kind, coarser, box = key
+        cells = self._scene.levels[box]
         if key not in self._pending:
-            self._pending[key] = self._executor.submit(_compute, self._scene, kind, level)
+            self._pending[key] = self._executor.submit(_compute, cells, kind, coarser)
         future = self._pending[key]
         if not wait and not future.done():
             return None
         del self._pending[key]
-        lines = self._upload(self._scene, kind, *future.result())
+        lines = self._upload(cells, kind, *future.result())
         self._ready[key] = lines
         return lines
 
-    def _upload(self, scene: Scene, kind: str, ends: NDArray[np.uint16], level: int) -> _Lines:
-        cells = {"box": (1, 1, 1), "network": scene.resolution, "occupancy": scene.occupancy.shape}[kind]
+    def _upload(self, grid: Cells, kind: str, ends: NDArray[np.uint16], level: int) -> _Lines:
+        cells = {"box": (1, 1, 1), "network": grid.resolution, "occupancy": grid.occupancy.shape}[kind]
         merged = 2.0**level if kind == "occupancy" else 1.0
         last_corner = np.asarray(cells, np.float64) / merged
         world_from_corner = np.eye(4)
-        world_from_corner[:3, :3] = np.diag((scene.box_max - scene.box_min) / last_corner)
-        world_from_corner[:3, 3] = scene.box_min
+        world_from_corner[:3, :3] = np.diag((grid.box.max - grid.box.min) / last_corner)
+        world_from_corner[:3, 3] = grid.box.min
         if len(ends) == 0:
             return _Lines(None, None, 0, world_from_corner, last_corner)
         buffer = self._ctx.buffer(np.ascontiguousarray(ends).tobytes())
@@ -259,14 +265,19 @@ def _density_fade(camera: Camera, lines: _Lines, viewport_height: int) -> float:
     return min(1.0, max(MIN_FADE, pixels / OPEN_CELL_PIXELS))
 
 
-def _compute(scene: Scene, kind: str, level: int) -> _Computed:
+def _shaded(style: _Style, box: int) -> _Style:
+    red, green, blue = (channel * NESTED_SHADE**box for channel in style.color)
+    return replace(style, color=(red, green, blue))
+
+
+def _compute(grid: Cells, kind: str, level: int) -> _Computed:
     """The lines of one grid; the level is the next coarser one that keeps to ``MAX_LINES``."""
     if kind == "box":
         return grid_lines(np.ones((1, 1, 1), np.bool_)), 0
     if kind == "network":
-        return grid_lines(scene.network_index >= 0, exposed_only=False), 0
+        return grid_lines(grid.network_index >= 0, exposed_only=False), 0
     while True:
-        cells = merge_voxels(scene.occupancy, level)
+        cells = merge_voxels(grid.occupancy, level)
         if max(cells.shape) <= MAX_CELLS_ON_AXIS:
             with suppress(TooManyLinesError):
                 return grid_lines(cells, max_lines=MAX_LINES), level

@@ -214,8 +214,8 @@ class SceneView:
 
     @staticmethod
     def _planes(result: RenderResult, camera: Camera) -> ClipPlanes:
-        scene = result.request.shot.scene
-        return clip_planes(camera, scene.box_min, scene.box_max)
+        outermost = result.request.shot.scene.levels[-1].box
+        return clip_planes(camera, outermost.min, outermost.max)
 
     def _release_composed(self) -> None:
         if self._composed is not None:

@@ -12,7 +12,7 @@ from kilonerf.commands.export_checkpoint import ExportOptions
 from kilonerf.commands.export_checkpoint import run as run_command
 from kilonerf.model_io import CheckpointError, OutputError, Scene, import_checkpoint, save_scene
 from kilonerf.model_io.original.export import export_original
-from support.scenes import random_scene
+from support.scenes import nested_scene, random_scene
 
 torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
@@ -237,3 +237,9 @@ def test_the_command(tmp_path, capsys):
     with pytest.raises(OutputError, match="to overwrite"):
         run_command(ExportOptions(tmp_path / "a.knf", tmp_path / "out"))
     run_command(ExportOptions(tmp_path / "a.knf", tmp_path / "out", overwrite=True))
+
+
+def test_nested_boxes_have_no_place_in_the_original_layout(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected a scene of one box"):
+        export_original(nested_scene(), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -129,7 +129,7 @@ def test_a_finished_scene_teaches_all_its_levels(scene: Scene) -> None:
 
     rng = np.random.default_rng(0)
     points = rng.uniform(-WALL, WALL, (2000, 3)).astype(np.float32)
-    toward = np.broadcast_to(np.float32([0, 0, 1]), points.shape).copy()
+    toward = np.broadcast_to(np.array([0, 0, 1], np.float32), points.shape).copy()
     rgb, density = SceneTeacher(scene).radiance(torch.from_numpy(points), torch.from_numpy(toward))
     expected_rgb, expected = ReferenceRenderer(scene).query(points, toward)
     assert (expected > 0).any()

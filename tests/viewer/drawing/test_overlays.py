@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from kilonerf.model_io import Camera
+from kilonerf.model_io.scene.box import Box
 from kilonerf.viewer.drawing import overlays as overlays_module
 from kilonerf.viewer.drawing.overlays import OverlayOptions, Overlays
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import clip_planes
 from support.opengl import Screen, flat_frame
-from support.scenes import random_scene
+from support.scenes import nested_scene, random_scene
 
 BOX = OverlayOptions(box=True, opacity=1.0)
 GRIDS = OverlayOptions(network_grid=True, occupancy_grid=True, opacity=1.0)
@@ -34,8 +35,8 @@ def straight_camera(scene, width=201, height=151):
 def drawn(ctx, overlays, camera, options, *, depth=np.inf, size=None):
     """Pixels [H, W] that differ from the picture under the lines: a grey plane at one z-depth."""
     scene = overlays._scene
-    low, high = (scene.box_min, scene.box_max) if scene is not None else (np.zeros(3), np.ones(3))
-    planes = clip_planes(camera, low, high)
+    box = Box(np.zeros(3, np.float32), np.ones(3, np.float32)) if scene is None else scene.levels[-1].box
+    planes = clip_planes(camera, box.min, box.max)
     screen = Screen(ctx, *(size or (camera.width, camera.height)))
     picture = Picture(ctx)
     picture.upload(flat_frame(camera.width, camera.height, depth=depth, color=(0.2, 0.2, 0.2)))
@@ -178,7 +179,7 @@ def test_a_giant_grid_falls_back_to_a_coarser_level(ctx, overlays, monkeypatch):
     camera = straight_camera(scene)
     overlays.set_scene(scene)
     coarse = drawn(ctx, overlays, camera, OverlayOptions(occupancy_grid=True, occupancy_level=2))
-    lines_at_level_2 = overlays._ready["occupancy", 2].count
+    lines_at_level_2 = overlays._ready["occupancy", 2, 0].count
     overlays.set_scene(None)
     overlays.set_scene(scene)
     monkeypatch.setattr(overlays_module, "MAX_LINES", lines_at_level_2)
@@ -198,3 +199,15 @@ def test_depth_writing_is_on_again_afterwards(ctx, overlays):
     picture.draw(planes)
     assert np.all(screen.depth() == 0.0)
     picture.release()
+
+
+def test_the_boxes_of_nested_levels_are_drawn(ctx, overlays):
+    scene = nested_scene()
+    middle = 0.5 * (scene.box_min + scene.box_max)
+    camera = Camera.look_at((*middle[:2], middle[2] + 40.0), middle, 201, 151, up=(0.0, 1.0, 0.0))
+    sizes = []
+    for shown in (scene, replace(scene, outer=())):
+        overlays.set_scene(shown)
+        columns = np.flatnonzero((drawn(ctx, overlays, camera, BOX) > 20).any(axis=0))
+        sizes.append(float(np.ptp(columns)))
+    assert sizes[0] == pytest.approx(4 * sizes[1], rel=0.3)
