@@ -47,6 +47,8 @@ class EvalCommand:
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     # A number of views, evenly chosen, or the names of views; all if left out.
     views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|NAME [NAME ...]")] = ()
+    # Make photos smaller by this factor first, as training with --downscale does.
+    downscale: int = 1
     # Compute LPIPS (VGG), where the package lpips is installed.
     lpips: bool = True
     # Print JSON for programs.
@@ -65,6 +67,8 @@ def run(command: EvalCommand) -> None:
     Raises:
         KiloNeRFError: bad input.
     """
+    if command.downscale < 1:
+        raise UsageError(f"--downscale: expected 1 or more, got {command.downscale}")
     scene = load_scene(command.scene)
     options = command.switches.options(scene, as_trained=True)
     dataset = load_dataset(command.dataset, command.split, strict=command.strict, photos=True)
@@ -75,7 +79,13 @@ def run(command: EvalCommand) -> None:
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
     renderer = command.switches.renderer(scene)
     notes = missing_metrics(command.lpips)
-    evaluation = evaluate(renderer, views, options, with_lpips=command.lpips and lpips_available())
+    evaluation = evaluate(
+        renderer,
+        views,
+        options,
+        downscale=command.downscale,
+        with_lpips=command.lpips and lpips_available(),
+    )
     steps = track(
         evaluation,
         description=f"{command.scene.name}, {renderer.device}",
@@ -142,6 +152,7 @@ def as_json(
         "scene": str(command.scene),
         "dataset": str(command.dataset),
         "split": command.split,
+        "downscale": command.downscale,
         "backend": renderer.backend,
         "device": renderer.device,
         "options": dataclasses.asdict(options),

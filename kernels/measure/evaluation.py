@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kilonerf.model_io import Camera, DatasetError
 from kilonerf.model_io.datasets import View, load_image
 
 from .. import Renderer, RenderOptions
@@ -44,24 +45,25 @@ def evaluate(
     views: Sequence[View],
     options: RenderOptions,
     *,
+    downscale: int = 1,
     with_lpips: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[ViewResult]:
     """Render each view and compare it with its photo, one after the other.
 
     Both are float pictures in [0, 1]: the rendered one is clipped, not rounded to 8 bits; the photo is laid over
-    ``options.background`` where it is transparent.
+    ``options.background`` where it is transparent, and then made smaller by ``downscale``, as for training.
 
     Raises:
-        DatasetError: a view has no photo, or it cannot be read.
+        DatasetError: a view has no photo, or it cannot be read, or is smaller than ``downscale``.
         ImportError, OSError: LPIPS was asked for and is not there.
     """
     lpips = make_lpips() if with_lpips else None
     with_ssim = ssim_available()
     for view in views:
-        photo = load_image(view, options.background)
+        camera, photo = _smaller(view, load_image(view, options.background), downscale)
         began = clock()
-        frame = renderer.render(view.camera, options)
+        frame = renderer.render(camera, options)
         ms = 1000.0 * (clock() - began)
         picture: Picture = np.clip(frame.rgb, 0.0, 1.0)
         large_enough = min(picture.shape[:2]) >= SMALLEST_FOR_SSIM
@@ -75,6 +77,20 @@ def evaluate(
             samples_per_pixel=frame.statistics.samples_per_ray,
             ms=ms,
         )
+
+
+def _smaller(view: View, photo: Picture, factor: int) -> tuple[Camera, Picture]:
+    """Blocks of ``factor`` squared pixels become their mean; what is left over on the right and below is cut off."""
+    if factor == 1:
+        return view.camera, photo
+    camera = view.camera
+    width, height = camera.width // factor, camera.height // factor
+    if not width or not height:
+        size = f"{camera.width}x{camera.height}"
+        raise DatasetError(f"{view.name}: expected at least {factor} pixels each way to downscale, got {size}")
+    blocks = photo[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
+    lens = {key: getattr(camera, key) / factor for key in ("fx", "fy", "cx", "cy")}
+    return replace(camera, width=width, height=height, **lens), blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
 def mean_result(results: Sequence[ViewResult]) -> ViewResult:

@@ -1,5 +1,6 @@
 """kilonerf-eval from its command line to its numbers."""
 
+import dataclasses
 import functools
 import json
 import sys
@@ -147,3 +148,23 @@ def test_the_shipped_chair_has_its_psnr_and_its_sample_count(call, chair_path, c
     view = json.loads(printed)["views"][0]
     assert view["psnr"] == pytest.approx(36.92, abs=0.02)  # as trained; assets/README.md
     assert view["samples"] == pytest.approx(361_442, rel=1e-3)
+
+
+def test_photos_are_made_smaller_as_for_training(call, scene_file, dataset):
+    code, printed, _ = call(scene_file, dataset, "--json", "--downscale", 3, "--precision", "float32")
+    assert code == 0
+    result = json.loads(printed)
+    assert result["downscale"] == 3
+    scene = load_scene(scene_file)
+    view = load_dataset(dataset).views[1]
+    assert view.image_path is not None
+    camera = view.camera.resized(WIDTH // 3, HEIGHT // 3)  # 13 columns: the 40th is cut off at the right
+    camera = dataclasses.replace(camera, cx=view.camera.cx / 3, fx=view.camera.fx / 3)
+    frame = create_renderer(scene, "reference").render(camera, RenderOptions.as_trained(scene))
+    pixels = np.asarray(Image.open(view.image_path).convert("RGBA"), np.float64)[:, : WIDTH // 3 * 3] / 255
+    photo = np.where(pixels[..., 3:] > 0, pixels[..., :3], 1.0).reshape(HEIGHT // 3, 3, WIDTH // 3, 3, 3).mean((1, 3))
+    assert result["views"][1]["psnr"] == pytest.approx(psnr(np.clip(frame.rgb, 0, 1), photo), abs=1e-2)
+    code, _, complaints = call(scene_file, dataset, "--downscale", 31)
+    assert (code, "expected at least 31 pixels each way" in complaints) == (2, True)
+    code, _, complaints = call(scene_file, dataset, "--downscale", 0)
+    assert (code, "--downscale: expected 1 or more" in complaints) == (2, True)

@@ -7,7 +7,7 @@ import pytest
 
 from kilonerf.model_io import Camera, Dataset, DatasetError, View
 from kilonerf.trainer.data.captures import capture_bounds, scene_depths
-from support.room import cameras
+from support.analytic_scene import room_cameras
 
 
 def dataset_of(views: list[Camera], **more: object) -> Dataset:
@@ -15,12 +15,12 @@ def dataset_of(views: list[Camera], **more: object) -> Dataset:
 
 
 def test_the_box_is_around_what_the_cameras_look_at() -> None:
-    bounds = capture_bounds(dataset_of(cameras(12)))
-    half = np.median([np.linalg.norm(camera.position) for camera in cameras(12)])
+    bounds = capture_bounds(dataset_of(room_cameras(12)))
+    half = np.median([np.linalg.norm(camera.position) for camera in room_cameras(12)])
     np.testing.assert_allclose(bounds.box_min, -half * np.ones(3), atol=1e-6)
     np.testing.assert_allclose(bounds.box_max, half * np.ones(3), atol=1e-6)
     assert bounds.levels == 5
-    near, far = scene_depths(dataset_of(cameras(12)), bounds)
+    near, far = scene_depths(dataset_of(room_cameras(12)), bounds)
     assert near == pytest.approx(0.05 * half, rel=1e-5)
     assert far > half * 2**4  # to the faces of the outermost box
 
@@ -28,8 +28,8 @@ def test_the_box_is_around_what_the_cameras_look_at() -> None:
 @pytest.mark.parametrize(("reach", "levels"), [(1.0, 2), (3.0, 2), (3.5, 3), (14.0, 5), (1e4, 6)])
 def test_points_say_how_many_levels_there_are(reach: float, levels: int) -> None:
     points = reach * np.array([[1.0, 0.2, 0.1], [-1.0, 0.3, 0.5], [0.1, 1.0, -0.4]] * 50)
-    assert capture_bounds(dataset_of(cameras(12), points=points)).levels == levels
-    assert capture_bounds(dataset_of(cameras(12), points=points), 4).levels == 4
+    assert capture_bounds(dataset_of(room_cameras(12), points=points)).levels == levels
+    assert capture_bounds(dataset_of(room_cameras(12), points=points), 4).levels == 4
 
 
 def test_cameras_that_look_one_way_have_the_box_before_them() -> None:

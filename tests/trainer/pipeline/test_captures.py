@@ -24,7 +24,7 @@ from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
 from kilonerf.trainer.teachers.grid import GridSettings
-from support.room import BALL, WALL, cameras, photo, write_room
+from support.analytic_scene import ROOM_BALL, WALL, room_cameras, room_photo, write_room
 
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 
@@ -71,13 +71,13 @@ def test_a_room_has_nested_boxes(scene: Scene) -> None:
 def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene) -> None:
     renderer = create_renderer(scene)
     values = []
-    for camera in cameras(5, turn=0.11):
+    for camera in room_cameras(5, turn=0.11):
         frame = renderer.render(camera, RenderOptions.as_trained(scene))
-        values.append(metrics.psnr(frame.rgb.clip(0, 1), photo(camera) / 255.0))
+        values.append(metrics.psnr(frame.rgb.clip(0, 1), room_photo(camera) / 255.0))
         assert np.quantile(frame.alpha, 0.01) > 0.7  # no holes in the wall
         assert frame.alpha.mean() > 0.95
         # The ball is the nearest thing, and no wall is nearer than it is.
-        nearest = np.linalg.norm(camera.position) - BALL
+        nearest = np.linalg.norm(camera.position) - ROOM_BALL
         assert (frame.depth < 0.7 * nearest).mean() < 0.01
         assert np.median(frame.depth[:6]) > 0.6 * (WALL - 1.6)
     assert np.mean(values) > 23
@@ -88,7 +88,7 @@ def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Pat
     again = load_scene(tmp_path / "room.knf")
     assert len(again.outer) == len(scene.outer)
     options = RenderOptions.as_trained(again, ert=False)
-    camera = cameras(1, size=23, turn=0.3)[0]
+    camera = room_cameras(1, size=23, turn=0.3)[0]
     expected, found = ReferenceRenderer(again).render(camera, options), CpuRenderer(again).render(camera, options)
     assert found.statistics.samples == expected.statistics.samples
     assert metrics.psnr(found.rgb, expected.rgb) > 45
