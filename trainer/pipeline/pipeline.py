@@ -189,12 +189,12 @@ class Training:
         return self.subject.frame.scene(scene, dtype)
 
     def _start_camera(self, student: Student) -> Camera:
-        """Before the box; a place is entered where the one of the cameras stands that is nearest to all of them."""
+        """Before the box; a place is entered by one of the cameras that stand farther back than most."""
         if not self._nested:
             return three_quarter_view(student.cells.box)
         cameras = [view.camera for view in self.subject.dataset.views]
-        positions = np.stack([camera.position for camera in cameras])
-        return cameras[int(np.argmin(np.linalg.norm(positions - np.median(positions, axis=0), axis=1)))]
+        distances = [float(np.linalg.norm(camera.position - student.cells.box.middle)) for camera in cameras]
+        return cameras[int(np.argsort(distances)[3 * len(cameras) // 4])]
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
