@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,14 +83,13 @@ def _smaller(view: View, photo: Picture, factor: int) -> tuple[Camera, Picture]:
     """Blocks of ``factor`` squared pixels become their mean; what is left over on the right and below is cut off."""
     if factor == 1:
         return view.camera, photo
-    camera = view.camera
-    width, height = camera.width // factor, camera.height // factor
+    camera = view.camera.downscaled(factor)
+    width, height = camera.width, camera.height
     if not width or not height:
-        size = f"{camera.width}x{camera.height}"
+        size = f"{view.camera.width}x{view.camera.height}"
         raise DatasetError(f"{view.name}: expected at least {factor} pixels each way to downscale, got {size}")
     blocks = photo[: height * factor, : width * factor].reshape(height, factor, width, factor, 3)
-    lens = {key: getattr(camera, key) / factor for key in ("fx", "fy", "cx", "cy")}
-    return replace(camera, width=width, height=height, **lens), blocks.mean(axis=(1, 3), dtype=np.float32)
+    return camera, blocks.mean(axis=(1, 3), dtype=np.float32)
 
 
 def mean_result(results: Sequence[ViewResult]) -> ViewResult:

@@ -32,7 +32,7 @@ struct Cell {
 };
 static_assert(sizeof(Cell) == 64, "as CELL in kernels/native/grid.py");
 
-// One of the nested boxes of a scene (model_io/scene/levels.py); a bounded scene has one.
+// Most nested boxes that a scene can have (model_io/scene/levels.py); a bounded scene has one.
 constexpr int MAX_LEVELS = 8;
 
 // Samples t_k = near + k * step, k = 0 .. last (SampleSteps in kernels/sampling.py).

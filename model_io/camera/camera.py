@@ -119,6 +119,11 @@ class Camera:
         """Vertical field of view in radians."""
         return 2.0 * math.atan(0.5 * self.height / self.fy)
 
+    def downscaled(self, factor: int) -> "Camera":
+        """For a picture whose blocks of ``factor`` squared pixels became one each; what is left over is cut off."""
+        lens = {key: getattr(self, key) / factor for key in ("fx", "fy", "cx", "cy")}
+        return replace(self, width=self.width // factor, height=self.height // factor, **lens)
+
     def resized(self, width: int, height: int) -> "Camera":
         """The same view at another size: the vertical field of view is kept, the middle stays the middle."""
         scale = height / self.height

@@ -7,7 +7,7 @@ numbers: as easy as 1, 2, 3"), never on the batches before it: a resumed run dra
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -249,28 +249,26 @@ class Photos:
 def prefetched_batches(
     photos: Photos,
     rays: int,
-    background: tuple[float, float, float],
+    background: Background,
     *,
     random_background: bool,
     seed: int,
     device: torch.device | str = "cpu",
     among: NDArray[np.integer] | None = None,
-    opaque: bool = False,
 ) -> Prefetcher[RayBatch]:
     """Batches by their steps on a device, made one step ahead.
 
     Args:
         photos: of these.
         rays: of a batch.
-        background: RGB behind the photos.
+        background: RGB behind the photos, or "random": other colours for each ray.
         random_background: where photos have transparency, every other batch has random colours behind them.
         seed: of the batches.
         device: where they are needed.
         among: as in :meth:`Photos.batch`.
-        opaque: the scene has something everywhere: all batches have random colours behind it.
     """
-    behind: tuple[Background, Background] = ("random", "random") if opaque else (background, background)
-    if not opaque and random_background and photos.has_alpha:
+    behind: tuple[Background, Background] = (background, background)
+    if random_background and photos.has_alpha:
         behind = (background, "random")
     return Prefetcher(lambda step: photos.batch(seed, step, rays, behind[step % 2], among=among).to(device))
 
@@ -338,9 +336,7 @@ def _downscaled_cameras(views: Sequence[View], downscale: int) -> tuple[list[Cam
             size = f"{camera.width}x{camera.height}"
             faults.append(f"{view.image_path}: expected at least {downscale} pixels each way to downscale, got {size}")
         else:
-            lens = {key: getattr(camera, key) / downscale for key in ("fx", "fy", "cx", "cy")}
-            size = {"width": camera.width // downscale, "height": camera.height // downscale}
-            cameras.append(replace(camera, **size, **lens))
+            cameras.append(camera.downscaled(downscale))
     return cameras, faults
 
 

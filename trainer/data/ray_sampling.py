@@ -148,11 +148,15 @@ class RaySampler:
         densities = np.ascontiguousarray(densities, np.float32)
         self._densities = densities
         if self._native is not None:
-            ends = np.cumsum([len(voxels) for voxels in self._voxels_of_levels])
-            for level, part in zip(self._native, np.split(densities, ends[:-1]), strict=True):
+            for level, part in zip(self._native, self._by_level(densities), strict=True):
                 level.set_densities(part)
         if self._cuda is not None:
             self._cuda.set_densities(densities)
+
+    def _by_level(self, densities: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Densities of ``voxels`` in one part for each level."""
+        ends = np.cumsum([len(voxels) for voxels in self._voxels_of_levels])
+        return np.split(densities, ends[:-1])
 
     def to_device(self, device: torch.device | str) -> "RaySampler":
         """Take samples on this device from now on, if there are kernels for it; returns itself.
@@ -193,10 +197,8 @@ class RaySampler:
         chunk = max(1, _POSITIONS_AT_ONCE // (self.steps.last + 1))
         densities = [np.zeros(cells.occupancy.shape, np.float32) for cells in self.levels]
         if self._densities is not None:
-            ends = np.cumsum([len(voxels) for voxels in self._voxels_of_levels])
-            for grid, voxels, part in zip(
-                densities, self._voxels_of_levels, np.split(self._densities, ends[:-1]), strict=True
-            ):
+            parts_of_levels = self._by_level(self._densities)
+            for grid, voxels, part in zip(densities, self._voxels_of_levels, parts_of_levels, strict=True):
                 grid[tuple(voxels.T)] = part
         parts = [
             self._rays_plainly(

@@ -81,7 +81,7 @@ class Distillation:
         self._own = world.share(student.networks.num_networks)
         # Of each point: the distance to the next sample of its network's level, in world units and in those in which
         # its density is learnt.
-        self._distance = (student.sampling.step * _strides(student))[self._own].repeat_interleave(settings.points)
+        self._distance = (student.sampling.step * student.strides)[self._own].repeat_interleave(settings.points)
         self._own_distance = self._distance / student.density_lengths[self._own].repeat_interleave(settings.points)
         voxels = OccupiedVoxels(student if settings.where == "occupied" else _full(student))
         self._voxels, self._starts = voxels.voxels, voxels.starts[:-1][self._own]
@@ -153,14 +153,6 @@ class Distillation:
         toward /= np.linalg.norm(toward, axis=1, keepdims=True)
         to = self._device
         return _Points(world.to(to), local.to(to), torch.from_numpy(toward.astype(np.float32)).to(to))
-
-
-def _strides(student: Student) -> torch.Tensor:
-    """Of each network, 2^level, float32 [N]."""
-    strides = np.ones(student.networks.num_networks, np.float32)
-    for level, cells in enumerate(student.levels):
-        strides[cells.network_index[cells.network_index >= 0]] = 2**level
-    return torch.from_numpy(strides).to(student.networks.rows.device)
 
 
 def _full(student: Student) -> Student:

@@ -81,6 +81,7 @@ class FineTuning:
             epsilon=1e-12,
             view_dependent_l2=settings.view_dependent_l2,
         )
+        self._density_lengths = student.density_lengths
         self._sampler = student.sampler()
         self._voxels = OccupiedVoxels(student)
         self._densities = torch.zeros(len(self._voxels.voxels))
@@ -90,12 +91,11 @@ class FineTuning:
         self._batches = prefetched_batches(
             photos,
             settings.rays,
-            student.background,
+            "random" if student.outer else student.background,  # a place is opaque everywhere
             random_background=random_background,
             seed=seed,
             device=self._device,
             among=among,
-            opaque=bool(student.outer),
         )
 
     def step(self, step: int) -> dict[str, float]:
@@ -116,7 +116,7 @@ class FineTuning:
         rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
         distance = samples.distance
         if self.student.outer:
-            distance = distance / self.student.density_lengths[samples.network_index]
+            distance = distance / self._density_lengths[samples.network_index]
         seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, distance, samples.depth)
         error = (seen.over(batch.background) - batch.rgb) ** 2
         self._adam.zero_grad()

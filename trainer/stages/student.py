@@ -58,13 +58,17 @@ class Student:
         return nested(self.cells, self.outer)
 
     @cached_property
+    def strides(self) -> torch.Tensor:
+        """Of each network: 2^level, the steps from one of its samples to the next, float32 [N]."""
+        strides = np.ones(self.networks.num_networks, np.float32)
+        for level, cells in enumerate(self.levels):
+            strides[cells.network_index[cells.network_index >= 0]] = 2**level
+        return torch.from_numpy(strides).to(self.networks.rows.device)
+
+    @property
     def density_lengths(self) -> torch.Tensor:
         """Of each network: the length that its densities are learnt per, world units, float32 [N]."""
-        lengths = np.ones(self.networks.num_networks, np.float32)
-        if self.outer:
-            for level, cells in enumerate(self.levels):
-                lengths[cells.network_index[cells.network_index >= 0]] = self.density_length * 2**level
-        return torch.from_numpy(lengths).to(self.networks.rows.device)
+        return self.density_length * self.strides
 
     def sampler(self) -> RaySampler:
         """Samples of rays through the student, where its networks are."""

@@ -25,9 +25,9 @@ from ..ops.sparse_grid import SparseGrid, sparse_grid
 from ..ranges import Count, NotNegative, Range
 
 FourRates = tuple[float, float, float, float]
-_PHASES = 4
-_SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
-_PRUNING_RAYS = 1 << 18
+PHASES = 4
+SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
+PRUNING_RAYS = 1 << 18
 _CHUNK = 1 << 16
 
 
@@ -51,10 +51,25 @@ class GridSettings:
     density_smoothness: NotNegative = 3e-9
     # Voxels whose part in every ray is smaller than this are removed between the parts.
     least_weights: Annotated[FourRates, Range(0)] = (0.02, 0.02, 0.005, 0.005)
-    # Of captures: how much it counts that what a ray sees lies in several places.
+    # Captures only: weight of the distortion loss, which keeps what a ray sees at one depth.
     distortion: NotNegative = 0.03
     # Rays end where their transmittance falls below this.
     min_transmittance: NotNegative = 1e-2
+
+    def first_step(self, phase: int) -> int:
+        """Where a phase begins."""
+        return sum(self.steps[:phase])
+
+    def phase(self, step: int) -> int:
+        """The phase of a step."""
+        return sum(step >= self.first_step(phase) for phase in range(1, PHASES))
+
+    def rates(self, step: int) -> tuple[float, float]:
+        """Learning rates of colour and of density."""
+        phase = self.phase(step)
+        at, steps = step - self.first_step(phase), self.steps[phase]
+        colour, density = self.colour_rates[phase], self.density_rates[phase]
+        return learning_rate(at, steps, colour, colour / 10), learning_rate(at, steps, density, density / 10)
 
 
 class GridTeacher:
@@ -146,8 +161,7 @@ class GridTraining:
         self._box_min, self._box_max = np.asarray(box_min, np.float32), np.asarray(box_max, np.float32)
         self._near, self._far = near, far
         self._background, self._random_background = background, random_background
-        self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
-        voxel = float((self._box_max - self._box_min).max()) / settings.resolution * _SCALES[0]
+        voxel = float((self._box_max - self._box_min).max()) / settings.resolution * SCALES[0]
         resolution = np.maximum(1, np.rint((self._box_max - self._box_min) / voxel)).astype(int)
         self.grid = SparseGrid.initial(np.ones(resolution, np.bool_), raw_density=-5.0).to(device)
         self._adam = GridAdam(self.grid)
@@ -155,24 +169,22 @@ class GridTraining:
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the mean squared error before it."""
-        phase = self._phase(step)
-        if step == self._first_steps[phase] and phase > 0:
-            self._prune(phase - 1, refine=_SCALES[phase] < _SCALES[phase - 1])
-        if (step - self._first_steps[phase]) % 25 == 0:
+        settings, phase = self.settings, self.settings.phase(step)
+        if step == settings.first_step(phase) and phase > 0:
+            self._prune(phase - 1, refine=SCALES[phase] < SCALES[phase - 1])
+        if (step - settings.first_step(phase)) % 25 == 0:
             self._tell_densities()
-        settings, batch = self.settings, self._batches.get(step)
+        batch = self._batches.get(step)
         error, _ = self._render(batch, sample_seed(self._seed, step))
         (error.sum() / settings.rays).backward()
         if step % 4 == 0:
             add_total_variation(self.grid, settings.colour_smoothness, settings.density_smoothness)
-        at, steps = step - int(self._first_steps[phase]), settings.steps[phase]
-        rates = (settings.colour_rates[phase], settings.density_rates[phase])
-        self._adam.step(*(learning_rate(at, steps, rate, rate / 10) for rate in rates))
+        self._adam.step(*settings.rates(step))
         return {"error": float(error.detach().mean())}
 
     def finish(self) -> None:
         """Remove what nothing shows; stop making batches."""
-        self._prune(_PHASES - 1, refine=False)
+        self._prune(PHASES - 1, refine=False)
         self._batches.close()
 
     def teacher(self) -> GridTeacher:
@@ -190,9 +202,6 @@ class GridTraining:
         self._look_at_voxels()
         self._densities = state["densities"].numpy()
         self._sampler.set_densities(self._densities)
-
-    def _phase(self, step: int) -> int:
-        return min(int(np.searchsorted(self._first_steps, step, side="right")) - 1, _PHASES - 1)
 
     def _render(self, batch: RayBatch, seed: int) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """Squared errors [R, 3]; points and weights of the samples."""
@@ -237,7 +246,7 @@ class GridTraining:
         most = torch.zeros(resolution).reshape(-1)
         size = torch.tensor(resolution)
         self._tell_densities()
-        for chunk in range(_PRUNING_RAYS // _CHUNK):
+        for chunk in range(PRUNING_RAYS // _CHUNK):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among).to(self._device)
             _, (points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)

@@ -18,17 +18,14 @@ from kilonerf.model_io.scene.levels import hole, level_box
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.bounds import in_camera
-from ..data.photos import Photos, RayBatch
+from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
-from ..loop.schedule import Prefetcher, learning_rate, sample_seed
+from ..loop.schedule import sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
 from ..ops.sparse_grid import SparseGrid, sparse_grid
-from .grid import GridSettings
+from .grid import PHASES, PRUNING_RAYS, SCALES, GridSettings
 
-_PHASES = 4
-_SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
-_PRUNING_RAYS = 1 << 18
 _CHUNK = 1 << 15
 _FEWEST_VIEWS = 3  # that see a voxel, for it to hold anything
 _MULTIPLE = 16  # of the voxels on each axis in the end, so that holes fit at each scale
@@ -90,7 +87,7 @@ class NestedGridTraining:
         levels: how many there are.
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
-        settings: how; ``resolution`` is that of two levels' boxes together.
+        settings: how; each level gets half of ``resolution`` along its longest side.
         seed: of batches and samples.
         device: where the grids are.
 
@@ -116,12 +113,11 @@ class NestedGridTraining:
         self.rays, self.samples = settings.rays, 0
         self._photos, self._seed, self._device = photos, seed, device
         self._box, self._near, self._far = box, near, far
-        self._first_steps = np.concatenate([[0], np.cumsum(settings.steps)])
         voxel = float(box.size.max()) / (settings.resolution / 2)
         finest = np.maximum(1, np.rint(box.size / voxel / _MULTIPLE)).astype(int) * _MULTIPLE
         self.grids = [
             SparseGrid.initial(
-                _worth_learning(photos.cameras, level_box(box, level), finest // _SCALES[0], near, outer=level > 0),
+                _worth_learning(photos.cameras, level_box(box, level), finest // SCALES[0], near, outer=level > 0),
                 raw_density=-5.0,
             ).to(device)
             for level in range(levels)
@@ -131,25 +127,24 @@ class NestedGridTraining:
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the mean squared error before it."""
-        phase = self._phase(step)
-        if step == self._first_steps[phase] and phase > 0:
-            self._prune(phase - 1, refine=_SCALES[phase] < _SCALES[phase - 1])
-        if (step - self._first_steps[phase]) % _DENSITIES_EVERY == 0:
+        settings, phase = self.settings, self.settings.phase(step)
+        if step == settings.first_step(phase) and phase > 0:
+            self._prune(phase - 1, refine=SCALES[phase] < SCALES[phase - 1])
+        if (step - settings.first_step(phase)) % _DENSITIES_EVERY == 0:
             self._tell_densities()
-        settings, batch = self.settings, self._batches.get(step)
+        batch = self._batches.get(step)
         error, spread, _ = self._render(batch, sample_seed(self._seed, step))
         ((error.sum() + settings.distortion * spread) / settings.rays).backward()
-        at, steps = step - int(self._first_steps[phase]), settings.steps[phase]
-        rates = (settings.colour_rates[phase], settings.density_rates[phase])
+        rates = settings.rates(step)
         for grid, adam in zip(self.grids, self._adams, strict=True):
             if step % 4 == 0:
                 add_total_variation(grid, settings.colour_smoothness, settings.density_smoothness)
-            adam.step(*(learning_rate(at, steps, rate, rate / 10) for rate in rates))
+            adam.step(*rates)
         return {"error": float(error.detach().mean())}
 
     def finish(self) -> None:
         """Remove what nothing shows; stop making batches."""
-        self._prune(_PHASES - 1, refine=False)
+        self._prune(PHASES - 1, refine=False)
         self._batches.close()
 
     def teacher(self) -> NestedGridTeacher:
@@ -174,9 +169,6 @@ class NestedGridTraining:
         self._look_at_voxels()
         self._densities = state["densities"].numpy()
         self._sampler.set_densities(self._densities)
-
-    def _phase(self, step: int) -> int:
-        return min(int(np.searchsorted(self._first_steps, step, side="right")) - 1, _PHASES - 1)
 
     def _render(
         self, batch: RayBatch, seed: int
@@ -215,8 +207,13 @@ class NestedGridTraining:
         sampling = Sampling(self._near, self._far, max(2, round((self._far - self._near) / step) + 1))
         self._sampler = RaySampler(levels, sampling)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
-        self._batches = Prefetcher(
-            lambda step: self._photos.batch(self._seed, step, self.settings.rays, "random").to(self._device)
+        self._batches = prefetched_batches(
+            self._photos,
+            self.settings.rays,
+            "random",
+            random_background=False,
+            seed=self._seed,
+            device=self._device,
         )
 
     def _tell_densities(self) -> None:
@@ -234,7 +231,7 @@ class NestedGridTraining:
         shape = self.grids[0].active.shape
         most = torch.zeros(len(self.grids), *shape)
         size = torch.tensor(shape)
-        for chunk in range(_PRUNING_RAYS // _CHUNK):
+        for chunk in range(PRUNING_RAYS // _CHUNK):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK).to(self._device)
             _, _, (levels, points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)

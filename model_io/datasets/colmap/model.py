@@ -19,26 +19,7 @@ _FILES = ("cameras", "images", "points3D")
 _RIGS = ("rigs", "frames")  # since COLMAP 3.12, and read by pycolmap where they are there
 _SMALLEST_RECORD = {"cameras": 24, "images": 73, "points3D": 51, "rigs": 8, "frames": 68}  # bytes
 # Parameters of COLMAP's camera models by their ids.
-_NUMBERS = (
-    3,
-    4,
-    4,
-    5,
-    8,
-    8,
-    12,
-    5,
-    4,
-    5,
-    12,
-    16,
-    4,
-    5,
-    3,
-    4,
-    6,
-    2,
-)
+_NUMBERS = (3, 4, 4, 5, 8, 8, 12, 5, 4, 5, 12, 16, 4, 5, 3, 4, 6, 2)
 _MARKS = (codecs.BOM_UTF8[:2], codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MAX_TEXT = 2**30
 
