@@ -18,7 +18,7 @@ from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.measure.evaluation import ViewResult, evaluate, mean_result
 from kilonerf.kernels.measure.metrics import lpips_available, ssim_available
 from kilonerf.kernels.measure.poses import evenly_chosen
-from kilonerf.model_io import BackendError, UsageError, load_scene
+from kilonerf.model_io import BackendError, Scene, UsageError, load_scene
 from kilonerf.model_io.datasets import View, load_dataset, load_image
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
 
@@ -47,8 +47,10 @@ class EvalCommand:
     strict: tyro.conf.FlagCreatePairsOff[bool] = False
     # A number of views, evenly chosen, or the names of views; all if left out.
     views: Annotated[tuple[str, ...], tyro.conf.arg(metavar="N|NAME [NAME ...]")] = ()
-    # Make photos smaller by this factor first, as training with --downscale does.
-    downscale: int = 1
+    # Make photos smaller by this factor first. Left out: as the scene's training did.
+    downscale: int | None = None
+    # Also fit colours to each photo's left half and measure its right half. Left out: where exposures were learnt.
+    fit_colors: bool | None = None
     # Compute LPIPS (VGG), where the package lpips is installed.
     lpips: bool = True
     # Print JSON for programs.
@@ -67,9 +69,10 @@ def run(command: EvalCommand) -> None:
     Raises:
         KiloNeRFError: bad input.
     """
-    if command.downscale < 1:
+    if command.downscale is not None and command.downscale < 1:
         raise UsageError(f"--downscale: expected 1 or more, got {command.downscale}")
     scene = load_scene(command.scene)
+    downscale = command.downscale or trained_downscale(scene)
     options = command.switches.options(scene, as_trained=True)
     dataset = load_dataset(command.dataset, command.split, strict=command.strict, photos=True)
     print_notes(PROGRAM, dataset)
@@ -78,13 +81,13 @@ def run(command: EvalCommand) -> None:
     views = choose_views(placed, command.views)
     load_image(views[0], options.background)  # a data set without photos is found before anything is rendered
     renderer = command.switches.renderer(scene)
-    notes = missing_metrics(command.lpips)
     evaluation = evaluate(
         renderer,
         views,
         options,
-        downscale=command.downscale,
+        downscale=downscale,
         with_lpips=command.lpips and lpips_available(),
+        with_fitted_colors=learnt_exposures(scene) if command.fit_colors is None else command.fit_colors,
     )
     steps = track(
         evaluation,
@@ -98,10 +101,29 @@ def run(command: EvalCommand) -> None:
         results = list(steps)
     except OSError as error:  # LPIPS fetches its network's weights when it is used for the first time
         raise BackendError(f"lpips: cannot get its weights ({error}); --no-lpips leaves it out") from error
+    notes = missing_metrics(command.lpips)
+    if results[0].fitted_psnr is not None:
+        notes.append("colors fitted: PSNR in dB of the right halves, colors fitted on the left halves")
+    if downscale > 1:
+        notes.append(
+            f"photos were made smaller by {downscale}" + (", as for training" if not command.downscale else "")
+        )
     if command.json:
-        print(json.dumps(as_json(command, renderer, options, results, notes), indent=2, allow_nan=False))
+        print(json.dumps(as_json(command, renderer, options, downscale, results, notes), indent=2, allow_nan=False))
     else:
         print_table(command, renderer, results, notes)
+
+
+def trained_downscale(scene: Scene) -> int:
+    """By how much smaller the photos were than their files when the scene learnt them; 1 where it does not say."""
+    said = scene.provenance.get("downscale")
+    return said if isinstance(said, int) and said >= 1 else 1
+
+
+def learnt_exposures(scene: Scene) -> bool:
+    """Whether its training learnt how the photos' exposures differ."""
+    photos = scene.provenance.get("photos")
+    return isinstance(photos, dict) and "gains" in photos
 
 
 def choose_views(views: Sequence[View], wanted: Sequence[str]) -> list[View]:
@@ -137,6 +159,7 @@ def as_json(
     command: EvalCommand,
     renderer: Renderer,
     options: RenderOptions,
+    downscale: int,
     results: Sequence[ViewResult],
     notes: Sequence[str],
 ) -> dict[str, Any]:
@@ -152,7 +175,7 @@ def as_json(
         "scene": str(command.scene),
         "dataset": str(command.dataset),
         "split": command.split,
-        "downscale": command.downscale,
+        "downscale": downscale,
         "backend": renderer.backend,
         "device": renderer.device,
         "options": dataclasses.asdict(options),
@@ -170,13 +193,14 @@ def print_table(command: EvalCommand, renderer: Renderer, results: Sequence[View
         title=f"{command.scene.name} on {command.dataset}: {renderer.backend} ({renderer.device}), {switches}"
     )
     table.add_column("view")
-    optional = [name for name in ("ssim", "lpips") if getattr(mean, name) is not None]
-    for heading in ("PSNR dB", *map(str.upper, optional), "samples", "per pixel", "ms"):
+    headings = {"ssim": "SSIM", "lpips": "LPIPS", "fitted_psnr": "colors fitted"}
+    optional = [name for name in headings if getattr(mean, name) is not None]
+    for heading in ("PSNR dB", *(headings[name] for name in optional), "samples", "per pixel", "ms"):
         table.add_column(heading, justify="right")
     for result in (*results, mean):
         if result is mean:
             table.add_section()
-        metrics = [f"{getattr(result, name):.4f}" for name in optional]
+        metrics = [f"{getattr(result, name):.{2 if 'psnr' in name else 4}f}" for name in optional]
         work = (f"{result.samples:,.0f}", f"{result.samples_per_pixel:.3f}", f"{result.ms:.1f}")
         table.add_row(result.name, f"{result.psnr:.2f}", *metrics, *work)
     console = Console()

@@ -114,6 +114,7 @@ def run(command: TrainCommand) -> None:
         command.dataset,
         split=command.split,
         downscale=command.settings.downscale,
+        voxels=command.settings.occupancy.voxels,
         memory=int(command.memory * 2**30),
         box=command.box,
         levels=command.settings.levels,

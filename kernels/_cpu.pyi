@@ -199,6 +199,19 @@ def grid_backward(
     threads: int,
     path: str,
 ) -> None: ...
+def grid_places(
+    *,
+    rows: NDArray[np.float32],
+    directions: NDArray[np.float32],
+    rgb: NDArray[np.float32],
+    density: NDArray[np.float32],
+    located: NDArray[np.int32],
+    d_rgb: NDArray[np.float32],
+    d_density: NDArray[np.float32],
+    d_places: NDArray[np.float32],
+    threads: int,
+    path: str,
+) -> None: ...
 def grid_adam(
     *,
     rows: NDArray[np.float32],

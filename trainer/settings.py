@@ -9,6 +9,7 @@ from kilonerf.model_io import UsageError
 from kilonerf.model_io.scene.architecture import HIDDEN
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 
+from .data.corrections import PhotoSettings
 from .ranges import Count, CountOrZero, NotNegative, Positive, Range, check_ranges
 from .stages.distillation import DistillationSettings
 from .stages.fine_tuning import FineTuningSettings
@@ -36,6 +37,11 @@ class OccupancySettings:
     # Samples of a ray between near and far; chosen by the step if left out.
     num_samples: Annotated[int | None, Range(2)] = None
 
+    @property
+    def voxels(self) -> int:
+        """Along the longest side of the box."""
+        return self.cells * self.factor
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -43,8 +49,8 @@ class TrainingSettings:
 
     # Of all random numbers.
     seed: CountOrZero = 0
-    # Downscale photos by this factor before training.
-    downscale: Count = 1
+    # Downscale photos by this factor before training. Left out: to what the networks can show, and memory can hold.
+    downscale: Annotated[int | None, Range(1)] = None
     # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
     # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.
     levels: Annotated[int | None, Range(1, most=MAX_LEVELS)] = None
@@ -64,6 +70,7 @@ class TrainingSettings:
     teacher: str = "grid"
     grid: GridSettings = field(default_factory=GridSettings)
     nerf: NerfSettings = field(default_factory=NerfSettings)
+    photos: PhotoSettings = field(default_factory=PhotoSettings)
     occupancy: OccupancySettings = field(default_factory=OccupancySettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     fine_tuning: FineTuningSettings = field(default_factory=FineTuningSettings)

@@ -10,7 +10,7 @@ from kilonerf.model_io import Camera, DatasetError
 from kilonerf.model_io.datasets import View, load_image
 
 from .. import Renderer, RenderOptions
-from .metrics import Picture, make_lpips, psnr, ssim, ssim_available
+from .metrics import Picture, color_fitted_psnr, make_lpips, psnr, ssim, ssim_available
 
 SMALLEST_FOR_SSIM = 11  # pixels: its window
 
@@ -24,6 +24,7 @@ class ViewResult:
         psnr: in decibel; infinite where picture and photo are equal.
         ssim: None where scikit-image is missing or the picture is smaller than its window.
         lpips: None where it was not asked for.
+        fitted_psnr: PSNR of the right half, with colours fitted on the left half; None where it was not asked for.
         samples: network evaluations that count, in the whole frame.
         evaluations: network evaluations made.
         samples_per_pixel: ``samples`` over the pixels of the picture.
@@ -34,6 +35,7 @@ class ViewResult:
     psnr: float
     ssim: float | None
     lpips: float | None
+    fitted_psnr: float | None
     samples: float
     evaluations: float
     samples_per_pixel: float
@@ -47,6 +49,7 @@ def evaluate(
     *,
     downscale: int = 1,
     with_lpips: bool = False,
+    with_fitted_colors: bool = False,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Iterator[ViewResult]:
     """Render each view and compare it with its photo, one after the other.
@@ -72,6 +75,7 @@ def evaluate(
             psnr=psnr(picture, photo),
             ssim=ssim(picture, photo) if with_ssim and large_enough else None,
             lpips=None if lpips is None else lpips(picture, photo),
+            fitted_psnr=color_fitted_psnr(picture, photo) if with_fitted_colors else None,
             samples=frame.statistics.samples,
             evaluations=frame.statistics.evaluations,
             samples_per_pixel=frame.statistics.samples_per_ray,
@@ -104,6 +108,7 @@ def mean_result(results: Sequence[ViewResult]) -> ViewResult:
         psnr=float(np.mean([result.psnr for result in results])),
         ssim=mean([result.ssim for result in results]),
         lpips=mean([result.lpips for result in results]),
+        fitted_psnr=mean([result.fitted_psnr for result in results]),
         samples=float(np.mean([result.samples for result in results])),
         evaluations=float(np.mean([result.evaluations for result in results])),
         samples_per_pixel=float(np.mean([result.samples_per_pixel for result in results])),

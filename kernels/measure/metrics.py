@@ -26,6 +26,31 @@ def psnr(
     return psnr_of_mse(error)
 
 
+def color_fitted_psnr(
+    picture: Picture,  # [H, W, 3] in [0, 1]
+    photo: Picture,  # [H, W, 3] in [0, 1]
+) -> float:
+    """PSNR of the right half, after an affine map of colours that fits the left half to the photo's.
+
+    For photos whose exposure and white balance differ, after NeRF in the Wild (Martin-Brualla et al., CVPR 2021), which
+    fits its embeddings to the left half.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    _check_shapes(picture, photo)
+    half = picture.shape[1] // 2
+    left, right = picture[:, :half].reshape(-1, 3), picture[:, half:]
+    known = np.concatenate([left, np.ones((len(left), 1))], axis=1).astype(np.float64)
+    # Towards the identity where the left half has too few colours to tell.
+    ridge = 1e-3 * max(1, len(left)) * np.eye(4)
+    wanted = np.concatenate([np.eye(3), np.zeros((1, 3))])
+    shown = photo[:, :half].reshape(-1, 3).astype(np.float64)
+    colors = np.linalg.solve(known.T @ known + ridge, known.T @ shown + ridge @ wanted)
+    fitted = right.astype(np.float64) @ colors[:3] + colors[3]
+    return psnr(np.clip(fitted, 0.0, 1.0), photo[:, half:])
+
+
 def psnr_of_mse(error: float) -> float:
     """Peak signal-to-noise ratio in decibel of a mean squared error of colours in [0, 1]; infinite for 0."""
     return -10.0 * math.log10(error) if error > 0.0 else math.inf

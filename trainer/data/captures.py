@@ -1,10 +1,11 @@
 """The nested boxes of a capture: photos that show a place, with the cameras inside it."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from kilonerf.model_io import Dataset, DatasetError
+from kilonerf.model_io import Camera, Dataset, DatasetError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.levels import level_box
 
@@ -53,6 +54,12 @@ def capture_bounds(dataset: Dataset, levels: int | None = None) -> Bounds:
     x0, y0, z0 = (float(value) for value in middle - half)
     x1, y1, z1 = (float(value) for value in middle + half)
     return Bounds((x0, y0, z0), (x1, y1, z1), source, levels=levels, surrounded=True)
+
+
+def entrance(cameras: Sequence[Camera], bounds: Box) -> Camera:
+    """Where a place is entered: by one of the cameras that stand farther back than most."""
+    distances = [float(np.linalg.norm(camera.position - bounds.middle)) for camera in cameras]
+    return cameras[int(np.argsort(distances)[3 * len(cameras) // 4])]
 
 
 def scene_depths(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:

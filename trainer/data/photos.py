@@ -7,6 +7,7 @@ numbers: as easy as 1, 2, 3"), never on the batches before it: a resumed run dra
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -35,21 +36,22 @@ class RayBatch:
         directions: float32 [N, 3], not normalised: the ray parameter is z-depth, as :class:`Camera` says.
         rgb: float32 [N, 3] in [0, 1], the photo over the background.
         background: float32 [N, 3], the colour behind each ray.
+        views: int64 [N], whose photo each is of.
     """
 
     origins: torch.Tensor
     directions: torch.Tensor
     rgb: torch.Tensor
     background: torch.Tensor
+    views: torch.Tensor
 
     def __getitem__(self, part: slice) -> "RayBatch":
         """Some of the rays; not a copy."""
-        return RayBatch(self.origins[part], self.directions[part], self.rgb[part], self.background[part])
+        return RayBatch(**{name: tensor[part] for name, tensor in vars(self).items()})
 
     def to(self, device: torch.device | str) -> "RayBatch":
         """The same rays on a device."""
-        tensors = (self.origins, self.directions, self.rgb, self.background)
-        return RayBatch(*(tensor.to(device) for tensor in tensors))
+        return RayBatch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
 class Photos:
@@ -106,10 +108,12 @@ class Photos:
     def __len__(self) -> int:
         return len(self.cameras)
 
-    def move(self, moved: Callable[[Camera], Camera]) -> None:
-        """Put every camera elsewhere; the pixels stay."""
-        self.cameras = [moved(camera) for camera in self.cameras]
-        self._tables = _camera_tables(self.cameras)
+    def placed(self, cameras: Sequence[Camera]) -> "Photos":
+        """The same pixels, not copied, seen by cameras that are elsewhere."""
+        photos = copy(self)
+        photos.cameras = list(cameras)
+        photos._tables = _camera_tables(photos.cameras)
+        return photos
 
     @property
     def has_alpha(self) -> bool:
@@ -150,7 +154,7 @@ class Photos:
         else:
             behind = np.tile(np.asarray(background, dtype=np.float32), (size, 1))
         rgb = _over(np.take(self.pixels, pixels, axis=0), behind)
-        return RayBatch(*map(torch.from_numpy, (*self.rays(pixels), rgb, behind)))
+        return RayBatch(*map(torch.from_numpy, (*self.rays(pixels), rgb, behind, self.views_of(pixels))))
 
     def draw(self, seed: int, step: int, size: int, among: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
         """The pixels of a batch, int64 [N], by their places in the array of all; arguments as for :meth:`batch`."""
@@ -182,8 +186,7 @@ class Photos:
 
     def rays(self, pixels: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Origins and directions, float32 [N, 3] each, of pixels by their places in the array of all."""
-        one_size = self._one_size
-        views = pixels // self.offsets[1] if one_size else np.searchsorted(self.offsets, pixels, side="right") - 1
+        views = self.views_of(pixels)
         tables = self._tables
         rows, columns = np.divmod(pixels - self.offsets[views], tables.width[views])
         x = (columns + 0.5 - tables.cx[views]) / tables.fx[views]
@@ -191,6 +194,12 @@ class Photos:
         axes = tables.rotation[views]
         directions = axes[:, :, 0] * x[:, None] - axes[:, :, 1] * y[:, None] - axes[:, :, 2]
         return tables.origin[views], directions.astype(np.float32)
+
+    def views_of(self, pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The views of pixels by their places in the array of all, [N]."""
+        if self._one_size:
+            return pixels // self.offsets[1]
+        return np.searchsorted(self.offsets, pixels, side="right") - 1
 
     def _read(
         self,

@@ -158,7 +158,8 @@ def sparse_grid(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Colour and density of a grid, trilinearly interpolated before the activations.
 
-    A backward pass adds to ``grid.gradient``; points and directions get no gradients.
+    A backward pass adds to ``grid.gradient``, and gives points their gradients if they ask for them;
+    directions get none.
 
     Args:
         points: coordinates within the grid's box, -1 to 1.
@@ -177,7 +178,7 @@ def sparse_grid(
             raise TrainingError(f"{name}: expected {grid.rows.dtype} [{len(points)}, 3], got {got}")
     if native_for(points, directions, grid.rows) is not None:
         rgb, density = _NativeGrid.apply(
-            grid.rows, points.detach().contiguous(), directions.detach().contiguous(), grid, current_settings()
+            grid.rows, points.contiguous(), directions.detach().contiguous(), grid, current_settings()
         )
         return rgb, density
     return sparse_grid_torch(points, directions, grid, _Collected.apply(grid.rows, grid))
@@ -251,7 +252,7 @@ class _NativeGrid(torch.autograd.Function):
             rows=rows.detach().numpy(),
             slots=grid.slots.numpy(),
             corners=grid.corners.numpy(),
-            points=points.numpy(),
+            points=points.detach().numpy(),
             directions=directions.numpy(),
             rgb=rgb.numpy(),
             density=density.numpy(),
@@ -266,22 +267,26 @@ class _NativeGrid(torch.autograd.Function):
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride] # because of the decorator
         ctx: Any, *grad_outputs: torch.Tensor
-    ) -> tuple[None, ...]:
+    ) -> tuple[torch.Tensor | None, ...]:
         d_rgb, d_density = (gradient.contiguous() for gradient in grad_outputs)
         directions, rgb, density, located = ctx.saved_tensors
         grid, settings = ctx.how
-        extension.grid_backward(
-            directions=directions.numpy(),
-            rgb=rgb.detach().numpy(),
-            density=density.detach().numpy(),
-            located=located.numpy(),
-            d_rgb=d_rgb.numpy(),
-            d_density=d_density.numpy(),
-            gradient=grid.gradient.numpy(),
-            touched=grid.touched.numpy(),
+        kept = {
+            "directions": directions.numpy(),
+            "rgb": rgb.detach().numpy(),
+            "density": density.detach().numpy(),
+            "located": located.numpy(),
+            "d_rgb": d_rgb.numpy(),
+            "d_density": d_density.numpy(),
             **settings.arguments(),
-        )
-        return None, None, None, None, None
+        }
+        extension.grid_backward(**kept, gradient=grid.gradient.numpy(), touched=grid.touched.numpy())
+        d_points = None
+        if ctx.needs_input_grad[1]:
+            d_points = torch.empty_like(rgb)
+            extension.grid_places(**kept, rows=grid.rows.detach().numpy(), d_places=d_points.numpy())
+            d_points *= 0.5 * torch.tensor(grid.active.shape)  # voxels in a unit of the points
+        return None, d_points, None, None, None
 
 
 class _Collected(torch.autograd.Function):

@@ -20,8 +20,7 @@ from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
 from kilonerf.model_io.scene.sampling import Sampling
 
-from ..data.captures import scene_depths
-from ..data.photos import Photos
+from ..data.captures import entrance, scene_depths
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
@@ -35,6 +34,7 @@ from ..teachers.nerf_training import NerfTraining
 from ..teachers.nested_grid import NestedGridTeacher, NestedGridTraining, half_side
 from ..teachers.scene import SceneTeacher
 from ..teachers.teacher import Teacher
+from .corrected_photos import CorrectedPhotos
 from .observers import Observer
 from .store import Resumable, StageStore
 from .subject import Subject
@@ -106,6 +106,7 @@ class Training:
         self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._nested = subject.bounds.levels > 1
+        self._photos = CorrectedPhotos(subject, settings.photos.of_capture(self._nested), device)
         near, far = scene_depths(subject.dataset, subject.bounds)
         self._near = subject.frame.length(settings.near) or near
         self._far = subject.frame.length(settings.far) or far
@@ -115,6 +116,9 @@ class Training:
         self._background = settings.background or subject.dataset.background or (1.0, 1.0, 1.0)
         if self._nested and settings.background is None and subject.photos is not None:
             self._background = subject.photos.mean_color()
+        if settings.teacher != "grid" and (settings.photos.poses or settings.photos.colors):
+            wanted = "poses" if settings.photos.poses else "colors"
+            raise UsageError(f"--photos.{wanted}: expected the teacher that learns them, grid, got {settings.teacher}")
         if self._nested and settings.teacher == "nerf":
             raise UsageError("--teacher: expected grid for nested boxes (or --levels 1), got nerf")
 
@@ -136,7 +140,7 @@ class Training:
             return None
         student = self._student(teacher)
         if "distillation" in wanted and self.settings.distillation.steps:
-            cameras = np.array([view.camera.position for view in self.subject.dataset.views])
+            cameras = np.array([camera.position for camera in self._photos.cameras])
             self._run_networks(
                 "distillation",
                 student,
@@ -155,11 +159,13 @@ class Training:
                 student,
                 lambda: FineTuning(
                     student,
-                    self._photos(),
+                    self._photos.photos,
                     self.settings.fine_tuning,
                     random_background=self.settings.random_background,
                     seed=self.settings.seed,
                     world=self._world,
+                    weights=self._photos.weights,
+                    colors=self._photos.colors,
                 ),
             )
         return student
@@ -170,7 +176,8 @@ class Training:
         Raises:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
-        poses = np.stack([view.camera.matrix for view in self.subject.dataset.views]).astype(np.float32)
+        poses = np.stack([camera.matrix for camera in self._photos.cameras]).astype(np.float32)
+        summary = self._photos.summary()
         scene = student.to_scene(
             training_poses=poses,
             start_camera=self._start_camera(student),
@@ -183,18 +190,18 @@ class Training:
                 "fine_tuning_steps": self.settings.fine_tuning.steps,
                 "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
                 "seed": self.settings.seed,
+                "downscale": self.subject.downscale,
+                **({"photos": summary} if summary else {}),
                 **self.subject.frame.said(),
             },
         )
         return self.subject.frame.scene(scene, dtype)
 
     def _start_camera(self, student: Student) -> Camera:
-        """Before the box; a place is entered by one of the cameras that stand farther back than most."""
+        """Before the box, or in a place where one of the photos was taken."""
         if not self._nested:
             return three_quarter_view(student.cells.box)
-        cameras = [view.camera for view in self.subject.dataset.views]
-        distances = [float(np.linalg.norm(camera.position - student.cells.box.middle)) for camera in cameras]
-        return cameras[int(np.argsort(distances)[3 * len(cameras) // 4])]
+        return entrance(self._photos.cameras, student.cells.box)
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
@@ -203,6 +210,9 @@ class Training:
             np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
         )
         state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box_min, box_max))
+        self._photos.take(state)
+        for line in self._photos.said() if self.subject.photos is not None else ():
+            self._observer.message(line)
         if self._nested:
             return NestedGridTeacher.from_state(state, Box(box_min, box_max), self._device)
         if self.settings.teacher == "grid":
@@ -212,15 +222,17 @@ class Training:
     def _train_teacher(self, box_min: NDArray[np.float32], box_max: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
-        box = (self._photos(), box_min, box_max, self._near, self._far)
+        box = (self._photos.photos, box_min, box_max, self._near, self._far)
+        corrections = self._photos.corrections(sum(settings.grid.steps))
         if self._nested:
             stage = NestedGridTraining(
-                self._photos(),
+                self._photos.photos,
                 Box(box_min, box_max),
                 self.subject.bounds.levels,
                 self._near,
                 self._far,
                 settings.grid,
+                corrections=corrections,
                 seed=seed,
                 device=self._device,
             )
@@ -230,13 +242,14 @@ class Training:
                 settings.grid,
                 background=self._background,
                 random_background=settings.random_background,
+                corrections=corrections,
                 seed=seed,
                 device=self._device,
             )
         else:
             stage = NerfTraining(*box, settings.nerf, background=self._background, seed=seed, device=self._device)
         self._run_stage(stage, "teacher", None, World())
-        state = stage.teacher().state()
+        state = stage.teacher().state() | corrections.product()
         self._store.keep("teacher", state)
         return state
 
@@ -364,11 +377,6 @@ class Training:
                 self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
         stage.finish()
         self._observer.end(name, stage.steps)
-
-    def _photos(self) -> Photos:
-        if self.subject.photos is None:
-            raise TrainingError("photos: expected some to learn from, got none")
-        return self.subject.photos
 
     def _describe(self, stage: str) -> dict[str, Any]:
         """What decides the result of a stage; see :class:`StageStore`."""

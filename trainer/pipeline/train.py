@@ -40,7 +40,12 @@ def train(
     settings = settings or TrainingSettings()
     settings.check()
     teacher = load_teacher(settings.teacher, device)
-    subject, _ = read_subject(Path(dataset), downscale=settings.downscale, levels=settings.levels)
+    subject, _ = read_subject(
+        Path(dataset),
+        downscale=settings.downscale,
+        voxels=settings.occupancy.voxels,
+        levels=settings.levels,
+    )
     folder = Path(folder)
     make_folder(folder)
     training = Training(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..data.corrections import applied
 from ..data.footprints import covered_pixels
 from ..data.photos import Photos, prefetched_batches
 from ..loop.distributed import World
@@ -53,6 +54,8 @@ class FineTuning:
         random_background: photos have transparency: every other step lays them over random colours, for opacity.
         seed: of batches and samples.
         world: processes that share the rays among them.
+        weights: of the photos in the error, [V]; all the same if left out.
+        colors: of the photos, [V, 3, 4]: see :func:`~..data.corrections.applied`.
 
     Attributes:
         steps: how many there are.
@@ -69,10 +72,13 @@ class FineTuning:
         random_background: bool,
         seed: int,
         world: World,
+        weights: torch.Tensor | None = None,
+        colors: torch.Tensor | None = None,
     ) -> None:
         self.student, self.settings, self.steps = student, settings, settings.steps
         self.rays, self.samples = settings.rays, 0
         self._seed, self._world = seed, world
+        self._weights, self._colors = weights, colors
         self._device = student.networks.rows.device
         self._adam = Adam(
             student.networks,
@@ -118,9 +124,13 @@ class FineTuning:
         if self.student.outer:
             distance = distance / self._density_lengths[samples.network_index]
         seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, distance, samples.depth)
-        error = (seen.over(batch.background) - batch.rgb) ** 2
+        shown = seen.over(batch.background)
+        if self._colors is not None:
+            shown = applied(self._colors, batch.views, shown)
+        error = (shown - batch.rgb) ** 2
         self._adam.zero_grad()
-        (error.sum() / (3 * settings.rays)).backward()
+        weighted = error if self._weights is None else error * self._weights[batch.views][:, None]
+        (weighted.sum() / (3 * settings.rays)).backward()
         counts = groups.starts.diff()
         if networks.rows.grad is not None:
             self._world.add_up(networks.rows.grad)

@@ -15,6 +15,7 @@ from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.sampling import Sampling
 
+from ..data.corrections import PhotoCorrections
 from ..data.footprints import covered_pixels
 from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
@@ -132,6 +133,7 @@ class GridTraining:
         settings: how.
         background: RGB behind the photos.
         random_background: every other step lays photos that have transparency over random colours.
+        corrections: of the photos; learnt too.
         seed: of batches and samples.
         device: where the grid is.
 
@@ -152,6 +154,7 @@ class GridTraining:
         *,
         background: tuple[float, float, float],
         random_background: bool,
+        corrections: PhotoCorrections,
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -164,6 +167,8 @@ class GridTraining:
         voxel = float((self._box_max - self._box_min).max()) / settings.resolution * SCALES[0]
         resolution = np.maximum(1, np.rint((self._box_max - self._box_min) / voxel)).astype(int)
         self.grid = SparseGrid.initial(np.ones(resolution, np.bool_), raw_density=-5.0).to(device)
+        self._corrections = corrections
+        self._scale = 2.0 / torch.from_numpy(self._box_max - self._box_min).to(device)
         self._adam = GridAdam(self.grid)
         self._look_at_voxels()
 
@@ -176,7 +181,9 @@ class GridTraining:
             self._tell_densities()
         batch = self._batches.get(step)
         error, _ = self._render(batch, sample_seed(self._seed, step))
-        (error.sum() / settings.rays).backward()
+        weighted = error * self._corrections.weights[batch.views][:, None]
+        (weighted.sum() / settings.rays + self._corrections.penalty()).backward()
+        self._corrections.step(step)
         if step % 4 == 0:
             add_total_variation(self.grid, settings.colour_smoothness, settings.density_smoothness)
         self._adam.step(*settings.rates(step))
@@ -193,25 +200,31 @@ class GridTraining:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
-        return {**self.grid.state(), **self._adam.state(), "densities": torch.from_numpy(self._densities)}
+        state = self.grid.state() | self._adam.state() | self._corrections.state()
+        return state | {"densities": torch.from_numpy(self._densities)}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         self.grid = SparseGrid.from_state(state).to(self._device)
         self._adam = GridAdam.from_state(self.grid, state)
+        self._corrections.load_state(state)
+        self._batches.close()
         self._look_at_voxels()
         self._densities = state["densities"].numpy()
         self._sampler.set_densities(self._densities)
 
     def _render(self, batch: RayBatch, seed: int) -> tuple[torch.Tensor, tuple[torch.Tensor, torch.Tensor]]:
         """Squared errors [R, 3]; points and weights of the samples."""
+        batch = self._corrections.moved(batch)
         samples = self._sampler.sample(
             batch.origins, batch.directions, seed, min_transmittance=self.settings.min_transmittance
         ).to(self._device)
-        rgb, density = sparse_grid(samples.points, samples.directions, self.grid)
+        points = self._corrections.attached(batch, samples, self._scale)
+        rgb, density = sparse_grid(points, samples.directions, self.grid)
         seen = composite(samples.offsets, density, rgb, samples.distance, samples.depth)
         self.samples = len(samples.points)
-        return (seen.over(batch.background) - batch.rgb) ** 2, (samples.points, seen.weights)
+        error = (self._corrections.seen(batch, seen.over(batch.background)) - batch.rgb) ** 2
+        return error, (samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:
         """What follows from which voxels there are."""

@@ -18,6 +18,7 @@ from kilonerf.model_io.scene.levels import hole, level_box
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.bounds import in_camera
+from ..data.corrections import PhotoCorrections
 from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
 from ..loop.schedule import sample_seed
@@ -88,6 +89,7 @@ class NestedGridTraining:
         near: z-depth of the first sample of a ray.
         far: z-depth of the last one.
         settings: how; each level gets half of ``resolution`` along its longest side.
+        corrections: of the photos; learnt too.
         seed: of batches and samples.
         device: where the grids are.
 
@@ -106,6 +108,7 @@ class NestedGridTraining:
         far: float,
         settings: GridSettings,
         *,
+        corrections: PhotoCorrections,
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -123,6 +126,7 @@ class NestedGridTraining:
             for level in range(levels)
         ]
         self._adams = [GridAdam(grid) for grid in self.grids]
+        self._corrections = corrections
         self._look_at_voxels()
 
     def step(self, step: int) -> dict[str, float]:
@@ -134,7 +138,10 @@ class NestedGridTraining:
             self._tell_densities()
         batch = self._batches.get(step)
         error, spread, _ = self._render(batch, sample_seed(self._seed, step))
-        ((error.sum() + settings.distortion * spread) / settings.rays).backward()
+        weights = self._corrections.weights[batch.views]
+        loss = (error * weights[:, None]).sum() + settings.distortion * (spread * weights).sum()
+        (loss / settings.rays + self._corrections.penalty()).backward()
+        self._corrections.step(step)
         rates = settings.rates(step)
         for grid, adam in zip(self.grids, self._adams, strict=True):
             if step % 4 == 0:
@@ -153,7 +160,7 @@ class NestedGridTraining:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
-        state = _state_of(self.grids) | {"densities": torch.from_numpy(self._densities)}
+        state = _state_of(self.grids) | self._corrections.state() | {"densities": torch.from_numpy(self._densities)}
         for level, adam in enumerate(self._adams):
             state |= {f"{name}.{level}": tensor for name, tensor in adam.state().items()}
         return state
@@ -165,6 +172,7 @@ class NestedGridTraining:
             GridAdam.from_state(grid, {name: state[f"{name}.{level}"] for name in ("first", "second", "steps")})
             for level, grid in enumerate(self.grids)
         ]
+        self._corrections.load_state(state)
         self._batches.close()
         self._look_at_voxels()
         self._densities = state["densities"].numpy()
@@ -173,15 +181,21 @@ class NestedGridTraining:
     def _render(
         self, batch: RayBatch, seed: int
     ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Squared errors [R, 3]; the sum of the rays' distortions; levels, points and weights of the samples."""
+        """Squared errors [R, 3]; distortions [R]; levels, points and weights of the samples."""
+        batch = self._corrections.moved(batch)
         samples = self._sampler.sample(
             batch.origins, batch.directions, seed, min_transmittance=self.settings.min_transmittance
         ).to(self._device)
+        halves = torch.tensor([half_side(self._box, level) for level in range(len(self.grids))], device=self._device)
+        points = samples.points
+        if self._corrections.refines_poses:
+            size = torch.from_numpy(self._box.size / self._box.size.max()).to(halves)
+            points = self._corrections.attached(batch, samples, 1 / (halves[samples.network_index][:, None] * size))
         order = samples.network_index.argsort(stable=True)
         parts = order.split(torch.bincount(samples.network_index, minlength=len(self.grids)).tolist())
         colors, densities = [], []
         for level, (part, grid) in enumerate(zip(parts, self.grids, strict=True)):
-            rgb, density = sparse_grid(samples.points[part], samples.directions[part], grid)
+            rgb, density = sparse_grid(points[part], samples.directions[part], grid)
             colors.append(rgb)
             densities.append(density / half_side(self._box, level))
         back = order.argsort()
@@ -193,8 +207,8 @@ class NestedGridTraining:
         ray = torch.repeat_interleave(torch.arange(len(batch.rgb), device=place.device), samples.offsets.diff())
         middle = torch.zeros_like(seen.opacity).index_add(0, ray, (seen.weights * place).detach())
         middle = middle / seen.opacity.detach().clamp(min=1e-6)
-        spread = (seen.weights * (place - middle[ray]).abs()).sum()
-        error = (seen.over(batch.background) - batch.rgb) ** 2
+        spread = torch.zeros_like(seen.opacity).index_add(0, ray, seen.weights * (place - middle[ray]).abs())
+        error = (self._corrections.seen(batch, seen.over(batch.background)) - batch.rgb) ** 2
         return error, spread, (samples.network_index, samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:

@@ -260,6 +260,39 @@ void scatter(const GridKept& kept, const float* d_raw, int owner, int owners, co
     }
 }
 
+void places(const float* rows, const GridKept& kept, const float* d_raw, int64_t begin, int64_t end, float* d_places) {
+    for (int64_t s = begin; s < end; s++) {
+        float* out = d_places + 3 * s;
+        out[0] = out[1] = out[2] = 0;
+        const float* d = d_raw + CHANNELS * s;
+        if (is_zero(d)) continue;
+        float basis[GRID_BASIS];
+        harmonics(kept.directions + 3 * s, basis);
+        alignas(64) float values[VECTORS * W] = {};  // the gradient of a row that counts whole
+        for (int c = 0; c < 3; c++)
+            for (int k = 0; k < GRID_BASIS; k++) values[c * GRID_BASIS + k] = d[c] * basis[k];
+        values[GRID_DENSITY] = d[3];
+        const Located& at = kept.located[s];
+        float corner[4][2];  // what each vertex says, were its weight 1
+        for (int pair = 0; pair < 4; pair++)
+            for (int up = 0; up < 2; up++) {
+                const float* row = rows + (int64_t{at.corner[pair]} + up) * GRID_ROW;
+                floats sum{};
+                for (int v = 0; v < VECTORS; v++) sum += load(row + v * W) * load(values + v * W);
+                corner[pair][up] = 0;
+                for (int lane = 0; lane < W; lane++) corner[pair][up] += sum[lane];
+            }
+        float low[4], weights[4];  // along z
+        pair_weights(at.fraction, weights);
+        for (int pair = 0; pair < 4; pair++) {
+            low[pair] = corner[pair][0] + at.fraction[2] * (corner[pair][1] - corner[pair][0]);
+            out[2] += weights[pair] * (corner[pair][1] - corner[pair][0]);
+        }
+        out[0] = (1 - at.fraction[1]) * (low[2] - low[0]) + at.fraction[1] * (low[3] - low[1]);
+        out[1] = (1 - at.fraction[0]) * (low[1] - low[0]) + at.fraction[0] * (low[3] - low[2]);
+    }
+}
+
 void adam(const GridAdamStep& step, const GridGradient& gradient, int64_t begin, int64_t end, float* rows, float* first,
           float* second) {
     const GridAdamStep s = step;
@@ -297,6 +330,6 @@ void smooth(const float* rows, const int32_t* neighbours, const float* weights, 
 
 }  // namespace
 
-extern const train::GridPath grid_path = {KNF_PATH_NAME, forward, activations, scatter, adam, smooth};
+extern const train::GridPath grid_path = {KNF_PATH_NAME, forward, activations, scatter, places, adam, smooth};
 
 }  // namespace knf::KNF_PATH

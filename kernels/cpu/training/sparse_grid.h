@@ -73,6 +73,9 @@ struct GridPath {
                         float* d_raw);
     // Adds all samples, in their order, to the vertices that `owner` of `owners` owns.
     void (*scatter)(const GridKept& kept, const float* d_raw, int owner, int owners, const GridGradient& gradient);
+    // Gradients of the samples' places within their voxels, [S][3]; `d_raw` is what `activations` gave.
+    void (*places)(const float* rows, const GridKept& kept, const float* d_raw, int64_t begin, int64_t end,
+                   float* d_places);
     // Steps the touched rows and forgets their gradients.
     void (*adam)(const GridAdamStep& step, const GridGradient& gradient, int64_t begin, int64_t end, float* rows,
                  float* first, float* second);

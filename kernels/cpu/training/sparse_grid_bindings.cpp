@@ -78,6 +78,23 @@ void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars densit
     });
 }
 
+void run_places(ConstRows rows, ConstVectors directions, ConstVectors rgb, ConstScalars density, ConstPlaces located,
+                ConstVectors d_rgb, ConstScalars d_density, Vectors d_places, int threads, const std::string& path) {
+    const size_t count = directions.shape(0);
+    for (const size_t samples : {rgb.shape(0), density.shape(0), located.shape(0), d_rgb.shape(0), d_density.shape(0),
+                                 d_places.shape(0)})
+        expect(count, samples, "samples");
+    const GridKept kept = {static_cast<int64_t>(count), directions.data(), rgb.data(), density.data(),
+                           reinterpret_cast<const Located*>(located.data())};
+    const GridPath& code = find_grid_path(path);
+    nb::gil_scoped_release release;
+    const std::unique_ptr<float[]> d_raw(new float[4 * count]);
+    share_out(threads, kept.count, [&](int64_t begin, int64_t end) {
+        code.activations(kept, d_rgb.data(), d_density.data(), begin, end, d_raw.get());
+        code.places(rows.data(), kept, d_raw.get(), begin, end, d_places.data());
+    });
+}
+
 void run_adam(Rows rows, Rows first, Rows second, Rows gradient, Flags touched, int64_t step, double color_rate,
               double density_rate, double beta1, double beta2, double epsilon, int threads, const std::string& path) {
     const size_t vertices = rows.shape(0);
@@ -122,6 +139,8 @@ void bind_grid(nb::module_& module) {
                "directions"_a, "rgb"_a, "density"_a, "located"_a, "threads"_a, "path"_a);
     module.def("grid_backward", &run_backward, nb::kw_only(), "directions"_a, "rgb"_a, "density"_a, "located"_a,
                "d_rgb"_a, "d_density"_a, "gradient"_a, "touched"_a, "threads"_a, "path"_a);
+    module.def("grid_places", &run_places, nb::kw_only(), "rows"_a, "directions"_a, "rgb"_a, "density"_a, "located"_a,
+               "d_rgb"_a, "d_density"_a, "d_places"_a, "threads"_a, "path"_a);
     module.def("grid_adam", &run_adam, nb::kw_only(), "rows"_a, "first"_a, "second"_a, "gradient"_a, "touched"_a,
                "step"_a, "color_rate"_a, "density_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "threads"_a, "path"_a);
     module.def("grid_smooth", &run_smooth, nb::kw_only(), "rows"_a, "neighbours"_a, "color_weight"_a,

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from kilonerf.kernels.measure.metrics import lpips_available, psnr, ssim, ssim_available
+from kilonerf.kernels.measure.metrics import color_fitted_psnr, lpips_available, psnr, ssim, ssim_available
 
 
 def test_psnr_of_hand_values():
@@ -20,6 +20,18 @@ def test_psnr_of_hand_values():
 def test_psnr_takes_no_broadcast():
     with pytest.raises(ValueError, match="one shape"):
         psnr(np.zeros((4, 5, 3)), np.zeros((1, 5, 3)))
+
+
+def test_colors_are_fitted_on_the_left_half_and_measured_on_the_right():
+    picture = np.random.default_rng(0).random((20, 31, 3)) * 0.6 + 0.1
+    exposed = picture @ np.diag([1.2, 1.0, 0.8]) + 0.03
+    assert psnr(picture, exposed) < 25
+    assert color_fitted_psnr(picture, exposed) > 45
+    left = exposed.copy()
+    left[:, 15:] = picture[:, 15:]  # only the left half is exposed otherwise: that says the wrong colours
+    assert color_fitted_psnr(picture, left) < 25
+    assert color_fitted_psnr(np.full((5, 4, 3), 0.5), np.full((5, 4, 3), 0.5)) > 60  # one colour tells nothing
+    assert color_fitted_psnr(np.zeros((0, 0, 3)), np.zeros((0, 0, 3))) == math.inf
 
 
 def test_ssim_of_flat_pictures_is_their_luminance_term():

@@ -111,6 +111,23 @@ def test_values_and_gradients_are_those_of_float64(where: str, path: str) -> Non
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_points_have_gradients_if_they_ask_for_them(path: str) -> None:
+    grid = random_grid()
+    points, directions = random_samples(3001)
+    d_rgb, d_density = torch.randn(points.shape), torch.randn(len(points)) * 0.1
+    points.requires_grad_(True)
+    with native_settings(path=path):
+        torch.autograd.backward(sparse_grid(points, directions, grid), (d_rgb, d_density))
+    exact = points.detach().double().requires_grad_(True)
+    rgb, density = sparse_grid_torch(exact, directions.double(), in_float64(grid))
+    ((rgb * d_rgb).sum() + (density * d_density).sum()).backward()
+    assert points.grad is not None
+    assert exact.grad is not None
+    assert int((exact.grad != 0).any(1).sum()) > 300
+    assert_near(points.grad, exact.grad)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_densities_are_exact_to_a_few_bits_however_small(path: str) -> None:
     grid = SparseGrid.initial(np.ones((1, 1, 60), np.bool_))
     with torch.no_grad():
@@ -228,13 +245,11 @@ def test_nothing_in_nothing_out(path: str) -> None:
     assert empty.refined().active.shape == (4, 6, 8)
 
 
-def test_points_and_directions_may_ask_for_gradients_and_get_none() -> None:
+def test_directions_may_ask_for_gradients_and_get_none() -> None:
     points, directions = random_samples(50)
-    points.requires_grad_()
     directions.requires_grad_()
     rgb, density = sparse_grid(points, directions, random_grid())
     (rgb.sum() + density.sum()).backward()
-    assert points.grad is None
     assert directions.grad is None
 
 
