@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import PICTURE, RenderOptions, create_renderer
 from kilonerf.kernels.cuda.device import KERNELS, CudaDevice, Defines, DeviceKernel
-from kilonerf.kernels.cuda.renderer import BATCH, HOST, THREADS, CudaRenderer
+from kilonerf.kernels.cuda.pictures import HOST
+from kilonerf.kernels.cuda.queries import BATCH
+from kilonerf.kernels.cuda.renderer import THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene

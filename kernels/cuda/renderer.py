@@ -14,24 +14,17 @@ from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import ray_origin
-from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
+from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
+from .memory import DeviceMemory
 from .pace import Pace
+from .pictures import HOST, ON_DEVICE, CudaPicture, LaunchedFrame
+from .queries import query_points
 from .scene import OUTPUT, CudaScene, Precision
 
 TILE = 16  # pixels, as in render.cu
 THREADS = TILE * TILE
-POINTS_AT_ONCE = 1 << 22  # of a query; bounds its memory to 160 MiB
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
-BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
-HOST: dict[Output, tuple[tuple[int, ...], type]] = {
-    "rgb": ((3,), np.float32),
-    "alpha": ((), np.float32),
-    "depth": ((), np.float32),
-    "samples": ((), np.int32),
-    "network": ((), np.int32),
-}
-ON_DEVICE = {"rgbz": ((4,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,57 +38,6 @@ class _Resident:
     networks: DeviceArray
     render: DeviceKernel
     query: DeviceKernel
-
-
-@dataclass(frozen=True, eq=False)
-class LaunchedFrame:
-    """A frame that is, or will soon be, in the device's memory: the host has not synchronized yet.
-
-    Its arrays are its own as long as it lives; then the renderer makes another frame in them.
-
-    Attributes:
-        camera: what it shows.
-        arrays: by the names of the kernel's outputs, [H, W, ...].
-        marks: before and after the kernel.
-    """
-
-    camera: Camera
-    arrays: Mapping[str, DeviceArray]
-    marks: tuple[Any, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class CudaPicture:
-    """A finished picture in the device's memory: :class:`~kilonerf.kernels.frame.DevicePicture`.
-
-    Attributes:
-        launched: its arrays: ``rgbz``, ``alpha``, ``depth``.
-        device: whose memory it is in.
-    """
-
-    launched: LaunchedFrame
-    device: CudaDevice
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.launched.camera.width, self.launched.camera.height
-
-    @property
-    def device_index(self) -> int:
-        """As CUDA numbers devices."""
-        return self.device.index
-
-    def pointer(self, name: str) -> int:
-        """Address of ``rgbz``, ``alpha`` or ``depth``."""
-        return self.launched.arrays[name].pointer
-
-    def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Copies of colour, alpha and depth on the host."""
-        with self.device.active():
-            arrays = self.launched.arrays
-            rgbz, alpha, depth = self.device.download([arrays[name] for name in ("rgbz", "alpha", "depth")])
-        return np.ascontiguousarray(rgbz[..., :3]), alpha, depth
 
 
 class CudaRenderer:
@@ -121,7 +63,7 @@ class CudaRenderer:
             raise BackendError("backend 'cuda': expected a scene of one level, got nested boxes: take 'cpu'")
         self.scene = scene
         self.device = device.name
-        self._device = device
+        self._device, self._memory = device, DeviceMemory(device)
         self._residents: dict[Precision, _Resident] = {}
         self._idle_buffers: list[dict[str, DeviceArray]] = []
         self._buffers_of: tuple[int, int] | None = None
@@ -130,8 +72,8 @@ class CudaRenderer:
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            self._counters = self._upload(np.zeros(3, np.uint64), "counters")
-            self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
+            self._counters = self._memory.upload(np.zeros(3, np.uint64), "counters")
+            self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
             self._resident(self._precision)
 
     def render(
@@ -245,39 +187,9 @@ class CudaRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
-        rgb = np.zeros((len(points), 3), np.float32)
-        density = np.zeros(len(points), np.float32)
         with self._device.active():
             scene = self._resident(self._precision)
-            for begin in range(0, len(points), POINTS_AT_ONCE):
-                part = slice(begin, begin + POINTS_AT_ONCE)
-                found, result = self._query_part(scene, points[part], directions[part])
-                rgb[begin + found], density[begin + found] = result[:, :3], result[:, 3]
-        return rgb, density
-
-    def _query_part(
-        self, scene: _Resident, points: NDArray[np.float32], directions: NDArray[np.float32]
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Which points lie in occupied space, and their colour and density [., 4]."""
-        grid = self.scene.cells
-        network, cells = grid.networks_at(points)
-        found = np.flatnonzero(network >= 0)
-        found = found[np.argsort(network[found], kind="stable")]
-        if not len(found):
-            return found, np.empty((0, 4), np.float32)
-        batches = _batches(network[found])
-        local = np.ascontiguousarray(grid.local(points[found], cells[found]), np.float32)
-        self._require(batches.nbytes + 10 * 4 * len(found), f"a query of {len(found)} points")
-        result = self._allocate((len(found), 4), np.float32, "query result")
-        arguments = (
-            self._upload(batches, "query batches"),
-            scene.networks,
-            self._upload(local, "query points"),
-            self._upload(np.ascontiguousarray(directions[found]), "query directions"),
-            result,
-        )
-        scene.query.launch(len(batches), THREADS, arguments)
-        return found, self._device.download([result])[0]
+            return query_points(self.scene.levels, points, directions, scene.query, scene.networks, self._device)
 
     def _take_precision(self, options: RenderOptions) -> None:
         able = self._device.architecture >= TENSOR_CORES
@@ -299,8 +211,8 @@ class CudaRenderer:
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
             size = sum(array.nbytes for array in arrays.values())
-            self._require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
-            there = {name: self._upload(array, name) for name, array in arrays.items()}
+            self._memory.require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
+            there = {name: self._memory.upload(array, name) for name, array in arrays.items()}
             self._residents[precision] = _Resident(layout, **there, render=render, query=query)
         return self._residents[precision]
 
@@ -309,7 +221,7 @@ class CudaRenderer:
         key = (ess, *self.scene.cells.cell_of(ray_origin(camera)).tolist())
         if self._order is None or self._order[0] != key:
             rows = layout.order(self.scene, camera, ess)
-            self._order = (key, self._upload(rows, "order of cells"), len(rows))
+            self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 
     def _frame_buffers(self, camera: Camera, outputs: Mapping[str, Any]) -> dict[str, DeviceArray]:
@@ -321,8 +233,10 @@ class CudaRenderer:
         missing = {name: (size + shape, dtype) for name, (shape, dtype) in outputs.items() if name not in buffers}
         if missing:
             need = sum(array_bytes(shape, dtype) for shape, dtype in missing.values())
-            self._require(need, f"a picture of {camera.width}x{camera.height}")
-            buffers.update({name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()})
+            self._memory.require(need, f"a picture of {camera.width}x{camera.height}")
+            buffers.update(
+                {name: self._memory.allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()}
+            )
         return buffers
 
     def _statistics(
@@ -346,29 +260,6 @@ class CudaRenderer:
             stages_ms=stages,
         )
 
-    def _require(self, need: int, what: str) -> None:
-        """Complain before anything is allocated if it cannot fit."""
-        if need > self._device.free_bytes():
-            raise self._no_room(need, what)
-
-    def _upload(self, array: NDArray[Any], name: str) -> DeviceArray:
-        try:
-            return self._device.upload(array, name)
-        except OutOfDeviceMemoryError:
-            raise self._no_room(array.nbytes, name, " but refuses it") from None
-
-    def _allocate(self, shape: tuple[int, ...], dtype: Any, name: str) -> DeviceArray:
-        try:
-            return self._device.allocate(shape, dtype, name)
-        except OutOfDeviceMemoryError:
-            raise self._no_room(array_bytes(shape, dtype), name, " but refuses it") from None
-
-    def _no_room(self, need: int, what: str, and_yet: str = "") -> BackendError:
-        return BackendError(
-            f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has "
-            f"{mebibytes(self._device.free_bytes())} free{and_yet}: close other programs, or use --backend cpu"
-        )
-
 
 def _tiles(camera: Camera) -> int:
     return -(-camera.width // TILE) * -(-camera.height // TILE)
@@ -382,18 +273,3 @@ def _kind(options: RenderOptions) -> RenderOptions:
 def _check_token(cancel: CancelToken | None) -> None:
     if cancel is not None and cancel.cancelled:
         raise RenderCancelled
-
-
-def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
-    """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
-    starts = np.flatnonzero(np.diff(networks, prepend=-1))
-    lengths = np.diff(starts, append=len(networks))
-    counts: NDArray[np.int64] = -(-lengths // THREADS)
-    number: NDArray[np.int64] = np.arange(int(counts.sum())) - np.repeat(
-        np.cumsum(counts) - counts, counts
-    )  # of a batch in its run
-    batches = np.zeros(len(number), BATCH)
-    batches["first"] = np.repeat(starts, counts) + number * THREADS
-    batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])
-    batches["network"] = networks[batches["first"]]
-    return batches

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kilonerf.kernels import PER_RAY, PICTURE, CancelToken, RenderCancelled, RenderOptions
-from kilonerf.kernels.cuda.renderer import ON_DEVICE, CudaPicture, CudaRenderer
+from kilonerf.kernels.cuda.pictures import ON_DEVICE, CudaPicture
+from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Scene
