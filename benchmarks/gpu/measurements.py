@@ -220,6 +220,18 @@ def fused_frames(
     }
 
 
+def frame_counts(device: CudaDevice, scene: Scene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
+    """What the fused kernel does for a frame, counted by a kernel of its own; for the model in docs/cuda.md."""
+    renderer = CudaRenderer(scene, device, counting=True)
+    statistics = renderer.render(camera, options).statistics
+    return {
+        "samples": statistics.samples,
+        "evaluations": statistics.evaluations,
+        "rays_hit": statistics.rays_hit,
+        **renderer.counts,
+    }
+
+
 def resources(kernel: DeviceKernel) -> dict[str, int]:
     """What the driver says of a loaded kernel; empty where there is no driver (tests)."""
     function = getattr(kernel, "_function", None)  # cupy.RawKernel

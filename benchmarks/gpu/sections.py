@@ -181,6 +181,7 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
     options = RenderOptions.as_trained(scene, precision=precision)
     views = context.views(scene, 3, *size)
     found = measurements.fused_frames(device, scene, views, options, seconds=measurements.WARM_UP)
+    found["counts"] = measurements.frame_counts(device, scene, views[0], options)
     line = (
         f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, "
         f"to host {found['to_host_ms']:.4g}, launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"

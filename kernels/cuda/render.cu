@@ -7,12 +7,13 @@
 #include "kilonerf/evaluator.cuh"
 #include "sampling_rule.h"
 #include "scene.cuh"
+#include "visits.cuh"
 
 namespace knf {
 
-constexpr int TILE = 16;
-constexpr int THREADS = TILE * TILE;
-constexpr int PER_RAY = 2;      // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr int BATCH = 16;   // samples that a warp evaluates at once on tensor cores; counted so in float32 too
+constexpr int WARPS = THREADS / 32;
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
@@ -23,17 +24,24 @@ struct Output {
     int* samples;                  // [height][width]
     int* network;                  // [height][width], of the first sample, -1 for none
     float4* rgbz;                  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
-    unsigned long long* counters;  // samples, evaluations, rays hit
+    unsigned long long* counters;  // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally too
     int* next_tile;                // [0] the next tile, [1] blocks that are done; zero before and after a launch
+};
+
+// The scene in the device's memory.
+struct SceneArrays {
+    const Cell* cells;
+    const Place* order;  // [frame.num_cells], front to back
+    const Box* groups;   // [frame.num_groups]
+    const Evaluator::Network* networks;
+    const unsigned* occupancy;
 };
 
 struct Block {
     alignas(16) Evaluator::Network network[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
     float unit[THREADS][3];  // the rays' unit directions
-    float planes[4][3];      // the tile's pyramid: inward normals of its sides
-    int visits[THREADS];     // cells of the chunk at hand that the tile may see, front to back
-    int warp_counts[THREADS / 32];
+    View view;
     int tile;
     int queued;
 };
@@ -52,9 +60,8 @@ KNF_DEVICE float clip_to_box(const FrameSetup& frame, const Cell& cell, const Ra
     leave = 1e30f;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
-        const float t0 = ((cell.clip_min[axis] - slack) - frame.origin[axis]) * ray.inverse[axis];
-        const float t1 = ((cell.clip_max[axis] + slack) - frame.origin[axis]) * ray.inverse[axis];
+        const float t0 = ((cell.clip_min[axis] - frame.slack[axis]) - frame.origin[axis]) * ray.inverse[axis];
+        const float t1 = ((cell.clip_max[axis] + frame.slack[axis]) - frame.origin[axis]) * ray.inverse[axis];
         enter = fmaxf(enter, fminf(t0, t1));
         leave = fminf(leave, fmaxf(t0, t1));
     }
@@ -112,77 +119,13 @@ KNF_DEVICE Ray start_ray(const FrameSetup& frame, int x, int y) {
     return ray;
 }
 
-// Planes through the camera and the tile's edges, half a pixel outside its outermost rays. A point of camera axes is
-// inside (1, 0, a) for the edge at slope a; normals go to the world by the cofactors of the rotation, which unlike
-// products of neighbouring rays lose nothing to cancellation however narrow the tile is.
-KNF_DEVICE void start_planes(const FrameSetup& frame, int tile_x, int tile_y, Block& block, int thread) {
-    if (thread < 4) {  // left, right, top, bottom
-        const int across = thread < 2 ? 0 : 1;
-        const bool end = thread % 2;
-        const float edge = static_cast<float>((across ? tile_y : tile_x) + (end ? TILE : 0));
-        const float slope = across ? (edge - frame.cy) / -frame.fy : (edge - frame.cx) / frame.fx;
-        const bool upper = across ? !end : end;  // inside is below this slope, not above
-        float sign = upper ? -1.0f : 1.0f;
-        float normal[3], axis_of_edge[3], determinant = 0.0f;
-        for (int axis = 0; axis < 3; axis++) {
-            const float* u = frame.rotation + 3 * ((axis + 1) % 3);
-            const float* v = frame.rotation + 3 * ((axis + 2) % 3);
-            const int p = (across + 1) % 3, q = (across + 2) % 3;
-            axis_of_edge[axis] = u[p] * v[q] - u[q] * v[p];
-            normal[axis] = axis_of_edge[axis] + slope * (u[0] * v[1] - u[1] * v[0]);
-            determinant += axis_of_edge[axis] * frame.rotation[3 * axis + across];
-        }
-        if (determinant < 0.0f) sign = -sign;
-        for (int axis = 0; axis < 3; axis++) block.planes[thread][axis] = sign * normal[axis];
-    }
-}
-
-// False if the cell's box lies wholly outside one side of the tile's pyramid, as all that is behind the camera does.
-KNF_DEVICE bool tile_may_see(const FrameSetup& frame, const Block& block, const Cell& cell) {
-    float low[3], high[3];
-#pragma unroll
-    for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
-        low[axis] = (cell.clip_min[axis] - slack) - frame.origin[axis];
-        high[axis] = (cell.clip_max[axis] + slack) - frame.origin[axis];
-    }
-    bool seen = true;
-#pragma unroll
-    for (int side = 0; side < 4; side++) {
-        const float* n = block.planes[side];
-        float farthest = 0.0f;
-#pragma unroll
-        for (int axis = 0; axis < 3; axis++) farthest += n[axis] > 0.0f ? n[axis] * high[axis] : n[axis] * low[axis];
-        seen = seen && farthest >= 0.0f;
-    }
-    return seen;
-}
-
-// The cells of order[begin .. begin + THREADS) that the tile may see, in order; returns their number.
-KNF_DEVICE int choose_visits(const FrameSetup& frame, const Cell* cells, const int* order, int begin, Block& block,
-                             int thread) {
-    const int at = begin + thread;
-    const int cell = at < frame.num_cells ? order[at] : -1;
-    const bool seen = cell >= 0 && tile_may_see(frame, block, cells[cell]);
-    const unsigned lanes = __ballot_sync(0xffffffffu, seen);
-    if (thread % 32 == 0) block.warp_counts[thread / 32] = __popc(lanes);
-    __syncthreads();
-    int slot = __popc(lanes & ((1u << thread % 32) - 1u)), total = 0;
-    for (int warp = 0; warp < THREADS / 32; warp++) {
-        if (warp < thread / 32) slot += block.warp_counts[warp];
-        total += block.warp_counts[warp];
-    }
-    if (seen) block.visits[slot] = cell;
-    __syncthreads();
-    return total;
-}
-
 // The next visit after `visit` whose box a living ray meets, or `visits`. A barrier for the block.
 KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
-                          int visits) {
+                          int visits, Tally& tally) {
     for (visit++; visit < visits; visit++) {
+        KNF_COUNT(tally, votes, threadIdx.x == 0);
         float first = 1.0f, last = 0.0f;
-        if (ray.alive) index_range(frame, cells[block.visits[visit]], ray, first, last);
+        if (ray.alive) index_range(frame, cells[block.view.visits[visit]], ray, first, last);
         if (__syncthreads_or(first <= last)) break;
     }
     return visit;
@@ -190,7 +133,8 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Bloc
 
 // All samples of the tile's rays in one cell, whose network lies in shared memory.
 KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy,
-                           const Evaluator::Network& network, Block& block, Ray& ray, int thread, int& evaluations) {
+                           const Evaluator::Network& network, Block& block, Ray& ray, int thread, Tally& tally) {
+    KNF_COUNT(tally, visits, thread == 0);
     float index = 1.0f, last = 0.0f;
     if (ray.alive) index_range(frame, cell, ray, index, last);
     for (;;) {
@@ -218,7 +162,10 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
         __syncthreads();
         const int queued = block.queued;
         Evaluator::evaluate(network, block.queue, queued, block.unit, thread, THREADS);
-        if (thread == 0) evaluations += queued;
+        if (thread == 0) tally.evaluations += queued;
+        KNF_COUNT(tally, rounds, thread == 0);
+        KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
+        KNF_COUNT(tally, passes, thread == 0 ? (queued + BATCH * WARPS - 1) / (BATCH * WARPS) : 0);
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < PER_RAY; i++) {
@@ -254,32 +201,24 @@ KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const
     if (output.rgbz) output.rgbz[pixel] = make_float4(rgb[0], rgb[1], rgb[2], solid_depth);
 }
 
-KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const int* order,
-                            const Evaluator::Network* networks, const unsigned* occupancy, const Output& output,
-                            Block& block, int tile) {
-    const int thread = threadIdx.x;
-    const int columns = (frame.width + TILE - 1) / TILE;
-    const int tile_x = tile % columns * TILE, tile_y = tile / columns * TILE;
-    // A warp takes 8x4 pixels: rays that stay close together diverge little.
-    const int x = tile_x + thread / 32 % 2 * 8 + thread % 8, y = tile_y + thread / 64 * 4 + thread % 32 / 8;
-    Ray ray = start_ray(frame, x, y);
-    for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
-    start_planes(frame, tile_x, tile_y, block, thread);
-    int evaluations = 0;
-    for (int begin = 0; begin < frame.num_cells; begin += THREADS) {
-        // A barrier too: rays and sides are in place, and the list of the chunk before is used up.
-        if (!__syncthreads_or(ray.alive)) break;
-        const int visits = choose_visits(frame, cells, order, begin, block, thread);
-        int visit = next_visit(frame, cells, block, ray, -1, visits), stage = 0;
+// All that the tile's rays meet, front to back; adds to the evaluations of this block.
+KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& block, Ray& ray, int thread,
+                      Tally& tally) {
+    __syncthreads();  // rays and sides are in place
+    if (!choose_groups(frame, scene.groups, block.view, thread, tally)) return;
+    for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
+        if (begin && !__syncthreads_or(ray.alive)) break;  // a barrier too: the list of the chunk before is used up
+        const int visits = choose_visits(frame, scene.cells, scene.order, begin, block.view, thread, tally);
+        int visit = next_visit(frame, scene.cells, block, ray, -1, visits, tally), stage = 0;
         const auto fetch = [&](int which, int into) {
-            start_copy(&block.network[into], networks + cells[block.visits[which]].network, sizeof(Evaluator::Network),
-                       thread, THREADS);
+            start_copy(&block.network[into], scene.networks + scene.cells[block.view.visits[which]].network,
+                       sizeof(Evaluator::Network), thread, THREADS);
         };
         if (visit < visits) fetch(visit, stage);
         while (visit < visits) {
             int next = visits;
             if (Evaluator::STAGES == 2) {  // the next cell's weights come while this one is evaluated
-                next = next_visit(frame, cells, block, ray, visit, visits);
+                next = next_visit(frame, scene.cells, block, ray, visit, visits, tally);
                 if (next < visits) {
                     fetch(next, 1 - stage);
                     wait_for_copies<1>();
@@ -289,16 +228,34 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const in
             } else {
                 wait_for_copies<0>();
             }
-            visit_cell(frame, cells[block.visits[visit]], occupancy, block.network[stage], block, ray, thread,
-                       evaluations);
+            visit_cell(frame, scene.cells[block.view.visits[visit]], scene.occupancy, block.network[stage], block, ray,
+                       thread, tally);
             if (Evaluator::STAGES == 1) {
-                next = next_visit(frame, cells, block, ray, visit, visits);
+                next = next_visit(frame, scene.cells, block, ray, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
             } else {
                 stage = 1 - stage;
             }
             visit = next;
         }
+    }
+}
+
+KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block,
+                            int tile) {
+    const int thread = threadIdx.x;
+    const int columns = (frame.width + TILE - 1) / TILE;
+    const int column = tile % columns, row = tile / columns;
+    // A warp takes 8x4 pixels: rays that stay close together diverge little.
+    const int x = TILE * column + thread / 32 % 2 * 8 + thread % 8, y = TILE * row + thread / 64 * 4 + thread % 32 / 8;
+    Ray ray = start_ray(frame, x, y);
+    Tally tally;
+    const int (&seen)[4] = frame.seen_tiles;
+    if (column >= seen[0] && row >= seen[1] && column < seen[2] && row < seen[3]) {
+        for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
+        KNF_COUNT(tally, tiles, thread == 0);
+        start_planes(frame, TILE * column, TILE * row, block.view, thread);
+        march(frame, scene, block, ray, thread, tally);
     }
     if (x < frame.width && y < frame.height) write_pixel(frame, output, ray, x, y);
     if (output.counters) {
@@ -311,15 +268,20 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const in
             atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
             atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
         }
-        if (evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(evaluations));
+        if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
+#ifdef KNF_COUNTERS
+        const int counts[] = {tally.groups, tally.cells,  tally.tiles,   tally.votes,
+                              tally.visits, tally.rounds, tally.batches, tally.passes};
+        for (int i = 0; i < 8; i++)
+            if (counts[i]) atomicAdd(&output.counters[3 + i], static_cast<unsigned long long>(counts[i]));
+#endif
     }
 }
 
 }  // namespace knf
 
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
-    render(const knf::FrameSetup frame, const knf::Cell* cells, const int* order,
-           const knf::Evaluator::Network* networks, const unsigned* occupancy, const knf::Output output) {
+    render(const knf::FrameSetup frame, const knf::SceneArrays scene, const knf::Output output) {
     __shared__ knf::Block block;
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
@@ -327,7 +289,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
         __syncthreads();
         const int tile = block.tile;
         if (tile >= frame.end_tile) break;
-        knf::render_tile(frame, cells, order, networks, occupancy, output, block, tile);
+        knf::render_tile(frame, scene, output, block, tile);
     }
     // The last block to finish leaves the counters ready for the next frame.
     if (threadIdx.x == 0 && atomicAdd(&output.next_tile[1], 1) == static_cast<int>(gridDim.x) - 1) {

@@ -15,15 +15,16 @@ from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
+from .groups import TILE
 from .memory import DeviceMemory
 from .pace import Pace
 from .pictures import HOST, ON_DEVICE, CudaPicture, LaunchedFrame
 from .queries import query_points
-from .scene import OUTPUT, CudaScene, Precision
+from .scene import OUTPUT, SCENE_ARRAYS, CudaScene, Precision
 
-TILE = 16  # pixels, as in render.cu
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes")  # Tally in visits.cuh
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
 
 
@@ -34,10 +35,18 @@ class _Resident:
     layout: CudaScene
     cells: DeviceArray
     full_cells: DeviceArray
+    groups: DeviceArray
+    full_groups: DeviceArray
     occupancy: DeviceArray
     networks: DeviceArray
     render: DeviceKernel
     query: DeviceKernel
+
+    def arrays(self, order: DeviceArray, ess: bool) -> NDArray[np.void]:
+        """The ``SceneArrays`` structure, a 0-dimensional array."""
+        cells, groups = (self.cells, self.groups) if ess else (self.full_cells, self.full_groups)
+        places = cells, order, groups, self.networks, self.occupancy
+        return np.array(tuple(array.pointer for array in places), SCENE_ARRAYS)
 
 
 class CudaRenderer:
@@ -49,6 +58,10 @@ class CudaRenderer:
     Args:
         scene: what to render.
         device: what to run on; :class:`~kilonerf.kernels.cuda.cupy_device.CupyDevice` on a real one.
+        counting: count what ``COUNTS`` names, too: for benchmarks, as it takes time.
+
+    Attributes:
+        counts: what ``counting`` counted in the last frame of :meth:`render`.
 
     Raises:
         BackendError: the kernels cannot be compiled, or memory is short.
@@ -58,7 +71,7 @@ class CudaRenderer:
     outputs = PICTURE | PER_RAY
     fallback = ""
 
-    def __init__(self, scene: Scene, device: CudaDevice) -> None:
+    def __init__(self, scene: Scene, device: CudaDevice, *, counting: bool = False) -> None:
         if scene.outer:
             raise BackendError("backend 'cuda': expected a scene of one level, got nested boxes: take 'cpu'")
         self.scene = scene
@@ -69,10 +82,12 @@ class CudaRenderer:
         self._buffers_of: tuple[int, int] | None = None
         self._order: tuple[object, DeviceArray, int] | None = None
         self._pace = Pace()
+        self._counting = counting
+        self.counts: dict[str, int] = {}
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            self._counters = self._memory.upload(np.zeros(3, np.uint64), "counters")
+            self._counters = self._memory.upload(np.zeros(3 + (len(COUNTS) if counting else 0), np.uint64), "counters")
             self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
             self._resident(self._precision)
 
@@ -142,9 +157,8 @@ class CudaRenderer:
             tiles = _tiles(camera)
             if tiles:
                 resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
-                cells = scene.cells if options.ess else scene.full_cells
                 frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
-                arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
+                arguments = (frame, scene.arrays(order, options.ess), output)
                 most = tiles if in_one else self._pace.first_range(_kind(options), tiles, resident_blocks)
                 try:
                     self._launch_ranges(scene.render, arguments, tiles, most, resident_blocks, cancel)
@@ -206,10 +220,12 @@ class CudaRenderer:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
             defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
-            render = self._device.kernel("render.cu", "render", defines)
+            counting = {"KNF_COUNTERS": None} if self._counting else {}
+            render = self._device.kernel("render.cu", "render", {**defines, **counting})
             query = self._device.kernel("query.cu", "query", defines)
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
+            arrays |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
             size = sum(array.nbytes for array in arrays.values())
             self._memory.require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
             there = {name: self._memory.upload(array, name) for name, array in arrays.items()}
@@ -247,7 +263,8 @@ class CudaRenderer:
         more_stages: Mapping[str, tuple[Any, Any]],
     ) -> FrameStatistics:
         """The figures of a finished frame; stages are pairs of marks."""
-        samples, evaluations, hit = (int(count) for count in counters)
+        samples, evaluations, hit, *counts = (int(count) for count in counters)
+        self.counts = dict(zip(COUNTS, counts, strict=False))
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
         self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])

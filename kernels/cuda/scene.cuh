@@ -7,6 +7,17 @@
 
 namespace knf {
 
+constexpr int MAX_GROUPS = 512;  // of cells, as in kernels/cuda/groups.py
+
+// A cell in the order of visits, and the group that it belongs to.
+struct Place {
+    int cell, group;
+};
+
+struct Box {
+    float min[3], max[3];
+};
+
 // Constants of the scene and of one frame; passed by value.
 struct FrameSetup {
     Grid grid;
@@ -16,12 +27,14 @@ struct FrameSetup {
     float fx, fy, cx, cy;
     float ert_threshold;  // negative: rays never end early
     float background[3];
+    float slack[3];  // boxes are widened by this before rays and tiles are clipped to them (box_slack)
     int width, height;
-    int num_cells;
+    int num_cells, num_groups;
     int ess;
     int first_tile, end_tile;  // those of this launch, row by row
+    int seen_tiles[4];         // first column and row, end column and row: no ray of the others meets anything
 };
-static_assert(sizeof(FrameSetup) == 236, "as FRAME_SETUP in kernels/cuda/scene.py");
+static_assert(sizeof(FrameSetup) == 268, "as FRAME_SETUP in kernels/cuda/scene.py");
 
 struct Sample {
     float x, y, z;  // local coordinates; then red, green, blue

@@ -19,8 +19,11 @@ from ..native.folding import folded_layers
 from ..native.grid import GRID, SAMPLE_STEPS, native_cells, native_grid, native_steps, voxel_words
 from ..options import RenderOptions
 from ..sampling import SampleSteps, ray_origin
+from .groups import Groups, seen_tiles
 
 Precision = Literal["float16", "float32"]
+
+_SLACK = np.float32(4e-6)  # as box_slack in sampling_rule.h
 
 FRAME_SETUP = np.dtype(
     [
@@ -31,14 +34,19 @@ FRAME_SETUP = np.dtype(
         ("lens", "<f4", 4),
         ("ert_threshold", "<f4"),
         ("background", "<f4", 3),
+        ("slack", "<f4", 3),
         ("width", "<i4"),
         ("height", "<i4"),
         ("num_cells", "<i4"),
+        ("num_groups", "<i4"),
         ("ess", "<i4"),
         ("first_tile", "<i4"),
         ("end_tile", "<i4"),
+        ("seen_tiles", "<i4", 4),
     ]
 )
+SCENE_ARRAYS = np.dtype([(name, "<u8") for name in ("cells", "order", "groups", "networks", "occupancy")])
+PLACE = np.dtype([("cell", "<i4"), ("group", "<i4")])
 OUTPUT = np.dtype(
     [
         (name, "<u8")
@@ -88,6 +96,8 @@ class CudaScene:
         grid: constants that find a sample's voxel, ``GRID`` [].
         cells: ``CELL`` [L], the leaves of ``Scene.cells``, boxes tight around their occupied voxels.
         full_cells: the same with boxes of the whole cell, for ESS off.
+        groups: of ``cells``.
+        full_groups: of ``full_cells``.
         occupancy: uint32 words, one bit per voxel, leaf by leaf.
         networks: [N], ``TENSOR_NETWORK`` or ``FLOAT_NETWORK``.
     """
@@ -95,27 +105,38 @@ class CudaScene:
     grid: NDArray[np.void]
     cells: NDArray[np.void]
     full_cells: NDArray[np.void]
+    groups: Groups
+    full_groups: Groups
     occupancy: NDArray[np.uint32]
     networks: NDArray[np.void]
 
     @classmethod
     def of(cls, scene: Scene, precision: Precision) -> "CudaScene":
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
+        cells, full_cells = (native_cells(scene.cells, ess=ess) for ess in (True, False))
         return cls(
             native_grid(scene.cells),
-            native_cells(scene.cells, ess=True),
-            native_cells(scene.cells, ess=False),
+            cells,
+            full_cells,
+            Groups.of([scene.cells], cells, ess=True),
+            Groups.of([scene.cells], full_cells, ess=False),
             voxel_words(scene.cells),
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
-    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.int32]:
-        """Rows of ``cells`` front to back, with ESS on without those that are empty."""
+    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.void]:
+        """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
         rows = scene.cells.front_to_back(ray_origin(camera))
-        return rows[scene.cells.leaf_occupied[rows]] if ess else rows
+        rows = rows[scene.cells.leaf_occupied[rows]] if ess else rows
+        order = np.empty(len(rows), PLACE)
+        order["cell"], order["group"] = rows, (self.groups if ess else self.full_groups).of_leaf[rows]
+        return order
 
     def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
         """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``; its range of tiles is empty."""
+        groups = self.groups if options.ess else self.full_groups
+        box, around = scene.cells.box, groups.box()
+        slack = _SLACK * (np.abs(ray_origin(camera)) + np.maximum(np.abs(box.min), np.abs(box.max)))
         frame = np.zeros((), FRAME_SETUP)
         frame["grid"] = self.grid
         frame["steps"] = native_steps(SampleSteps.of(scene, options))
@@ -125,7 +146,9 @@ class CudaScene:
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
         frame["width"], frame["height"] = camera.width, camera.height
-        frame["num_cells"], frame["ess"] = num_cells, options.ess
+        frame["num_cells"], frame["num_groups"], frame["ess"] = num_cells, len(groups.boxes), options.ess
+        frame["slack"] = slack
+        frame["seen_tiles"] = seen_tiles(camera, np.stack([around[0] - slack, around[1] + slack]))
         return frame
 
 

@@ -168,6 +168,13 @@ def test_simt_gpu_check_times_the_kernel_alone(scene, camera, monkeypatch: pytes
     assert found["sm_mhz"] is None
 
 
+def test_simt_gpu_check_counts_what_the_model_is_about(scene, camera) -> None:
+    found = gpu_measurements.frame_counts(SimtDevice(80), scene, camera, RenderOptions.as_trained(scene))
+    assert found["samples"] <= found["evaluations"] <= 16 * found["batches"]
+    assert 0 < found["visits"] <= found["votes"]
+    assert set(found) >= {"tiles", "rounds", "passes", "groups", "cells"}
+
+
 def test_simt_gpu_check_notices_that_the_device_waited_for_the_host() -> None:
     device = SimpleNamespace(mark=lambda: 0.0, milliseconds=lambda begin, end: 1e-9)
     assert gpu_measurements.kernel_times(cast(Any, device), lambda: None, 3)[2] is False
