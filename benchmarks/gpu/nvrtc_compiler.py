@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,23 @@ class Variant:
         source: a ``.cu`` file.
         architecture: 75 for sm_75.
         tensor_cores: whether ``KNF_TENSOR_CORES`` is defined.
+        nested: whether ``KNF_NESTED`` is: for scenes of nested boxes.
     """
 
     source: Path
     architecture: int
     tensor_cores: bool
+    nested: bool = False
 
     def __str__(self) -> str:
-        return f"{self.source.stem}-sm_{self.architecture}-{'tensor' if self.tensor_cores else 'float32'}"
+        kind = "tensor" if self.tensor_cores else "float32"
+        return f"{self.source.stem}-sm_{self.architecture}-{kind}{'-nested' if self.nested else ''}"
+
+    @property
+    def defines(self) -> dict[str, None]:
+        """What is defined for it."""
+        wanted = {"KNF_TENSOR_CORES": self.tensor_cores, "KNF_NESTED": self.nested}
+        return {name: None for name, there in wanted.items() if there}
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,8 @@ def _importable(name: str) -> bool:
 def all_variants(sources: Sequence[Path]) -> list[Variant]:
     """Every way in which ``sources`` are compiled for somebody's GPU."""
     plain = [Variant(source, sm, False) for source in sources for sm in (OLDEST, *ARCHITECTURES)]
-    return plain + [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
+    tensor = [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
+    return plain + tensor + [replace(v, nested=True) for v in plain + tensor if v.source == KERNELS / "render.cu"]
 
 
 def evaluates(source: Path) -> bool:
@@ -165,7 +175,7 @@ def compile_variant(variant: Variant) -> Compiled:
 
 def compiler_options(variant: Variant) -> list[str]:
     """As the program gives them, and then CuPy 14 (tests/kernels/cuda/test_real_cupy.py compares)."""
-    options = [*OPTIONS, *(["-DKNF_TENSOR_CORES"] if variant.tensor_cores else [])]
+    options = [*OPTIONS, *(f"-D{name}" for name in variant.defines)]
     options += [f"-I{folder}" for folder in (*INCLUDE_FOLDERS, *toolkit_headers())]
     return [*options, "-ftz=true", f"-arch=sm_{variant.architecture}", "--device-as-default-execution-space"]
 

@@ -17,7 +17,7 @@ struct Direction {
 };
 
 // Sample positions of a ray.
-KNF_DEVICE int indices_of(const FrameSetup& frame) { return static_cast<int>(frame.steps.last) + 1; }
+KNF_DEVICE int indices_of(const FrameSetup& frame) { return static_cast<int>(frame.levels[0].steps.last) + 1; }
 
 KNF_DEVICE Direction direction_of(const FrameSetup& frame, int ray) {
     const float a = pixel_slope(static_cast<float>(ray % frame.width), frame.cx, frame.fx);
@@ -35,8 +35,8 @@ KNF_DEVICE Direction direction_of(const FrameSetup& frame, int ray) {
 
 // The network that a sample belongs to, -1 if it does not count.
 KNF_DEVICE int network_at(const FrameSetup& frame, const short* network_of_voxel, const float (&along)[3], int index) {
-    const Grid& grid = frame.grid;
-    const float t = sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
+    const Grid& grid = frame.levels[0].grid;
+    const float t = sample_depth(static_cast<float>(index), frame.levels[0].steps.near, frame.levels[0].steps.step);
     bool inside = true;
     int at = 0;
 #pragma unroll
@@ -87,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
     __shared__ float unit[knf::THREADS][3];
     const int thread = threadIdx.x, begin = bounds[blockIdx.x], end = bounds[blockIdx.x + 1];
     if (begin == end) return;
-    const knf::Grid& grid = frame.grid;
+    const knf::Grid& grid = frame.levels[0].grid;
     const int indices = knf::indices_of(frame);
     knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::THREADS);
     knf::wait_for_copies<0>();
@@ -96,7 +96,8 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
         if (first + thread < end) {
             const int ray = query[first + thread] / indices, index = query[first + thread] % indices;
             const knf::Direction direction = knf::direction_of(frame, ray);
-            const float t = knf::sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
+            const float t =
+                knf::sample_depth(static_cast<float>(index), frame.levels[0].steps.near, frame.levels[0].steps.step);
             float local[3];
 #pragma unroll
             for (int axis = 0; axis < 3; axis++) {
@@ -131,7 +132,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
               float* transmittance, unsigned char* active) {
     const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height || network[ray * knf::PER_PASS] < 0) return;
-    const float spacing = knf::direction_of(frame, ray).length * frame.steps.step;
+    const float spacing = knf::direction_of(frame, ray).length * frame.levels[0].steps.step;
     float red = rgb[3 * ray], green = rgb[3 * ray + 1], blue = rgb[3 * ray + 2];
     float weights = opacity[ray], rest = transmittance[ray];
     for (int i = 0; i < knf::PER_PASS && network[ray * knf::PER_PASS + i] >= 0; i++) {

@@ -136,7 +136,7 @@ class _Pass:
         self._camera, self._options = camera, options
         self._frame = layout.frame_setup(scene, camera, options, 0)
         self._rays = rays = camera.width * camera.height
-        indices = int(self._frame["steps"]["last"]) + 1
+        indices = int(self._frame["levels"][0]["steps"]["last"]) + 1
         if rays * indices >= 1 << 31:
             raise UsageError(f"sorted baseline: expected fewer than 2^31 sample positions, got {rays} x {indices}")
         xp = self._device.arrays

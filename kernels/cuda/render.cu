@@ -72,29 +72,32 @@ KNF_DEVICE float clip_to_box(const FrameSetup& frame, const Cell& cell, const Ra
 KNF_DEVICE void index_range(const FrameSetup& frame, const Cell& cell, const Ray& ray, float& first, float& last) {
     float leave;
     float enter = clip_to_box(frame, cell, ray, leave);
-    const float inverse_step = 1.0f / frame.steps.step;
-    const float offset = frame.steps.near * inverse_step;
+    const SampleSteps& steps = level_of(frame, cell).steps;
+    const float inverse_step = 1.0f / steps.step;
+    const float offset = steps.near * inverse_step;
     enter = fminf(fmaxf(enter * inverse_step - offset, 0.0f), 2e7f);
     leave = fminf(fmaxf(leave * inverse_step - offset, -1.0f), 2e7f);
     first = fmaxf(ceilf(enter - index_slack(enter + offset)), 0.0f);
-    last = fminf(floorf(leave + index_slack(leave + offset)), frame.steps.last);
+    last = fminf(floorf(leave + index_slack(leave + offset)), steps.last);
 }
 
 // Whether a sample counts; its local coordinates if so.
 KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
                               float index, float (&local)[3]) {
-    const float t = sample_depth(index, frame.steps.near, frame.steps.step);
+    const Level& level = level_of(frame, cell);
+    const Grid& grid = level.grid;
+    const float t = sample_depth(index, level.steps.near, level.steps.step);
     bool counts = true;
     unsigned voxel = 0;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
         const float p = sample_position(frame.origin[axis], t, ray.direction[axis]);
-        if (cell.near_border) counts = counts && p > frame.grid.inside_min[axis] && p < frame.grid.inside_max[axis];
-        const float voxels = voxel_coordinate(p, frame.grid.box_min[axis], frame.grid.inverse_voxel[axis]);
+        if (cell.near_border) counts = counts && p > grid.inside_min[axis] && p < grid.inside_max[axis];
+        const float voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
         const int v = static_cast<int>(voxels) - cell.first_voxel[axis];
-        counts = counts && v >= 0 && v < frame.grid.factor[axis];
-        voxel |= static_cast<unsigned>(v) << frame.grid.voxel_shift[axis];
-        local[axis] = local_coordinate(p, cell.minimum[axis], frame.grid.local_scale[axis]);
+        counts = counts && v >= 0 && v < grid.factor[axis];
+        voxel |= static_cast<unsigned>(v) << grid.voxel_shift[axis];
+        local[axis] = local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]);
     }
     if (counts && frame.ess) counts = occupancy[cell.first_word + (voxel >> 5)] >> (voxel & 31) & 1u;
     return counts;
@@ -135,6 +138,7 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Bloc
 KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy,
                            const Evaluator::Network& network, Block& block, Ray& ray, int thread, Tally& tally) {
     KNF_COUNT(tally, visits, thread == 0);
+    const SampleSteps& steps = level_of(frame, cell).steps;
     float index = 1.0f, last = 0.0f;
     if (ray.alive) index_range(frame, cell, ray, index, last);
     for (;;) {
@@ -148,7 +152,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
                     found[i] = {local[0], local[1], local[2], static_cast<float>(thread)};
-                    depths[i] = sample_depth(index, frame.steps.near, frame.steps.step);
+                    depths[i] = sample_depth(index, steps.near, steps.step);
                 }
             count++;
         }
@@ -171,7 +175,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
         for (int i = 0; i < PER_RAY; i++) {
             if (i >= count || !ray.alive) continue;
             const Sample result = block.queue[slot + i];
-            const float alpha = 1.0f - expf(-(result.w * (ray.length * frame.steps.step)));
+            const float alpha = 1.0f - expf(-(result.w * (ray.length * steps.step)));
             const float weight = ray.transmittance * alpha;
             ray.red += weight * result.x;
             ray.green += weight * result.y;

@@ -72,8 +72,6 @@ class CudaRenderer:
     fallback = ""
 
     def __init__(self, scene: Scene, device: CudaDevice, *, counting: bool = False) -> None:
-        if scene.outer:
-            raise BackendError("backend 'cuda': expected a scene of one level, got nested boxes: take 'cpu'")
         self.scene = scene
         self.device = device.name
         self._device, self._memory = device, DeviceMemory(device)
@@ -220,8 +218,9 @@ class CudaRenderer:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
             defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
-            counting = {"KNF_COUNTERS": None} if self._counting else {}
-            render = self._device.kernel("render.cu", "render", {**defines, **counting})
+            more = {"KNF_COUNTERS": self._counting, "KNF_NESTED": len(self.scene.levels) > 1}
+            rendering = {**defines, **{name: None for name, wanted in more.items() if wanted}}
+            render = self._device.kernel("render.cu", "render", rendering)
             query = self._device.kernel("query.cu", "query", defines)
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
@@ -234,7 +233,8 @@ class CudaRenderer:
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        key = (ess, *self.scene.cells.cell_of(ray_origin(camera)).tolist())
+        origin = ray_origin(camera)
+        key = (ess, *(tuple(cells.cell_of(origin).tolist()) for cells in self.scene.levels))
         if self._order is None or self._order[0] != key:
             rows = layout.order(self.scene, camera, ess)
             self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))

@@ -14,14 +14,26 @@ struct Place {
     int cell, group;
 };
 
+// One of the nested boxes of a scene: a cell of it takes every 2^l-th sample of a ray.
+struct Level {
+    Grid grid;
+    SampleSteps steps;
+};
+
+// How many the kernels of this compilation can have: 1 for bounded scenes, which then pay nothing for the others.
+#ifdef KNF_NESTED
+constexpr int LEVELS = MAX_LEVELS;
+#else
+constexpr int LEVELS = 1;
+#endif
+
 struct Box {
     float min[3], max[3];
 };
 
 // Constants of the scene and of one frame; passed by value.
 struct FrameSetup {
-    Grid grid;
-    SampleSteps steps;
+    Level levels[LEVELS];
     float origin[3];
     float rotation[9];  // row-major
     float fx, fy, cx, cy;
@@ -34,7 +46,11 @@ struct FrameSetup {
     int first_tile, end_tile;  // those of this launch, row by row
     int seen_tiles[4];         // first column and row, end column and row: no ray of the others meets anything
 };
-static_assert(sizeof(FrameSetup) == 268, "as FRAME_SETUP in kernels/cuda/scene.py");
+static_assert(sizeof(FrameSetup) == 136 + LEVELS * 132, "as frame_setup in kernels/cuda/scene.py");
+
+KNF_DEVICE const Level& level_of(const FrameSetup& frame, const Cell& cell) {
+    return frame.levels[LEVELS == 1 ? 0 : cell.level];
+}
 
 struct Sample {
     float x, y, z;  // local coordinates; then red, green, blue

@@ -1,4 +1,4 @@
-"""A scene as the CUDA kernels read it: cells, voxel bits and networks, laid out with NumPy (kernels/cuda/scene.cuh)."""
+"""A scene as the CUDA kernels read it (kernels/cuda/scene.cuh): levels, cells, voxel bits and networks, by NumPy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +14,7 @@ from kilonerf.model_io.scene.architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
+from kilonerf.model_io.scene.levels import MAX_LEVELS, front_to_back
 
 from ..native.folding import folded_layers
 from ..native.grid import GRID, SAMPLE_STEPS, native_cells, native_grid, native_steps, voxel_words
@@ -25,26 +26,32 @@ Precision = Literal["float16", "float32"]
 
 _SLACK = np.float32(4e-6)  # as box_slack in sampling_rule.h
 
-FRAME_SETUP = np.dtype(
-    [
-        ("grid", GRID),
-        ("steps", SAMPLE_STEPS),
-        ("origin", "<f4", 3),
-        ("rotation", "<f4", 9),
-        ("lens", "<f4", 4),
-        ("ert_threshold", "<f4"),
-        ("background", "<f4", 3),
-        ("slack", "<f4", 3),
-        ("width", "<i4"),
-        ("height", "<i4"),
-        ("num_cells", "<i4"),
-        ("num_groups", "<i4"),
-        ("ess", "<i4"),
-        ("first_tile", "<i4"),
-        ("end_tile", "<i4"),
-        ("seen_tiles", "<i4", 4),
-    ]
-)
+LEVEL = np.dtype([("grid", GRID), ("steps", SAMPLE_STEPS)])
+
+
+def frame_setup_type(levels: int) -> np.dtype[np.void]:
+    """The ``FrameSetup`` structure of kernels that can have so many levels."""
+    return np.dtype(
+        [
+            ("levels", LEVEL, levels),
+            ("origin", "<f4", 3),
+            ("rotation", "<f4", 9),
+            ("lens", "<f4", 4),
+            ("ert_threshold", "<f4"),
+            ("background", "<f4", 3),
+            ("slack", "<f4", 3),
+            ("width", "<i4"),
+            ("height", "<i4"),
+            ("num_cells", "<i4"),
+            ("num_groups", "<i4"),
+            ("ess", "<i4"),
+            ("first_tile", "<i4"),
+            ("end_tile", "<i4"),
+            ("seen_tiles", "<i4", 4),
+        ]
+    )
+
+
 SCENE_ARRAYS = np.dtype([(name, "<u8") for name in ("cells", "order", "groups", "networks", "occupancy")])
 PLACE = np.dtype([("cell", "<i4"), ("group", "<i4")])
 OUTPUT = np.dtype(
@@ -93,8 +100,8 @@ class CudaScene:
     """Arrays of a scene for the kernels, on the host.
 
     Attributes:
-        grid: constants that find a sample's voxel, ``GRID`` [].
-        cells: ``CELL`` [L], the leaves of ``Scene.cells``, boxes tight around their occupied voxels.
+        grids: constants that find a sample's voxel, ``GRID`` [levels].
+        cells: ``CELL`` [L], the leaves of all levels, boxes tight around their occupied voxels.
         full_cells: the same with boxes of the whole cell, for ESS off.
         groups: of ``cells``.
         full_groups: of ``full_cells``.
@@ -102,7 +109,7 @@ class CudaScene:
         networks: [N], ``TENSOR_NETWORK`` or ``FLOAT_NETWORK``.
     """
 
-    grid: NDArray[np.void]
+    grids: NDArray[np.void]
     cells: NDArray[np.void]
     full_cells: NDArray[np.void]
     groups: Groups
@@ -113,41 +120,43 @@ class CudaScene:
     @classmethod
     def of(cls, scene: Scene, precision: Precision) -> "CudaScene":
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
-        cells, full_cells = (native_cells(scene.cells, ess=ess) for ess in (True, False))
+        levels = scene.levels
+        cells, full_cells = (native_cells(*levels, ess=ess) for ess in (True, False))
         return cls(
-            native_grid(scene.cells),
+            np.stack([native_grid(level) for level in levels]),
             cells,
             full_cells,
-            Groups.of([scene.cells], cells, ess=True),
-            Groups.of([scene.cells], full_cells, ess=False),
-            voxel_words(scene.cells),
+            Groups.of(levels, cells, ess=True),
+            Groups.of(levels, full_cells, ess=False),
+            np.concatenate([voxel_words(level) for level in levels]),
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
     def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.void]:
         """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
-        rows = scene.cells.front_to_back(ray_origin(camera))
-        rows = rows[scene.cells.leaf_occupied[rows]] if ess else rows
+        rows = front_to_back(scene.levels, ray_origin(camera))
+        rows = rows[self.cells["occupied"][rows] != 0] if ess else rows
         order = np.empty(len(rows), PLACE)
         order["cell"], order["group"] = rows, (self.groups if ess else self.full_groups).of_leaf[rows]
         return order
 
     def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
-        """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``; its range of tiles is empty."""
-        groups = self.groups if options.ess else self.full_groups
-        box, around = scene.cells.box, groups.box()
-        slack = _SLACK * (np.abs(ray_origin(camera)) + np.maximum(np.abs(box.min), np.abs(box.max)))
-        frame = np.zeros((), FRAME_SETUP)
-        frame["grid"] = self.grid
-        frame["steps"] = native_steps(SampleSteps.of(scene, options))
-        frame["origin"] = ray_origin(camera)
+        """The ``FrameSetup`` structure, a 0-dimensional array; its range of tiles is empty."""
+        levels, groups = len(self.grids), self.groups if options.ess else self.full_groups
+        box, around, origin = scene.levels[-1].box, groups.box(), ray_origin(camera)
+        slack = _SLACK * (np.abs(origin) + np.maximum(np.abs(box.min), np.abs(box.max)))
+        frame = np.zeros((), frame_setup_type(1 if levels == 1 else MAX_LEVELS))
+        steps = SampleSteps.of(scene, options)
+        for number, grid in enumerate(self.grids):
+            frame["levels"][number] = grid, native_steps(steps.of_level(number))
+        frame["origin"] = origin
         frame["rotation"] = camera.matrix[:3, :3].astype(np.float32).ravel()
         frame["lens"] = (camera.fx, camera.fy, camera.cx, camera.cy)
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
+        frame["slack"] = slack
         frame["width"], frame["height"] = camera.width, camera.height
         frame["num_cells"], frame["num_groups"], frame["ess"] = num_cells, len(groups.boxes), options.ess
-        frame["slack"] = slack
         frame["seen_tiles"] = seen_tiles(camera, np.stack([around[0] - slack, around[1] + slack]))
         return frame
 

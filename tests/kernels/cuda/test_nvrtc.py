@@ -3,6 +3,7 @@
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -90,6 +91,18 @@ def test_nvrtc_compiles_every_source_for_every_architecture() -> None:
     plain = {(v.source.stem, v.architecture) for v in VARIANTS if not v.tensor_cores}
     assert len(plain) == 7 * 6
     assert {v.source.stem for v in VARIANTS if v.tensor_cores} == {"query", "render"}
+    nested = {(v.source.stem, v.architecture, v.tensor_cores) for v in VARIANTS if v.nested}
+    assert len(nested) == 7 + 6
+    assert {stem for stem, _, _ in nested} == {"render"}
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.nested], ids=str)
+def test_nvrtc_nested_boxes_keep_as_many_blocks_resident(compiled, variant: Variant) -> None:
+    bounded = replace(variant, nested=False)
+    (nested_kernel,), (bounded_kernel,) = result_of(compiled, variant).kernels, result_of(compiled, bounded).kernels
+    architecture = variant.architecture
+    assert nested_kernel.resident_blocks(architecture) == bounded_kernel.resident_blocks(architecture)
+    assert nested_kernel.shared_bytes == bounded_kernel.shared_bytes
 
 
 def test_nvrtc_finds_spills_and_too_many_registers(tmp_path) -> None:
@@ -152,7 +165,11 @@ def test_nvrtc_table_names_every_architecture_of_each_kernel(compiled) -> None:
     named = sorted((row[1], row[2], sm) for row in rows for sm in row[3].split(", "))
     kinds = {True: "fp16", False: "float32"}
     assert named == sorted(
-        (kernel.name, kinds[result.variant.tensor_cores], str(result.variant.architecture))
+        (
+            f"{kernel.name}{', nested' if result.variant.nested else ''}",
+            kinds[result.variant.tensor_cores],
+            str(result.variant.architecture),
+        )
         for result in results
         for kernel in result.kernels
     )
