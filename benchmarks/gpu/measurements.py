@@ -131,15 +131,20 @@ def network_rate(
             "unit": device.upload(unit, "directions"),
             "out": device.allocate((points, 4), np.float32, "results"),
         }
-        for precision in precisions(device):
+        ways: list[tuple[str, Precision, dict[str, None]]] = [
+            (name, name, {"KNF_TENSOR_CORES": None} if name == "float16" else {}) for name in precisions(device)
+        ]
+        if "float16" in precisions(device):
+            ways.append(("float16, fp16 sums", "float16", {"KNF_TENSOR_CORES": None, "KNF_HALF_SUMS": None}))
+        for name, precision, defines in ways:
             networks = device.upload(CudaScene.of(scene, precision).networks, "networks")
-            kernel = device.kernel("query.cu", "query", {"KNF_TENSOR_CORES": None} if precision == "float16" else {})
+            kernel = device.kernel("query.cu", "query", defines)
             arguments = (there["batches"], networks, there["local"], there["unit"], there["out"])
             work = partial(kernel.launch, len(batches), THREADS, arguments)
             clock = warm_up(device, work, seconds)
             times, _, _ = kernel_times(device, work, repeats)
             rate = points / (1e-3 * max(statistics.median(times), 1e-6))
-            result[precision] = {
+            result[name] = {
                 "ms_median": round(statistics.median(times), 4),
                 "giga_samples_per_second": round(rate / 1e9, 3),
                 "teraflops": round(rate * 2 * MULTIPLICATIONS / 1e12, 2),
@@ -173,6 +178,7 @@ def fused_frames(
     *,
     repeats: int = 20,
     seconds: float = 0.0,
+    half_sums: bool = False,
 ) -> dict[str, Any]:
     """Frame times of the fused kernel.
 
@@ -182,7 +188,7 @@ def fused_frames(
         frame; all of them medians over the poses' frames.
     """
     recorder = Replayable(device)
-    renderer = CudaRenderer(scene, cast(CudaDevice, recorder))
+    renderer = CudaRenderer(scene, cast(CudaDevice, recorder), half_sums=half_sums)
     picture = {name: HOST[name] for name in PICTURE}
     kernel, launches, bare, walls, ahead, clocks = [], [], [], {True: [], False: []}, True, []
     with device.active():

@@ -16,6 +16,7 @@ from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, KERNELS, OPTIONS, sour
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / "build" / "nvrtc"
 ARCHITECTURES = (75, 80, 86, 89, 90, 120)
+GEFORCE = (75, 86, 89, 120)  # fp32 sums take their tensor cores twice as long as fp16 sums
 OLDEST = 70  # float32 only: tensor-core products of the shapes used start with sm_75
 # sm: (registers, bytes of shared memory, threads) of a multiprocessor; CUDA C++ Programming Guide, "Technical
 # Specifications per Compute Capability".
@@ -48,21 +49,28 @@ class Variant:
         architecture: 75 for sm_75.
         tensor_cores: whether ``KNF_TENSOR_CORES`` is defined.
         nested: whether ``KNF_NESTED`` is: for scenes of nested boxes.
+        half_sums: whether ``KNF_HALF_SUMS`` is: hidden layers are summed in fp16.
     """
 
     source: Path
     architecture: int
     tensor_cores: bool
     nested: bool = False
+    half_sums: bool = False
 
     def __str__(self) -> str:
         kind = "tensor" if self.tensor_cores else "float32"
-        return f"{self.source.stem}-sm_{self.architecture}-{kind}{'-nested' if self.nested else ''}"
+        more = f"{'-nested' if self.nested else ''}{'-half_sums' if self.half_sums else ''}"
+        return f"{self.source.stem}-sm_{self.architecture}-{kind}{more}"
 
     @property
     def defines(self) -> dict[str, None]:
         """What is defined for it."""
-        wanted = {"KNF_TENSOR_CORES": self.tensor_cores, "KNF_NESTED": self.nested}
+        wanted = {
+            "KNF_TENSOR_CORES": self.tensor_cores,
+            "KNF_NESTED": self.nested,
+            "KNF_HALF_SUMS": self.half_sums,
+        }
         return {name: None for name, there in wanted.items() if there}
 
 
@@ -141,7 +149,9 @@ def all_variants(sources: Sequence[Path]) -> list[Variant]:
     """Every way in which ``sources`` are compiled for somebody's GPU."""
     plain = [Variant(source, sm, False) for source in sources for sm in (OLDEST, *ARCHITECTURES)]
     tensor = [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
-    return plain + tensor + [replace(v, nested=True) for v in plain + tensor if v.source == KERNELS / "render.cu"]
+    nested = [replace(v, nested=True) for v in plain + tensor if v.source == KERNELS / "render.cu"]
+    half_sums = [replace(v, half_sums=True) for v in tensor if v.architecture in GEFORCE]
+    return plain + tensor + nested + half_sums
 
 
 def evaluates(source: Path) -> bool:

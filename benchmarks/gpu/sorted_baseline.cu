@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
              float4* result) {
     __shared__ alignas(16) knf::FloatNetwork network;
     __shared__ knf::Sample samples[knf::THREADS];
-    __shared__ float unit[knf::THREADS][3];
+    __shared__ float4 unit[knf::THREADS];
     const int thread = threadIdx.x, begin = bounds[blockIdx.x], end = bounds[blockIdx.x + 1];
     if (begin == end) return;
     const knf::Grid& grid = frame.levels[0].grid;
@@ -106,9 +106,11 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
                 const int cell = static_cast<int>(voxel) / grid.factor[axis];
                 const float minimum = knf::cell_minimum(cell, grid.box_min[axis], grid.cell_size[axis]);
                 local[axis] = knf::local_coordinate(p, minimum, grid.local_scale[axis]);
-                unit[thread][axis] = direction.along[axis] / direction.length;
             }
-            samples[thread] = {local[0], local[1], local[2], static_cast<float>(thread)};
+            const float* d = direction.along;
+            const float length = direction.length;
+            unit[thread] = make_float4(d[0] / length, d[1] / length, d[2] / length, 0.0f);
+            samples[thread] = {local[0], local[1], local[2], knf::ray_bits(thread)};
         }
         const int count = end - first < knf::THREADS ? end - first : knf::THREADS;
         knf::FloatEvaluator::evaluate(network, samples, count, unit, thread, knf::THREADS);

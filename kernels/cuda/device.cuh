@@ -24,12 +24,29 @@ KNF_DEVICE void mma_m16n8k8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(b));
 }
+// The same with sums in fp16: d holds columns 2t and 2t + 1 of rows g and g + 8.
+KNF_DEVICE void mma_m16n8k8(unsigned (&d)[2], const unsigned (&a)[2], unsigned b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3}, {%4}, {%0,%1};"
+                 : "+r"(d[0]), "+r"(d[1])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
 #if KNF_ARCH >= 800
+// Two numbers rounded to fp16, negative ones to zero.
+KNF_DEVICE unsigned pack_relu(float low, float high) {
+    unsigned packed;
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
 KNF_DEVICE void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+KNF_DEVICE void mma_m16n8k16(unsigned (&d)[2], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3,%4,%5}, {%6,%7}, {%0,%1};"
+                 : "+r"(d[0]), "+r"(d[1])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 // Copies 16 bytes to shared memory in the background.
 KNF_DEVICE void cp_async_16(void* shared, const void* global) {
@@ -47,8 +64,10 @@ KNF_DEVICE void cp_async_wait() {
 #endif
 
 // d += a * b for a 16x16 tile of A and a 16x8 tile of B. The fragments of m16n8k16 are those of two m16n8k8 side by
-// side, so the same registers serve architectures that have only the smaller shape.
-KNF_DEVICE void multiply_tile(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// side, so the same registers serve architectures that have only the smaller shape. Sums: float[4], or unsigned[2] for
+// fp16.
+template <class Sums>
+KNF_DEVICE void multiply_tile(Sums& d, const unsigned (&a)[4], unsigned b0, unsigned b1) {
 #if KNF_ARCH >= 800
     const unsigned b[2] = {b0, b1};
     simt::mma_m16n8k16(d, a, b);

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,7 @@ class Groups:
         np.maximum.at(boxes[:, 1], of_leaf[counts], leaves["clip_max"][counts])
         return cls(of_leaf, boxes)
 
+    @cached_property
     def box(self) -> NDArray[np.float32]:
         """The box around them all, [2, 3]; inverted if there is nothing."""
         if not len(self.boxes):
@@ -59,32 +61,45 @@ class Groups:
         return np.stack([self.boxes[:, 0].min(axis=0), self.boxes[:, 1].max(axis=0)])
 
 
-def seen_tiles(camera: Camera, box: NDArray[np.floating]) -> Rectangle:
-    """The tiles whose rays may meet a box [2, 3] in the world: first column and row, end column and row.
+def seen_tiles(camera: Camera, low: Sequence[float], high: Sequence[float]) -> Rectangle:
+    """The tiles whose rays may meet a box in the world: first column and row, end column and row.
 
-    Nothing if it lies behind the camera, everything if it reaches behind it.
+    Nothing if it lies behind the camera, everything if it reaches behind it. Plain numbers: it is asked for each frame,
+    and arrays of three would take ten times as long.
     """
-    everything = (0, 0, -(-camera.width // TILE), -(-camera.height // TILE))
-    nothing = (0, 0, 0, 0)
-    if not (box[0] <= box[1]).all():
-        return nothing
-    try:
-        to_camera = np.linalg.inv(camera.matrix[:3, :3].astype(np.float64))
-    except np.linalg.LinAlgError:
-        return everything
-    x, y, z = to_camera @ (box.astype(np.float64)[_CORNERS, (0, 1, 2)] - camera.matrix[:3, 3]).T
-    z = -z
-    behind = z <= 1e-6 * (np.abs(x) + np.abs(y))
-    if behind.any():
-        return nothing if (z < 0).all() else everything
-    x0, x1 = _tile_range(camera.cx + camera.fx * x / z, camera.width)
-    y0, y1 = _tile_range(camera.cy - camera.fy * y / z, camera.height)
+    columns, rows = -(-camera.width // TILE), -(-camera.height // TILE)
+    (a, b, c, x), (d, e, f, y), (g, h, i, z), _ = camera.c2w
+    # Cofactors: rows of the inverse of the rotation (which may hold a scale), times its determinant.
+    right = (e * i - f * h, c * h - b * i, b * f - c * e)
+    up = (f * g - d * i, a * i - c * g, c * d - a * f)
+    back = (d * h - e * g, b * g - a * h, a * e - b * d)
+    determinant = a * right[0] + b * up[0] + c * back[0]
+    if not low[0] <= high[0]:
+        return 0, 0, 0, 0
+    if not abs(determinant) > 1e-30:
+        return 0, 0, columns, rows
+    corners = [(p - x, q - y, r - z) for p in (low[0], high[0]) for q in (low[1], high[1]) for r in (low[2], high[2])]
+    fx, fy, sign = camera.fx, camera.fy, 1.0 if determinant > 0 else -1.0
+    across: list[float] = []
+    down: list[float] = []
+    behind = hidden = 0
+    for p, q, r in corners:
+        u = sign * (right[0] * p + right[1] * q + right[2] * r)
+        v = sign * (up[0] * p + up[1] * q + up[2] * r)
+        w = -sign * (back[0] * p + back[1] * q + back[2] * r)
+        if w <= 1e-6 * (abs(u) + abs(v)):
+            hidden += 1
+            behind += w < 0
+        else:
+            across.append(fx * u / w)
+            down.append(fy * v / w)
+    if hidden:
+        return (0, 0, 0, 0) if behind == len(corners) else (0, 0, columns, rows)
+    x0, x1 = _tile_range(camera.cx + min(across), camera.cx + max(across), camera.width)
+    y0, y1 = _tile_range(camera.cy - max(down), camera.cy - min(down), camera.height)
     return x0, y0, x1, y1
 
 
-def _tile_range(pixels: NDArray[np.float64], limit: int) -> tuple[int, int]:
-    low, high = float(pixels.min()) - PIXELS, float(pixels.max()) + PIXELS
-    return int(min(max(low, 0.0), limit)) // TILE, -(-int(min(max(high + 1.0, 0.0), limit)) // TILE)
-
-
-_CORNERS = np.array([[corner >> axis & 1 for axis in range(3)] for corner in range(8)])
+def _tile_range(low: float, high: float, limit: int) -> tuple[int, int]:
+    first, end = (int(min(max(at, 0.0), limit)) for at in (low - PIXELS, high + PIXELS + 1.0))
+    return first // TILE, -(-end // TILE)

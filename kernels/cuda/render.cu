@@ -14,18 +14,21 @@ namespace knf {
 constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
 constexpr int BATCH = 16;   // samples that a warp evaluates at once on tensor cores; counted so in float32 too
 constexpr int WARPS = THREADS / 32;
+constexpr int COUNTERS = 11;    // of a frame
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
-    float* rgb;                    // [height][width][3]
-    float* alpha;                  // [height][width]
-    float* depth;                  // [height][width], z-depth, infinity where alpha is 0
-    int* samples;                  // [height][width]
-    int* network;                  // [height][width], of the first sample, -1 for none
-    float4* rgbz;                  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
-    unsigned long long* counters;  // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally too
-    int* next_tile;                // [0] the next tile, [1] blocks that are done; zero before and after a launch
+    float* rgb;    // [height][width][3]
+    float* alpha;  // [height][width]
+    float* depth;  // [height][width], z-depth, infinity where alpha is 0
+    int* samples;  // [height][width]
+    int* network;  // [height][width], of the first sample, -1 for none
+    float4* rgbz;  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
+    // Two rows of COUNTERS. The first is at work, and zero before and after a frame; the second is the last frame's:
+    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally.
+    unsigned long long* counters;
+    int* next_tile;  // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
 
 // The scene in the device's memory.
@@ -40,7 +43,7 @@ struct SceneArrays {
 struct Block {
     alignas(16) Evaluator::Network network[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
-    float unit[THREADS][3];  // the rays' unit directions
+    float4 unit[THREADS];  // the rays' unit directions
     View view;
     int tile;
     int queued;
@@ -115,9 +118,9 @@ KNF_DEVICE Ray start_ray(const FrameSetup& frame, int x, int y) {
         ray.inverse[axis] = 1.0f / (fabsf(d) < 1e-12f ? copysignf(1e-12f, d) : d);
         squares = squares + d * d;
     }
-    ray.length = sqrtf(squares);
     ray.transmittance = 1.0f;
     ray.network = -1;
+    ray.length = sqrtf(squares);
     ray.alive = x < frame.width && y < frame.height;
     return ray;
 }
@@ -151,7 +154,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
 #pragma unroll
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
-                    found[i] = {local[0], local[1], local[2], static_cast<float>(thread)};
+                    found[i] = {local[0], local[1], local[2], ray_bits(thread)};
                     depths[i] = sample_depth(index, steps.near, steps.step);
                 }
             count++;
@@ -245,41 +248,66 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
     }
 }
 
-KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block,
-                            int tile) {
-    const int thread = threadIdx.x;
-    const int columns = (frame.width + TILE - 1) / TILE;
+KNF_DEVICE int columns_of(const FrameSetup& frame) { return (frame.width + TILE - 1) / TILE; }
+KNF_DEVICE int tiles_of(const FrameSetup& frame) { return columns_of(frame) * ((frame.height + TILE - 1) / TILE); }
+
+struct Pixel {
+    int column, row;  // of its tile
+    int x, y;
+};
+
+// The pixel of a thread of the block that has this tile. A warp takes 8x4 pixels: rays that stay close together diverge
+// little. Asked again when the pixel is written: in between there are no registers to keep it.
+KNF_DEVICE Pixel pixel_of(const FrameSetup& frame, int tile) {
+    int thread = threadIdx.x;
+    asm volatile("" : "+r"(thread));  // so that the compiler does not keep it all the same
+    const int columns = columns_of(frame);
     const int column = tile % columns, row = tile / columns;
-    // A warp takes 8x4 pixels: rays that stay close together diverge little.
     const int x = TILE * column + thread / 32 % 2 * 8 + thread % 8, y = TILE * row + thread / 64 * 4 + thread % 32 / 8;
-    Ray ray = start_ray(frame, x, y);
-    Tally tally;
+    return {column, row, x, y};
+}
+
+KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& block, const Pixel& pixel,
+                     Tally& tally) {
+    const int thread = threadIdx.x;
+    Ray ray = start_ray(frame, pixel.x, pixel.y);
     const int (&seen)[4] = frame.seen_tiles;
-    if (column >= seen[0] && row >= seen[1] && column < seen[2] && row < seen[3]) {
-        for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
-        KNF_COUNT(tally, tiles, thread == 0);
-        start_planes(frame, TILE * column, TILE * row, block.view, thread);
-        march(frame, scene, block, ray, thread, tally);
+    if (pixel.column < seen[0] || pixel.row < seen[1] || pixel.column >= seen[2] || pixel.row >= seen[3]) return ray;
+    const float (&d)[3] = ray.direction;
+    block.unit[thread] = make_float4(d[0] / ray.length, d[1] / ray.length, d[2] / ray.length, 0.0f);
+    KNF_COUNT(tally, tiles, thread == 0);
+    start_planes(frame, TILE * pixel.column, TILE * pixel.row, block.view, thread);
+    march(frame, scene, block, ray, thread, tally);
+    return ray;
+}
+
+// Adds a tile's figures to the frame's.
+KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tally, int thread) {
+    int samples = ray.samples, hit = ray.samples > 0;
+    for (int offset = 16; offset; offset /= 2) {
+        samples += __shfl_xor_sync(0xffffffffu, samples, offset);
+        hit += __shfl_xor_sync(0xffffffffu, hit, offset);
     }
-    if (x < frame.width && y < frame.height) write_pixel(frame, output, ray, x, y);
-    if (output.counters) {
-        int samples = ray.samples, hit = ray.samples > 0;
-        for (int offset = 16; offset; offset /= 2) {
-            samples += __shfl_xor_sync(0xffffffffu, samples, offset);
-            hit += __shfl_xor_sync(0xffffffffu, hit, offset);
-        }
-        if (thread % 32 == 0 && samples) {
-            atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
-            atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
-        }
-        if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
+    if (thread % 32 == 0 && samples) {
+        atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
+        atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
+    }
+    if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
 #ifdef KNF_COUNTERS
-        const int counts[] = {tally.groups, tally.cells,  tally.tiles,   tally.votes,
-                              tally.visits, tally.rounds, tally.batches, tally.passes};
-        for (int i = 0; i < 8; i++)
-            if (counts[i]) atomicAdd(&output.counters[3 + i], static_cast<unsigned long long>(counts[i]));
+    const int counts[] = {tally.groups, tally.cells,  tally.tiles,   tally.votes,
+                          tally.visits, tally.rounds, tally.batches, tally.passes};
+    for (int i = 0; i < 8; i++)
+        if (counts[i]) atomicAdd(&output.counters[3 + i], static_cast<unsigned long long>(counts[i]));
 #endif
-    }
+}
+
+KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block) {
+    const int thread = threadIdx.x;
+    Tally tally;
+    const Ray ray = trace(frame, scene, block, pixel_of(frame, block.tile), tally);
+    const Pixel pixel = pixel_of(frame, block.tile);
+    if (pixel.x < frame.width && pixel.y < frame.height) write_pixel(frame, output, ray, pixel.x, pixel.y);
+    count_up(output, ray, tally, thread);
 }
 
 }  // namespace knf
@@ -291,13 +319,17 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
         __syncthreads();  // the tile before is done with the block's memory
         if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);
         __syncthreads();
-        const int tile = block.tile;
-        if (tile >= frame.end_tile) break;
-        knf::render_tile(frame, scene, output, block, tile);
+        if (block.tile >= frame.end_tile) break;
+        knf::render_tile(frame, scene, output, block);
     }
-    // The last block to finish leaves the counters ready for the next frame.
-    if (threadIdx.x == 0 && atomicAdd(&output.next_tile[1], 1) == static_cast<int>(gridDim.x) - 1) {
-        atomicExch(&output.next_tile[0], 0);
-        atomicExch(&output.next_tile[1], 0);
-    }
+    // The last block to finish leaves everything ready for the next launch, and after the last one of a frame its
+    // counts.
+    if (threadIdx.x != 0) return;
+    __threadfence();  // the barriers above make this cover what the block's other threads have counted
+    if (atomicAdd(&output.next_tile[1], 1) != static_cast<int>(gridDim.x) - 1) return;
+    __threadfence();
+    atomicExch(&output.next_tile[0], 0);
+    atomicExch(&output.next_tile[1], 0);
+    if (frame.end_tile < knf::tiles_of(frame)) return;
+    for (int i = 0; i < knf::COUNTERS; i++) output.counters[knf::COUNTERS + i] = atomicExch(&output.counters[i], 0ull);
 }

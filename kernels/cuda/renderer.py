@@ -13,14 +13,14 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
+from .frame_setup import FrameSetup
 from .groups import TILE
 from .memory import DeviceMemory
 from .pace import Pace
 from .pictures import HOST, ON_DEVICE, CudaPicture, LaunchedFrame
 from .queries import query_points
-from .scene import OUTPUT, SCENE_ARRAYS, CudaScene, Precision
+from .scene import OUTPUT, SCENE_ARRAYS, WRITTEN, CudaScene, Precision
 
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
@@ -58,6 +58,7 @@ class CudaRenderer:
     Args:
         scene: what to render.
         device: what to run on; :class:`~kilonerf.kernels.cuda.cupy_device.CupyDevice` on a real one.
+        half_sums: sum the hidden layers in fp16, which GeForce's tensor cores do at twice the rate; less exact.
         counting: count what ``COUNTS`` names, too: for benchmarks, as it takes time.
 
     Attributes:
@@ -71,7 +72,7 @@ class CudaRenderer:
     outputs = PICTURE | PER_RAY
     fallback = ""
 
-    def __init__(self, scene: Scene, device: CudaDevice, *, counting: bool = False) -> None:
+    def __init__(self, scene: Scene, device: CudaDevice, *, counting: bool = False, half_sums: bool = False) -> None:
         self.scene = scene
         self.device = device.name
         self._device, self._memory = device, DeviceMemory(device)
@@ -80,13 +81,16 @@ class CudaRenderer:
         self._buffers_of: tuple[int, int] | None = None
         self._order: tuple[object, DeviceArray, int] | None = None
         self._pace = Pace()
-        self._counting = counting
+        self._setup: tuple[_Resident, FrameSetup] | None = None
+        self._counting, self._half_sums = counting, half_sums
         self.counts: dict[str, int] = {}
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            self._counters = self._memory.upload(np.zeros(3 + (len(COUNTS) if counting else 0), np.uint64), "counters")
+            counters = np.zeros((2, 3 + len(COUNTS)), np.uint64)  # at work, and of the last frame
+            self._counters = self._memory.upload(counters, "counters")
             self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
+            self._counted = self._counters.pointer, self._next_tile.pointer
             self._resident(self._precision)
 
     def render(
@@ -146,21 +150,21 @@ class CudaRenderer:
             scene = self._resident(self._precision)
             buffers = self._frame_buffers(camera, outputs)
             order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
-            output = np.zeros((), OUTPUT)
-            for name in outputs:
-                output[name] = buffers[name].pointer
-            output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
-            self._device.clear(self._counters)
+            output = np.array(
+                (*(buffers[name].pointer if name in outputs else 0 for name in WRITTEN), *self._counted), OUTPUT
+            )
             began = self._device.mark()
             tiles = _tiles(camera)
             if tiles:
                 resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
-                frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
-                arguments = (frame, scene.arrays(order, options.ess), output)
+                if self._setup is None or self._setup[0] is not scene or self._setup[1].options != options:
+                    self._setup = (scene, FrameSetup(self.scene, scene.layout, options))
+                arguments = (self._setup[1].aim(camera, num_cells), scene.arrays(order, options.ess), output)
                 most = tiles if in_one else self._pace.first_range(_kind(options), tiles, resident_blocks)
                 try:
                     self._launch_ranges(scene.render, arguments, tiles, most, resident_blocks, cancel)
                 except RenderCancelled:
+                    self._device.clear(self._counters)
                     self._idle_buffers.append(buffers)
                     raise
             arrays = {name: buffers[name] for name in outputs}
@@ -217,11 +221,11 @@ class CudaRenderer:
     def _resident(self, precision: Precision) -> _Resident:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
-            defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
-            more = {"KNF_COUNTERS": self._counting, "KNF_NESTED": len(self.scene.levels) > 1}
-            rendering = {**defines, **{name: None for name, wanted in more.items() if wanted}}
-            render = self._device.kernel("render.cu", "render", rendering)
-            query = self._device.kernel("query.cu", "query", defines)
+            half = precision == "float16"
+            networks = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums)
+            around = _defined(KNF_NESTED=len(self.scene.levels) > 1, KNF_COUNTERS=self._counting)
+            render = self._device.kernel("render.cu", "render", {**networks, **around})
+            query = self._device.kernel("query.cu", "query", networks)
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
             arrays |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
@@ -233,8 +237,7 @@ class CudaRenderer:
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        origin = ray_origin(camera)
-        key = (ess, *(tuple(cells.cell_of(origin).tolist()) for cells in self.scene.levels))
+        key = (ess, layout.camera_cells(camera))
         if self._order is None or self._order[0] != key:
             rows = layout.order(self.scene, camera, ess)
             self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
@@ -263,8 +266,9 @@ class CudaRenderer:
         more_stages: Mapping[str, tuple[Any, Any]],
     ) -> FrameStatistics:
         """The figures of a finished frame; stages are pairs of marks."""
-        samples, evaluations, hit, *counts = (int(count) for count in counters)
-        self.counts = dict(zip(COUNTS, counts, strict=False))
+        done = counters[1] if _tiles(launched.camera) else np.zeros_like(counters[1])  # of no tiles nothing is launched
+        samples, evaluations, hit, *counts = done.tolist()
+        self.counts = dict(zip(COUNTS, counts, strict=True)) if self._counting else {}
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
         self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])
@@ -280,6 +284,10 @@ class CudaRenderer:
 
 def _tiles(camera: Camera) -> int:
     return -(-camera.width // TILE) * -(-camera.height // TILE)
+
+
+def _defined(**wanted: bool) -> dict[str, None]:
+    return {name: None for name, there in wanted.items() if there}
 
 
 def _kind(options: RenderOptions) -> RenderOptions:

@@ -52,9 +52,14 @@ KNF_DEVICE const Level& level_of(const FrameSetup& frame, const Cell& cell) {
     return frame.levels[LEVELS == 1 ? 0 : cell.level];
 }
 
-struct Sample {
+struct alignas(16) Sample {
     float x, y, z;  // local coordinates; then red, green, blue
-    float w;  // the ray's number (as a value: its bits would be denormal, which CuPy's -ftz flushes); then density
+    float w;        // the ray, see ray_bits; then density
 };
+
+// A ray's number as a float and back: as bits of its own it would be denormal, which CuPy's -ftz flushes, and as a
+// value it would have to be converted.
+KNF_DEVICE float ray_bits(int ray) { return __int_as_float(0x4b000000 | ray); }
+KNF_DEVICE int ray_of(float bits) { return __float_as_int(bits) & 0xffff; }
 
 }  // namespace knf

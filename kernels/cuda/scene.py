@@ -1,6 +1,7 @@
 """A scene as the CUDA kernels read it (kernels/cuda/scene.cuh): levels, cells, voxel bits and networks, by NumPy."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,61 +15,19 @@ from kilonerf.model_io.scene.architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
-from kilonerf.model_io.scene.levels import MAX_LEVELS, front_to_back
+from kilonerf.model_io.scene.levels import front_to_back
 
 from ..native.folding import folded_layers
-from ..native.grid import GRID, SAMPLE_STEPS, native_cells, native_grid, native_steps, voxel_words
-from ..options import RenderOptions
-from ..sampling import SampleSteps, ray_origin
-from .groups import Groups, seen_tiles
+from ..native.grid import native_cells, native_grid, voxel_words
+from ..sampling import ray_origin
+from .groups import Groups
 
 Precision = Literal["float16", "float32"]
 
-_SLACK = np.float32(4e-6)  # as box_slack in sampling_rule.h
-
-LEVEL = np.dtype([("grid", GRID), ("steps", SAMPLE_STEPS)])
-
-
-def frame_setup_type(levels: int) -> np.dtype[np.void]:
-    """The ``FrameSetup`` structure of kernels that can have so many levels."""
-    return np.dtype(
-        [
-            ("levels", LEVEL, levels),
-            ("origin", "<f4", 3),
-            ("rotation", "<f4", 9),
-            ("lens", "<f4", 4),
-            ("ert_threshold", "<f4"),
-            ("background", "<f4", 3),
-            ("slack", "<f4", 3),
-            ("width", "<i4"),
-            ("height", "<i4"),
-            ("num_cells", "<i4"),
-            ("num_groups", "<i4"),
-            ("ess", "<i4"),
-            ("first_tile", "<i4"),
-            ("end_tile", "<i4"),
-            ("seen_tiles", "<i4", 4),
-        ]
-    )
-
-
 SCENE_ARRAYS = np.dtype([(name, "<u8") for name in ("cells", "order", "groups", "networks", "occupancy")])
 PLACE = np.dtype([("cell", "<i4"), ("group", "<i4")])
-OUTPUT = np.dtype(
-    [
-        (name, "<u8")
-        for name in (
-            "rgb",
-            "alpha",
-            "depth",
-            "samples",
-            "network",
-            "rgbz",
-            "counters",
-            "next_tile",
-        )
-    ]
-)
+WRITTEN = ("rgb", "alpha", "depth", "samples", "network", "rgbz")  # what a frame can leave behind for each pixel
+OUTPUT = np.dtype([(name, "<u8") for name in (*WRITTEN, "counters", "next_tile")])
 TENSOR_NETWORK = np.dtype(
     [
         ("layer0", "<f2", (4, 2, 32, 8)),
@@ -132,33 +91,30 @@ class CudaScene:
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
+    def groups_of(self, ess: bool) -> Groups:
+        """Those of the cells that a frame shows."""
+        return self.groups if ess else self.full_groups
+
+    @cached_property
+    def _camera_cells(self) -> tuple[NDArray[np.float32], ...]:
+        """What finds the camera's cell in each level: lower corners, voxels per unit, last voxels, voxels per cell."""
+        grids = self.grids
+        last = (grids["resolution"] * grids["factor"] - 1).astype(np.float32)
+        return grids["box_min"], grids["inverse_voxel"], last, grids["factor"]
+
+    def camera_cells(self, camera: Camera) -> bytes:
+        """The camera's cell in each level, by which cells are ordered; the same bytes for the same cells."""
+        low, inverse_voxel, last, factor = self._camera_cells
+        voxels = np.minimum(np.maximum((ray_origin(camera) - low) * inverse_voxel, 0), last)
+        return (voxels.astype(np.int32) // factor).tobytes()
+
     def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.void]:
         """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
         rows = front_to_back(scene.levels, ray_origin(camera))
         rows = rows[self.cells["occupied"][rows] != 0] if ess else rows
         order = np.empty(len(rows), PLACE)
-        order["cell"], order["group"] = rows, (self.groups if ess else self.full_groups).of_leaf[rows]
+        order["cell"], order["group"] = rows, self.groups_of(ess).of_leaf[rows]
         return order
-
-    def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
-        """The ``FrameSetup`` structure, a 0-dimensional array; its range of tiles is empty."""
-        levels, groups = len(self.grids), self.groups if options.ess else self.full_groups
-        box, around, origin = scene.levels[-1].box, groups.box(), ray_origin(camera)
-        slack = _SLACK * (np.abs(origin) + np.maximum(np.abs(box.min), np.abs(box.max)))
-        frame = np.zeros((), frame_setup_type(1 if levels == 1 else MAX_LEVELS))
-        steps = SampleSteps.of(scene, options)
-        for number, grid in enumerate(self.grids):
-            frame["levels"][number] = grid, native_steps(steps.of_level(number))
-        frame["origin"] = origin
-        frame["rotation"] = camera.matrix[:3, :3].astype(np.float32).ravel()
-        frame["lens"] = (camera.fx, camera.fy, camera.cx, camera.cy)
-        frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
-        frame["background"] = options.background
-        frame["slack"] = slack
-        frame["width"], frame["height"] = camera.width, camera.height
-        frame["num_cells"], frame["num_groups"], frame["ess"] = num_cells, len(groups.boxes), options.ess
-        frame["seen_tiles"] = seen_tiles(camera, np.stack([around[0] - slack, around[1] + slack]))
-        return frame
 
 
 def _float_networks(scene: Scene) -> NDArray[np.void]:
@@ -182,14 +138,14 @@ def _tensor_networks(scene: Scene) -> NDArray[np.void]:
     direction = layers["direction_layer.weight"]
     encoded = _reordered(direction[:, HIDDEN:], DIRECTION_FREQUENCIES)
     networks["direction"] = _fragments(np.concatenate([direction[:, :HIDDEN], encoded], axis=1))
-    output = np.zeros((count, HIDDEN, 16))  # density is column 3 of the first tile, colour 0 to 2 of the second
-    output[:, :, 3] = layers["alpha_linear.weight"][:, :, 0]
-    output[:, :, 8:11] = layers["rgb_linear.weight"]
+    output = np.zeros((count, HIDDEN, 16))  # density is column 6 of the first tile, colour 0, 2 and 4 of the second
+    output[:, :, 6] = layers["alpha_linear.weight"][:, :, 0]
+    output[:, :, 8:14:2] = layers["rgb_linear.weight"]
     networks["output"] = _fragments(output)[:, :, 0]
     networks["bias0"], networks["bias1"] = layers["pts_linears.0.bias"], layers["pts_linears.1.bias"]
     networks["bias_direction"] = layers["direction_layer.bias"]
-    networks["bias_output"][:, :3] = layers["rgb_linear.bias"]
-    networks["bias_output"][:, 3] = layers["alpha_linear.bias"][:, 0]
+    networks["bias_output"][:, 0:6:2] = layers["rgb_linear.bias"]
+    networks["bias_output"][:, 6] = layers["alpha_linear.bias"][:, 0]
     return networks
 
 

@@ -76,7 +76,7 @@ def test_no_ray_of_another_tile_meets_the_box(eye: tuple, target: tuple, size: f
     look = Camera.look_at(eye, target, 75, 53)
     camera = Camera.from_matrix(look.matrix, 75, 53, fx=focal, fy=0.8 * focal, cx=30.0, cy=31.0)
     box = np.array([[-0.3, -0.2, -0.5], [0.3 * size, 0.2, 0.4 * size]])
-    x0, y0, x1, y1 = seen_tiles(camera, box)
+    x0, y0, x1, y1 = seen_tiles(camera, *box.tolist())
     assert 0 <= x0 <= x1 <= 5
     assert 0 <= y0 <= y1 <= 4
     directions = ray_directions(camera).astype(np.float64)
@@ -98,9 +98,9 @@ def test_a_leaf_lies_within_its_group(scene: Scene, ess: bool) -> None:
     boxes = groups.boxes[groups.of_leaf[counts]]
     assert (boxes[:, 0] <= leaves["clip_min"][counts]).all()
     assert (boxes[:, 1] >= leaves["clip_max"][counts]).all()
-    assert (groups.box()[0] <= groups.box()[1]).all() == counts.any()
+    assert (groups.box[0] <= groups.box[1]).all() == counts.any()
 
 
 def test_no_tile_sees_a_box_that_is_not_there() -> None:
     camera = Camera.look_at((0, 0, 3), (0, 0, 0.1), 64, 64)
-    assert seen_tiles(camera, np.array([[np.inf] * 3, [-np.inf] * 3])) == (0, 0, 0, 0)
+    assert seen_tiles(camera, [np.inf] * 3, [-np.inf] * 3) == (0, 0, 0, 0)
