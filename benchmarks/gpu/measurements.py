@@ -17,7 +17,7 @@ from kilonerf.kernels import PICTURE, RenderOptions, create_renderer
 from kilonerf.kernels.cuda.device import KERNELS, CudaDevice, Defines, DeviceKernel
 from kilonerf.kernels.cuda.pictures import HOST
 from kilonerf.kernels.cuda.queries import BATCH
-from kilonerf.kernels.cuda.renderer import THREADS, CudaRenderer
+from kilonerf.kernels.cuda.renderer import PER_ROUND, THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene
@@ -179,6 +179,7 @@ def fused_frames(
     repeats: int = 20,
     seconds: float = 0.0,
     half_sums: bool = False,
+    per_ray: int = PER_ROUND,
 ) -> dict[str, Any]:
     """Frame times of the fused kernel.
 
@@ -188,7 +189,7 @@ def fused_frames(
         frame; all of them medians over the poses' frames.
     """
     recorder = Replayable(device)
-    renderer = CudaRenderer(scene, cast(CudaDevice, recorder), half_sums=half_sums)
+    renderer = CudaRenderer(scene, cast(CudaDevice, recorder), half_sums=half_sums, per_ray=per_ray)
     picture = {name: HOST[name] for name in PICTURE}
     kernel, launches, bare, walls, ahead, clocks = [], [], [], {True: [], False: []}, True, []
     with device.active():

@@ -191,6 +191,10 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
             device, scene, views, options, seconds=measurements.WARM_UP, half_sums=True
         )
         line += f", with fp16 sums {half['ms_median']:.4g} ms"
+        found["four_per_ray"] = four = measurements.fused_frames(
+            device, scene, views, options, seconds=measurements.WARM_UP, per_ray=4
+        )
+        line += f", 4 a round {four['ms_median']:.4g}"
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 

@@ -78,6 +78,16 @@ KNF_DEVICE void multiply_tile(Sums& d, const unsigned (&a)[4], unsigned b0, unsi
 #endif
 }
 
+// The bits that any lane of the warp has.
+KNF_DEVICE unsigned warp_or(unsigned bits) {
+#if KNF_ARCH >= 800 && !defined(KNF_SIMT_HOST)
+    return __reduce_or_sync(0xffffffffu, bits);
+#else
+    for (int offset = 16; offset; offset /= 2) bits |= __shfl_xor_sync(0xffffffffu, bits, offset);
+    return bits;
+#endif
+}
+
 // Starts copying `bytes` (a multiple of 16) to shared memory by all threads of the block; one call is one group.
 KNF_DEVICE void start_copy(void* shared, const void* global, int bytes, int thread, int threads) {
     for (int at = 16 * thread; at < bytes; at += 16 * threads) {

@@ -11,9 +11,12 @@
 
 namespace knf {
 
-constexpr int PER_RAY = 2;  // samples of a ray in one round: a ray that ends at the first wastes the second
-constexpr int BATCH = 16;   // samples that a warp evaluates at once on tensor cores; counted so in float32 too
-constexpr int WARPS = THREADS / 32;
+#ifndef KNF_PER_RAY
+#define KNF_PER_RAY 2
+#endif
+constexpr int PER_RAY = KNF_PER_RAY;  // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr int AHEAD = 8;              // visits whose boxes are looked at together
+constexpr int BATCH = 16;       // samples that a warp evaluates at once on tensor cores; counted so in float32 too
 constexpr int COUNTERS = 11;    // of a frame
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
@@ -45,6 +48,7 @@ struct Block {
     Sample queue[THREADS * PER_RAY];
     float4 unit[THREADS];  // the rays' unit directions
     View view;
+    unsigned votes[2][WARPS];  // in turns: one may still be read when the next is written
     int tile;
     int queued;
 };
@@ -125,16 +129,35 @@ KNF_DEVICE Ray start_ray(const FrameSetup& frame, int x, int y) {
     return ray;
 }
 
-// The next visit after `visit` whose box a living ray meets, or `visits`. A barrier for the block.
-KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
-                          int visits, Tally& tally) {
-    for (visit++; visit < visits; visit++) {
+// The next visit after `visit` whose box a living ray meets, or `visits`. At least one barrier for the block.
+//
+// Boxes are looked at AHEAD at a time, once for each ray: bits of `ahead` say which ones this ray meets. Its next bit
+// is the row in which the block's warps vote next; the other may still be read.
+KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& block, const Ray& ray, unsigned& ahead,
+                          int visit, int visits, Tally& tally) {
+    constexpr unsigned TURN = 1u << AHEAD;
+    if (++visit >= visits) __syncthreads();
+    for (; visit < visits; visit = visit / AHEAD * AHEAD + AHEAD) {
+        if (visit % AHEAD == 0) {
+            ahead &= TURN;
+            for (int i = 0; i < AHEAD && visit + i < visits; i++) {
+                float first = 1.0f, last = 0.0f;
+                if (ray.alive) index_range(frame, cells[block.view.visits[visit + i]], ray, first, last);
+                ahead |= static_cast<unsigned>(first <= last) << i;
+            }
+        }
         KNF_COUNT(tally, votes, threadIdx.x == 0);
-        float first = 1.0f, last = 0.0f;
-        if (ray.alive) index_range(frame, cells[block.view.visits[visit]], ray, first, last);
-        if (__syncthreads_or(first <= last)) break;
+        unsigned (&votes)[WARPS] = block.votes[ahead / TURN];
+        const unsigned of_warp = warp_or(ray.alive ? ahead % TURN >> visit % AHEAD : 0u);
+        if (threadIdx.x % 32 == 0) votes[threadIdx.x / 32] = of_warp;
+        ahead ^= TURN;
+        __syncthreads();
+        unsigned any = 0;
+#pragma unroll
+        for (int warp = 0; warp < WARPS; warp++) any |= votes[warp];
+        if (any) return visit + __ffs(static_cast<int>(any)) - 1;
     }
-    return visit;
+    return visits;
 }
 
 // All samples of the tile's rays in one cell, whose network lies in shared memory.
@@ -216,7 +239,8 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
     for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
         if (begin && !__syncthreads_or(ray.alive)) break;  // a barrier too: the list of the chunk before is used up
         const int visits = choose_visits(frame, scene.cells, scene.order, begin, block.view, thread, tally);
-        int visit = next_visit(frame, scene.cells, block, ray, -1, visits, tally), stage = 0;
+        unsigned ahead = 0;
+        int visit = next_visit(frame, scene.cells, block, ray, ahead, -1, visits, tally), stage = 0;
         const auto fetch = [&](int which, int into) {
             start_copy(&block.network[into], scene.networks + scene.cells[block.view.visits[which]].network,
                        sizeof(Evaluator::Network), thread, THREADS);
@@ -225,7 +249,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
         while (visit < visits) {
             int next = visits;
             if (Evaluator::STAGES == 2) {  // the next cell's weights come while this one is evaluated
-                next = next_visit(frame, scene.cells, block, ray, visit, visits, tally);
+                next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) {
                     fetch(next, 1 - stage);
                     wait_for_copies<1>();
@@ -238,7 +262,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
             visit_cell(frame, scene.cells[block.view.visits[visit]], scene.occupancy, block.network[stage], block, ray,
                        thread, tally);
             if (Evaluator::STAGES == 1) {
-                next = next_visit(frame, scene.cells, block, ray, visit, visits, tally);
+                next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
             } else {
                 stage = 1 - stage;

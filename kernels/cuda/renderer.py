@@ -24,6 +24,7 @@ from .scene import OUTPUT, SCENE_ARRAYS, WRITTEN, CudaScene, Precision
 
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+PER_ROUND = 2  # KNF_PER_RAY in render.cu, unless defined
 COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes")  # Tally in visits.cuh
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
 
@@ -59,6 +60,7 @@ class CudaRenderer:
         scene: what to render.
         device: what to run on; :class:`~kilonerf.kernels.cuda.cupy_device.CupyDevice` on a real one.
         half_sums: sum the hidden layers in fp16, which GeForce's tensor cores do at twice the rate; less exact.
+        per_ray: samples that a ray may take in a round, 2 or 4; to be measured.
         counting: count what ``COUNTS`` names, too: for benchmarks, as it takes time.
 
     Attributes:
@@ -72,7 +74,15 @@ class CudaRenderer:
     outputs = PICTURE | PER_RAY
     fallback = ""
 
-    def __init__(self, scene: Scene, device: CudaDevice, *, counting: bool = False, half_sums: bool = False) -> None:
+    def __init__(
+        self,
+        scene: Scene,
+        device: CudaDevice,
+        *,
+        counting: bool = False,
+        half_sums: bool = False,
+        per_ray: int = PER_ROUND,
+    ) -> None:
         self.scene = scene
         self.device = device.name
         self._device, self._memory = device, DeviceMemory(device)
@@ -82,7 +92,7 @@ class CudaRenderer:
         self._order: tuple[object, DeviceArray, int] | None = None
         self._pace = Pace()
         self._setup: tuple[_Resident, FrameSetup] | None = None
-        self._counting, self._half_sums = counting, half_sums
+        self._counting, self._half_sums, self._per_ray = counting, half_sums, per_ray
         self.counts: dict[str, int] = {}
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
@@ -224,7 +234,8 @@ class CudaRenderer:
             half = precision == "float16"
             networks = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums)
             around = _defined(KNF_NESTED=len(self.scene.levels) > 1, KNF_COUNTERS=self._counting)
-            render = self._device.kernel("render.cu", "render", {**networks, **around})
+            depth = {} if self._per_ray == PER_ROUND else {"KNF_PER_RAY": self._per_ray}
+            render = self._device.kernel("render.cu", "render", {**networks, **around, **depth})
             query = self._device.kernel("query.cu", "query", networks)
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}

@@ -8,6 +8,7 @@ namespace knf {
 
 constexpr int TILE = 16;
 constexpr int THREADS = TILE * TILE;
+constexpr int WARPS = THREADS / 32;
 constexpr int CHUNK = 4 * THREADS;  // cells of the order that are looked at together
 
 // What was done for a tile. KNF_COUNTERS has more counted, to be compared with the model in docs/cuda.md: in each

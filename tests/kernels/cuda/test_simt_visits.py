@@ -12,7 +12,7 @@ from kilonerf.kernels.cuda.groups import MAX_GROUPS, TILE, Groups, seen_tiles
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.native.grid import native_cells
 from kilonerf.kernels.sampling import ray_directions
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, Scene, load_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from support.scenes import nested_scene, random_scene, views
@@ -64,6 +64,29 @@ def test_simt_counts_fit_together(toy_scene: Scene, architecture: int) -> None:
     assert evaluations / 16 <= counts["batches"] < evaluations / 16 + counts["rounds"]
     assert counts["batches"] / 8 <= counts["passes"] < counts["batches"] / 8 + counts["rounds"]
     assert not CudaRenderer(toy_scene, SimtDevice(architecture)).counts
+
+
+@simt
+@pytest.mark.parametrize("architecture", [80, 70])
+def test_simt_a_visit_takes_hardly_more_than_a_vote(chair_path, architecture: int) -> None:
+    """Boxes are looked at eight at a time; a vote for each would be half as many again."""
+    scene = load_scene(chair_path)
+    assert scene.start_camera is not None
+    renderer = CudaRenderer(scene, SimtDevice(architecture), counting=True)
+    renderer.render(scene.start_camera.resized(160, 160), RenderOptions.as_trained(scene))
+    counts = renderer.counts
+    assert counts["visits"] <= counts["votes"] <= counts["visits"] + 1.2 * counts["tiles"]
+
+
+@simt
+@pytest.mark.parametrize("architecture", [80, 70])
+def test_simt_four_samples_a_round_are_fewer_rounds_of_the_same_picture(toy_scene: Scene, architecture: int) -> None:
+    camera = views(toy_scene)["outside"].resized(50, 40)
+    two, four = (CudaRenderer(toy_scene, SimtDevice(architecture), counting=True, per_ray=n) for n in (2, 4))
+    pictures = [renderer.render(camera, RenderOptions()) for renderer in (two, four)]
+    assert np.array_equal(pictures[0].rgb, pictures[1].rgb)
+    assert four.counts["rounds"] < 0.8 * two.counts["rounds"]
+    assert pictures[0].statistics.evaluations <= pictures[1].statistics.evaluations
 
 
 numbers = st.floats(-3, 3)
