@@ -90,6 +90,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
     const knf::Grid& grid = frame.levels[0].grid;
     const int indices = knf::indices_of(frame);
     knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::THREADS);
+    knf::commit_copies();
     knf::wait_for_copies<0>();
     __syncthreads();
     for (int first = begin; first < end; first += knf::THREADS) {  // a thread uses no sample but its own

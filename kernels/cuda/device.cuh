@@ -88,7 +88,7 @@ KNF_DEVICE unsigned warp_or(unsigned bits) {
 #endif
 }
 
-// Starts copying `bytes` (a multiple of 16) to shared memory by all threads of the block; one call is one group.
+// Starts copying `bytes` (a multiple of 16) to shared memory by all threads of the block; commit_copies() ends a group.
 KNF_DEVICE void start_copy(void* shared, const void* global, int bytes, int thread, int threads) {
     for (int at = 16 * thread; at < bytes; at += 16 * threads) {
         char* to = static_cast<char*>(shared) + at;
@@ -99,6 +99,9 @@ KNF_DEVICE void start_copy(void* shared, const void* global, int bytes, int thre
         *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
 #endif
     }
+}
+
+KNF_DEVICE void commit_copies() {
 #if KNF_ARCH >= 800
     simt::cp_async_commit();
 #endif

@@ -13,6 +13,7 @@ from .groups import seen_tiles
 from .scene import CudaScene
 
 LEVEL = np.dtype([("grid", GRID), ("steps", SAMPLE_STEPS)])
+LEAF_WORDS = 128  # as in scene.cuh
 _SLACK = 4e-6  # as box_slack in sampling_rule.h
 
 
@@ -32,6 +33,7 @@ def frame_setup_type(levels: int) -> np.dtype[np.void]:
             ("num_cells", "<i4"),
             ("num_groups", "<i4"),
             ("ess", "<i4"),
+            ("leaf_words", "<i4"),
             ("first_tile", "<i4"),
             ("end_tile", "<i4"),
             ("seen_tiles", "<i4", 4),
@@ -64,6 +66,7 @@ class FrameSetup:
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
         frame["num_groups"], frame["ess"] = len(groups.boxes), options.ess
+        frame["leaf_words"] = layout.leaf_words if layout.leaf_words <= LEAF_WORDS else 0
         words, fields = frame.reshape(1).view(np.int32), frame.dtype.fields
         assert fields is not None  # noqa: S101
         place = {name: fields[name][1] // 4 for name in fields}

@@ -29,6 +29,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
         const float* u = unit + 3 * (batch.first + thread);
         directions[thread] = make_float4(u[0], u[1], u[2], 0.0f);
     }
+    knf::commit_copies();
     knf::wait_for_copies<0>();
     __syncthreads();
     knf::Evaluator::evaluate(network, samples, batch.count, directions, thread, knf::THREADS);

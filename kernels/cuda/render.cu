@@ -11,13 +11,9 @@
 
 namespace knf {
 
-#ifndef KNF_PER_RAY
-#define KNF_PER_RAY 2
-#endif
-constexpr int PER_RAY = KNF_PER_RAY;  // samples of a ray in one round: a ray that ends at the first wastes the second
-constexpr int AHEAD = 8;              // visits whose boxes are looked at together
+constexpr int AHEAD = 8;        // visits whose boxes are looked at together
 constexpr int BATCH = 16;       // samples that a warp evaluates at once on tensor cores; counted so in float32 too
-constexpr int COUNTERS = 11;    // of a frame
+constexpr int COUNTERS = 13;    // of a frame
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
@@ -43,8 +39,15 @@ struct SceneArrays {
     const unsigned* occupancy;
 };
 
+// A cell that is, or is about to be, visited.
+struct Stage {
+    alignas(16) Evaluator::Network network;
+    alignas(16) Cell cell;
+    alignas(16) unsigned voxels[LEAF_WORDS];  // frame.leaf_words of them
+};
+
 struct Block {
-    alignas(16) Evaluator::Network network[Evaluator::STAGES];
+    Stage stage[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
     float4 unit[THREADS];  // the rays' unit directions
     View view;
@@ -89,8 +92,9 @@ KNF_DEVICE void index_range(const FrameSetup& frame, const Cell& cell, const Ray
 }
 
 // Whether a sample counts; its local coordinates if so.
-KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
-                              float index, float (&local)[3]) {
+KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Ray& ray,
+                              float index, float (&local)[3], Tally& tally) {
+    const Cell& cell = stage.cell;
     const Level& level = level_of(frame, cell);
     const Grid& grid = level.grid;
     const float t = sample_depth(index, level.steps.near, level.steps.step);
@@ -106,7 +110,12 @@ KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Cell& cell, const u
         voxel |= static_cast<unsigned>(v) << grid.voxel_shift[axis];
         local[axis] = local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]);
     }
-    if (counts && frame.ess) counts = occupancy[cell.first_word + (voxel >> 5)] >> (voxel & 31) & 1u;
+    if (counts && frame.ess) {
+        const unsigned at = voxel >> 5;
+        KNF_COUNT(tally, lookups, 1);
+        KNF_COUNT(tally, far, !frame.leaf_words);
+        counts = (frame.leaf_words ? stage.voxels[at] : occupancy[cell.first_word + at]) >> (voxel & 31) & 1u;
+    }
     return counts;
 }
 
@@ -160,9 +169,10 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& blo
     return visits;
 }
 
-// All samples of the tile's rays in one cell, whose network lies in shared memory.
-KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy,
-                           const Evaluator::Network& network, Block& block, Ray& ray, int thread, Tally& tally) {
+// All samples of the tile's rays in one cell, which lies in shared memory.
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, Block& block,
+                           Ray& ray, int thread, Tally& tally) {
+    const Cell& cell = stage.cell;
     KNF_COUNT(tally, visits, thread == 0);
     const SampleSteps& steps = level_of(frame, cell).steps;
     float index = 1.0f, last = 0.0f;
@@ -173,7 +183,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
         int count = 0;
         for (; ray.alive && index <= last && count < PER_RAY; index += 1.0f) {
             float local[3];
-            if (!sample_counts(frame, cell, occupancy, ray, index, local)) continue;
+            if (!sample_counts(frame, stage, occupancy, ray, index, local, tally)) continue;
 #pragma unroll
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
@@ -183,7 +193,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
             count++;
         }
         if (thread == 0) block.queued = 0;
-        // A barrier too: every ray has read its results of the round before, and the network's copy has arrived.
+        // A barrier too: every ray has read its results of the round before.
         if (!__syncthreads_or(count > 0)) return;
         const int slot = count ? atomicAdd(&block.queued, count) : 0;
 #pragma unroll
@@ -191,7 +201,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
             if (i < count) block.queue[slot + i] = found[i];
         __syncthreads();
         const int queued = block.queued;
-        Evaluator::evaluate(network, block.queue, queued, block.unit, thread, THREADS);
+        Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
         if (thread == 0) tally.evaluations += queued;
         KNF_COUNT(tally, rounds, thread == 0);
         KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
@@ -242,25 +252,27 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
         unsigned ahead = 0;
         int visit = next_visit(frame, scene.cells, block, ray, ahead, -1, visits, tally), stage = 0;
         const auto fetch = [&](int which, int into) {
-            start_copy(&block.network[into], scene.networks + scene.cells[block.view.visits[which]].network,
-                       sizeof(Evaluator::Network), thread, THREADS);
+            const Cell& cell = scene.cells[block.view.visits[which]];
+            Stage& stage_of_it = block.stage[into];
+            start_copy(&stage_of_it.network, scene.networks + cell.network, sizeof(Evaluator::Network), thread,
+                       THREADS);
+            // By threads that have less of the network to copy.
+            start_copy(&stage_of_it.cell, &cell, sizeof(Cell), (thread + 36) % THREADS, THREADS);
+            start_copy(stage_of_it.voxels, scene.occupancy + cell.first_word, 4 * frame.leaf_words,
+                       (thread + 32) % THREADS, THREADS);
+            commit_copies();
         };
         if (visit < visits) fetch(visit, stage);
         while (visit < visits) {
+            wait_for_copies<0>();  // this thread's; the next barrier makes them everybody's
             int next = visits;
-            if (Evaluator::STAGES == 2) {  // the next cell's weights come while this one is evaluated
+            if (Evaluator::STAGES == 2) {  // the next cell comes while this one is evaluated
                 next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
-                if (next < visits) {
-                    fetch(next, 1 - stage);
-                    wait_for_copies<1>();
-                } else {
-                    wait_for_copies<0>();
-                }
+                if (next < visits) fetch(next, 1 - stage);
             } else {
-                wait_for_copies<0>();
+                __syncthreads();
             }
-            visit_cell(frame, scene.cells[block.view.visits[visit]], scene.occupancy, block.network[stage], block, ray,
-                       thread, tally);
+            visit_cell(frame, block.stage[stage], scene.occupancy, block, ray, thread, tally);
             if (Evaluator::STAGES == 1) {
                 next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
@@ -318,9 +330,9 @@ KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tall
     }
     if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
 #ifdef KNF_COUNTERS
-    const int counts[] = {tally.groups, tally.cells,  tally.tiles,   tally.votes,
-                          tally.visits, tally.rounds, tally.batches, tally.passes};
-    for (int i = 0; i < 8; i++)
+    const int counts[] = {tally.groups, tally.cells,   tally.tiles,  tally.votes,   tally.visits,
+                          tally.rounds, tally.batches, tally.passes, tally.lookups, tally.far};
+    for (int i = 0; i < 10; i++)
         if (counts[i]) atomicAdd(&output.counters[3 + i], static_cast<unsigned long long>(counts[i]));
 #endif
 }

@@ -25,7 +25,8 @@ from .scene import OUTPUT, SCENE_ARRAYS, WRITTEN, CudaScene, Precision
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
 PER_ROUND = 2  # KNF_PER_RAY in render.cu, unless defined
-COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes")  # Tally in visits.cuh
+# Tally in visits.cuh
+COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes", "lookups", "far")
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
 
 

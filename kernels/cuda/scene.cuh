@@ -7,6 +7,7 @@
 
 namespace knf {
 
+constexpr int LEAF_WORDS = 128;  // of a cell's voxels that fit into shared memory: 16x16x16 bits
 constexpr int MAX_GROUPS = 512;  // of cells, as in kernels/cuda/groups.py
 
 // A cell in the order of visits, and the group that it belongs to.
@@ -43,10 +44,11 @@ struct FrameSetup {
     int width, height;
     int num_cells, num_groups;
     int ess;
+    int leaf_words;            // words of a cell's voxels, a multiple of 4; 0 if they are more than LEAF_WORDS
     int first_tile, end_tile;  // those of this launch, row by row
     int seen_tiles[4];         // first column and row, end column and row: no ray of the others meets anything
 };
-static_assert(sizeof(FrameSetup) == 136 + LEVELS * 132, "as frame_setup in kernels/cuda/scene.py");
+static_assert(sizeof(FrameSetup) == 140 + LEVELS * 132, "as frame_setup in kernels/cuda/scene.py");
 
 KNF_DEVICE const Level& level_of(const FrameSetup& frame, const Cell& cell) {
     return frame.levels[LEVELS == 1 ? 0 : cell.level];

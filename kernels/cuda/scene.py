@@ -65,6 +65,7 @@ class CudaScene:
         groups: of ``cells``.
         full_groups: of ``full_cells``.
         occupancy: uint32 words, one bit per voxel, leaf by leaf.
+        leaf_words: of each leaf, a multiple of 4: 16 bytes are copied at once.
         networks: [N], ``TENSOR_NETWORK`` or ``FLOAT_NETWORK``.
     """
 
@@ -74,6 +75,7 @@ class CudaScene:
     groups: Groups
     full_groups: Groups
     occupancy: NDArray[np.uint32]
+    leaf_words: int
     networks: NDArray[np.void]
 
     @classmethod
@@ -81,13 +83,16 @@ class CudaScene:
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
         levels = scene.levels
         cells, full_cells = (native_cells(*levels, ess=ess) for ess in (True, False))
+        occupancy, leaf_words = _padded_words(np.concatenate([voxel_words(level) for level in levels]), len(cells))
+        cells["first_word"] = full_cells["first_word"] = np.arange(len(cells)) * leaf_words
         return cls(
             np.stack([native_grid(level) for level in levels]),
             cells,
             full_cells,
             Groups.of(levels, cells, ess=True),
             Groups.of(levels, full_cells, ess=False),
-            np.concatenate([voxel_words(level) for level in levels]),
+            occupancy,
+            leaf_words,
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
@@ -115,6 +120,15 @@ class CudaScene:
         order = np.empty(len(rows), PLACE)
         order["cell"], order["group"] = rows, self.groups_of(ess).of_leaf[rows]
         return order
+
+
+def _padded_words(words: NDArray[np.uint32], leaves: int) -> tuple[NDArray[np.uint32], int]:
+    """Voxels of all leaves, each with whole groups of 4 words, and how many it has."""
+    each = len(words) // max(1, leaves)
+    padding = -each % 4
+    if not padding:
+        return words, each
+    return np.pad(words.reshape(leaves, each), ((0, 0), (0, padding))).reshape(-1), each + padding
 
 
 def _float_networks(scene: Scene) -> NDArray[np.void]:

@@ -9,15 +9,21 @@ namespace knf {
 constexpr int TILE = 16;
 constexpr int THREADS = TILE * TILE;
 constexpr int WARPS = THREADS / 32;
-constexpr int CHUNK = 4 * THREADS;  // cells of the order that are looked at together
+#ifndef KNF_PER_RAY
+#define KNF_PER_RAY 2
+#endif
+constexpr int PER_RAY = KNF_PER_RAY;  // samples of a ray in one round: a ray that ends at the first wastes the others
+// Cells of the order that are looked at together: fewer beside a longer queue, or the block would need over 48 KB.
+constexpr int CHUNK = (PER_RAY > 2 ? 2 : 4) * THREADS;
 
 // What was done for a tile. KNF_COUNTERS has more counted, to be compared with the model in docs/cuda.md: in each
-// thread boxes that were held against the tile's pyramid (of groups, of cells), in thread 0 what the block did
-// together.
+// thread boxes that were held against the tile's pyramid (of groups, of cells) and voxels that were looked up (far: not
+// in shared memory), in thread 0 what the block did together.
 struct Tally {
     int evaluations = 0;
 #ifdef KNF_COUNTERS
     int groups = 0, cells = 0, tiles = 0, votes = 0, visits = 0, rounds = 0, batches = 0, passes = 0;
+    int lookups = 0, far = 0;
 #endif
 };
 #ifdef KNF_COUNTERS

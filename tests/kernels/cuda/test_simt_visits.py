@@ -11,6 +11,7 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.cuda.groups import MAX_GROUPS, TILE, Groups, seen_tiles
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.native.grid import native_cells
+from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.kernels.sampling import ray_directions
 from kilonerf.model_io import Camera, Scene, load_scene
 from simt.compilation import why_unavailable
@@ -76,6 +77,20 @@ def test_simt_a_visit_takes_hardly_more_than_a_vote(chair_path, architecture: in
     renderer.render(scene.start_camera.resized(160, 160), RenderOptions.as_trained(scene))
     counts = renderer.counts
     assert counts["visits"] <= counts["votes"] <= counts["visits"] + 1.2 * counts["tiles"]
+
+
+@simt
+@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize(("factor", "near"), [((16, 16, 16), True), ((3, 5, 7), True), ((20, 17, 18), False)])
+def test_simt_voxels_of_a_cell_lie_in_shared_memory_if_they_fit(factor: tuple, near: bool, architecture: int) -> None:
+    scene = random_scene((2, 1, 2), factor, seed=11, occupied=0.2)
+    camera = views(scene)["outside"].resized(50, 40)
+    renderer = CudaRenderer(scene, SimtDevice(architecture), counting=True)
+    options = RenderOptions(ert=False)
+    samples = renderer.render(camera, options).statistics.samples
+    assert samples == ReferenceRenderer(scene).render(camera, options).statistics.samples > 0
+    assert renderer.counts["lookups"] >= samples
+    assert renderer.counts["far"] == (0 if near else renderer.counts["lookups"])
 
 
 @simt
