@@ -15,10 +15,12 @@ def table(results: Sequence[Compiled]) -> str:
     for result in results:
         sm = result.variant.architecture
         operands = "fp16" if result.variant.tensor_cores else "float32"
+        operands += ", fp16 sums" if result.variant.half_sums else ""
         for kernel in result.kernels:
             registers = f"{kernel.registers} ({kernel.register_limit(sm)})"
             needs = (registers, str(kernel.spill_bytes), f"{kernel.shared_bytes:,}", str(kernel.resident_blocks(sm)))
-            rows.setdefault((kernel.name, operands, *needs), []).append(str(sm))
+            name = f"{kernel.name}{', nested' if result.variant.nested else ''}"
+            rows.setdefault((name, operands, *needs), []).append(str(sm))
     lines = [
         "| kernel | operands | sm | registers (limit) | bytes spilled | bytes of shared memory | resident blocks |",
         "|---|---|---|---|---|---|---|",

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import PICTURE, RenderOptions, create_renderer
 from kilonerf.kernels.cuda.device import KERNELS, CudaDevice, Defines, DeviceKernel
-from kilonerf.kernels.cuda.renderer import BATCH, HOST, THREADS, CudaRenderer
+from kilonerf.kernels.cuda.pictures import HOST
+from kilonerf.kernels.cuda.queries import BATCH
+from kilonerf.kernels.cuda.renderer import PER_ROUND, THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, Scene
@@ -129,15 +131,20 @@ def network_rate(
             "unit": device.upload(unit, "directions"),
             "out": device.allocate((points, 4), np.float32, "results"),
         }
-        for precision in precisions(device):
+        ways: list[tuple[str, Precision, dict[str, None]]] = [
+            (name, name, {"KNF_TENSOR_CORES": None} if name == "float16" else {}) for name in precisions(device)
+        ]
+        if "float16" in precisions(device):
+            ways.append(("float16, fp16 sums", "float16", {"KNF_TENSOR_CORES": None, "KNF_HALF_SUMS": None}))
+        for name, precision, defines in ways:
             networks = device.upload(CudaScene.of(scene, precision).networks, "networks")
-            kernel = device.kernel("query.cu", "query", {"KNF_TENSOR_CORES": None} if precision == "float16" else {})
+            kernel = device.kernel("query.cu", "query", defines)
             arguments = (there["batches"], networks, there["local"], there["unit"], there["out"])
             work = partial(kernel.launch, len(batches), THREADS, arguments)
             clock = warm_up(device, work, seconds)
             times, _, _ = kernel_times(device, work, repeats)
             rate = points / (1e-3 * max(statistics.median(times), 1e-6))
-            result[precision] = {
+            result[name] = {
                 "ms_median": round(statistics.median(times), 4),
                 "giga_samples_per_second": round(rate / 1e9, 3),
                 "teraflops": round(rate * 2 * MULTIPLICATIONS / 1e12, 2),
@@ -171,6 +178,8 @@ def fused_frames(
     *,
     repeats: int = 20,
     seconds: float = 0.0,
+    half_sums: bool = False,
+    per_ray: int = PER_ROUND,
 ) -> dict[str, Any]:
     """Frame times of the fused kernel.
 
@@ -180,7 +189,7 @@ def fused_frames(
         frame; all of them medians over the poses' frames.
     """
     recorder = Replayable(device)
-    renderer = CudaRenderer(scene, cast(CudaDevice, recorder))
+    renderer = CudaRenderer(scene, cast(CudaDevice, recorder), half_sums=half_sums, per_ray=per_ray)
     picture = {name: HOST[name] for name in PICTURE}
     kernel, launches, bare, walls, ahead, clocks = [], [], [], {True: [], False: []}, True, []
     with device.active():
@@ -215,6 +224,18 @@ def fused_frames(
         "host_us": {"launch": round(launch, 1), "of_which_cupy": round(replay, 1)},
         "host_was_ahead": ahead,
         "sm_mhz": clocks[-1],
+    }
+
+
+def frame_counts(device: CudaDevice, scene: Scene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
+    """What the fused kernel does for a frame, counted by a kernel of its own; for the model in docs/cuda.md."""
+    renderer = CudaRenderer(scene, device, counting=True)
+    statistics = renderer.render(camera, options).statistics
+    return {
+        "samples": statistics.samples,
+        "evaluations": statistics.evaluations,
+        "rays_hit": statistics.rays_hit,
+        **renderer.counts,
     }
 
 

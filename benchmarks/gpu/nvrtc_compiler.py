@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, KERNELS, OPTIONS, sour
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / "build" / "nvrtc"
 ARCHITECTURES = (75, 80, 86, 89, 90, 120)
+GEFORCE = (75, 86, 89, 120)  # fp32 sums take their tensor cores twice as long as fp16 sums
 OLDEST = 70  # float32 only: tensor-core products of the shapes used start with sm_75
 # sm: (registers, bytes of shared memory, threads) of a multiprocessor; CUDA C++ Programming Guide, "Technical
 # Specifications per Compute Capability".
@@ -47,14 +48,30 @@ class Variant:
         source: a ``.cu`` file.
         architecture: 75 for sm_75.
         tensor_cores: whether ``KNF_TENSOR_CORES`` is defined.
+        nested: whether ``KNF_NESTED`` is: for scenes of nested boxes.
+        half_sums: whether ``KNF_HALF_SUMS`` is: hidden layers are summed in fp16.
     """
 
     source: Path
     architecture: int
     tensor_cores: bool
+    nested: bool = False
+    half_sums: bool = False
 
     def __str__(self) -> str:
-        return f"{self.source.stem}-sm_{self.architecture}-{'tensor' if self.tensor_cores else 'float32'}"
+        kind = "tensor" if self.tensor_cores else "float32"
+        more = f"{'-nested' if self.nested else ''}{'-half_sums' if self.half_sums else ''}"
+        return f"{self.source.stem}-sm_{self.architecture}-{kind}{more}"
+
+    @property
+    def defines(self) -> dict[str, None]:
+        """What is defined for it."""
+        wanted = {
+            "KNF_TENSOR_CORES": self.tensor_cores,
+            "KNF_NESTED": self.nested,
+            "KNF_HALF_SUMS": self.half_sums,
+        }
+        return {name: None for name, there in wanted.items() if there}
 
 
 @dataclass(frozen=True)
@@ -131,7 +148,10 @@ def _importable(name: str) -> bool:
 def all_variants(sources: Sequence[Path]) -> list[Variant]:
     """Every way in which ``sources`` are compiled for somebody's GPU."""
     plain = [Variant(source, sm, False) for source in sources for sm in (OLDEST, *ARCHITECTURES)]
-    return plain + [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
+    tensor = [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
+    nested = [replace(v, nested=True) for v in plain + tensor if v.source == KERNELS / "render.cu"]
+    half_sums = [replace(v, half_sums=True) for v in tensor if v.architecture in GEFORCE]
+    return plain + tensor + nested + half_sums
 
 
 def evaluates(source: Path) -> bool:
@@ -165,7 +185,7 @@ def compile_variant(variant: Variant) -> Compiled:
 
 def compiler_options(variant: Variant) -> list[str]:
     """As the program gives them, and then CuPy 14 (tests/kernels/cuda/test_real_cupy.py compares)."""
-    options = [*OPTIONS, *(["-DKNF_TENSOR_CORES"] if variant.tensor_cores else [])]
+    options = [*OPTIONS, *(f"-D{name}" for name in variant.defines)]
     options += [f"-I{folder}" for folder in (*INCLUDE_FOLDERS, *toolkit_headers())]
     return [*options, "-ftz=true", f"-arch=sm_{variant.architecture}", "--device-as-default-execution-space"]
 

@@ -155,7 +155,7 @@ def networks_alone(context: Context) -> dict[str, Any]:
     found = measurements.network_rate(context.device(), context.scene(), seconds=measurements.WARM_UP)
     told = [
         f"{name} {found[name]['giga_samples_per_second']} G samples/s ({found[name]['teraflops']} TFLOP/s)"
-        for name in PRECISIONS
+        for name in ("float16", "float16, fp16 sums", "float32")
         if name in found
     ]
     return {**found, "headlines": [", ".join(told)]}
@@ -181,10 +181,20 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
     options = RenderOptions.as_trained(scene, precision=precision)
     views = context.views(scene, 3, *size)
     found = measurements.fused_frames(device, scene, views, options, seconds=measurements.WARM_UP)
+    found["counts"] = measurements.frame_counts(device, scene, views[0], options)
     line = (
         f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, "
         f"to host {found['to_host_ms']:.4g}, launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"
     )
+    if precision == "float16":
+        found["half_sums"] = half = measurements.fused_frames(
+            device, scene, views, options, seconds=measurements.WARM_UP, half_sums=True
+        )
+        line += f", with fp16 sums {half['ms_median']:.4g} ms"
+        found["four_per_ray"] = four = measurements.fused_frames(
+            device, scene, views, options, seconds=measurements.WARM_UP, per_ray=4
+        )
+        line += f", 4 a round {four['ms_median']:.4g}"
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 

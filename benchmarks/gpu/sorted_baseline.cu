@@ -17,7 +17,7 @@ struct Direction {
 };
 
 // Sample positions of a ray.
-KNF_DEVICE int indices_of(const FrameSetup& frame) { return static_cast<int>(frame.steps.last) + 1; }
+KNF_DEVICE int indices_of(const FrameSetup& frame) { return static_cast<int>(frame.levels[0].steps.last) + 1; }
 
 KNF_DEVICE Direction direction_of(const FrameSetup& frame, int ray) {
     const float a = pixel_slope(static_cast<float>(ray % frame.width), frame.cx, frame.fx);
@@ -35,8 +35,8 @@ KNF_DEVICE Direction direction_of(const FrameSetup& frame, int ray) {
 
 // The network that a sample belongs to, -1 if it does not count.
 KNF_DEVICE int network_at(const FrameSetup& frame, const short* network_of_voxel, const float (&along)[3], int index) {
-    const Grid& grid = frame.grid;
-    const float t = sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
+    const Grid& grid = frame.levels[0].grid;
+    const float t = sample_depth(static_cast<float>(index), frame.levels[0].steps.near, frame.levels[0].steps.step);
     bool inside = true;
     int at = 0;
 #pragma unroll
@@ -84,19 +84,21 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
              float4* result) {
     __shared__ alignas(16) knf::FloatNetwork network;
     __shared__ knf::Sample samples[knf::THREADS];
-    __shared__ float unit[knf::THREADS][3];
+    __shared__ float4 unit[knf::THREADS];
     const int thread = threadIdx.x, begin = bounds[blockIdx.x], end = bounds[blockIdx.x + 1];
     if (begin == end) return;
-    const knf::Grid& grid = frame.grid;
+    const knf::Grid& grid = frame.levels[0].grid;
     const int indices = knf::indices_of(frame);
     knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::THREADS);
+    knf::commit_copies();
     knf::wait_for_copies<0>();
     __syncthreads();
     for (int first = begin; first < end; first += knf::THREADS) {  // a thread uses no sample but its own
         if (first + thread < end) {
             const int ray = query[first + thread] / indices, index = query[first + thread] % indices;
             const knf::Direction direction = knf::direction_of(frame, ray);
-            const float t = knf::sample_depth(static_cast<float>(index), frame.steps.near, frame.steps.step);
+            const float t =
+                knf::sample_depth(static_cast<float>(index), frame.levels[0].steps.near, frame.levels[0].steps.step);
             float local[3];
 #pragma unroll
             for (int axis = 0; axis < 3; axis++) {
@@ -105,9 +107,11 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
                 const int cell = static_cast<int>(voxel) / grid.factor[axis];
                 const float minimum = knf::cell_minimum(cell, grid.box_min[axis], grid.cell_size[axis]);
                 local[axis] = knf::local_coordinate(p, minimum, grid.local_scale[axis]);
-                unit[thread][axis] = direction.along[axis] / direction.length;
             }
-            samples[thread] = {local[0], local[1], local[2], static_cast<float>(thread)};
+            const float* d = direction.along;
+            const float length = direction.length;
+            unit[thread] = make_float4(d[0] / length, d[1] / length, d[2] / length, 0.0f);
+            samples[thread] = {local[0], local[1], local[2], knf::ray_bits(thread)};
         }
         const int count = end - first < knf::THREADS ? end - first : knf::THREADS;
         knf::FloatEvaluator::evaluate(network, samples, count, unit, thread, knf::THREADS);
@@ -131,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
               float* transmittance, unsigned char* active) {
     const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height || network[ray * knf::PER_PASS] < 0) return;
-    const float spacing = knf::direction_of(frame, ray).length * frame.steps.step;
+    const float spacing = knf::direction_of(frame, ray).length * frame.levels[0].steps.step;
     float red = rgb[3 * ray], green = rgb[3 * ray + 1], blue = rgb[3 * ray + 2];
     float weights = opacity[ray], rest = transmittance[ray];
     for (int i = 0; i < knf::PER_PASS && network[ray * knf::PER_PASS + i] >= 0; i++) {

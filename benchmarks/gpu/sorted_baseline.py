@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.cuda.cupy_device import toolkit_headers
 from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, OPTIONS, sources_digest
+from kilonerf.kernels.cuda.frame_setup import FrameSetup
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.model_io import Camera, Scene, UsageError
 
@@ -134,9 +135,9 @@ class _Pass:
         self._device, self._networks = baseline._device, baseline._networks
         self._voxels = baseline._voxels[options.ess]
         self._camera, self._options = camera, options
-        self._frame = layout.frame_setup(scene, camera, options, 0)
+        self._frame = FrameSetup(scene, layout, options).aim(camera, 0)
         self._rays = rays = camera.width * camera.height
-        indices = int(self._frame["steps"]["last"]) + 1
+        indices = int(self._frame["levels"][0]["steps"]["last"]) + 1
         if rays * indices >= 1 << 31:
             raise UsageError(f"sorted baseline: expected fewer than 2^31 sample positions, got {rays} x {indices}")
         xp = self._device.arrays

@@ -102,6 +102,7 @@ std::map<std::string, std::map<std::string, size_t>> structure_layouts() {
               KNF_FIELD(Cell, first_word),
               KNF_FIELD(Cell, near_border),
               KNF_FIELD(Cell, occupied),
+              KNF_FIELD(Cell, level),
               {"size", sizeof(knf::Cell)}}},
             {"SampleSteps",
              {KNF_FIELD(SampleSteps, near),

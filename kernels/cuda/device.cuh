@@ -24,12 +24,29 @@ KNF_DEVICE void mma_m16n8k8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(b));
 }
+// The same with sums in fp16: d holds columns 2t and 2t + 1 of rows g and g + 8.
+KNF_DEVICE void mma_m16n8k8(unsigned (&d)[2], const unsigned (&a)[2], unsigned b) {
+    asm volatile("mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3}, {%4}, {%0,%1};"
+                 : "+r"(d[0]), "+r"(d[1])
+                 : "r"(a[0]), "r"(a[1]), "r"(b));
+}
 #if KNF_ARCH >= 800
+// Two numbers rounded to fp16, negative ones to zero.
+KNF_DEVICE unsigned pack_relu(float low, float high) {
+    unsigned packed;
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
+    return packed;
+}
 KNF_DEVICE void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     asm volatile(
         "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+KNF_DEVICE void mma_m16n8k16(unsigned (&d)[2], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 {%0,%1}, {%2,%3,%4,%5}, {%6,%7}, {%0,%1};"
+                 : "+r"(d[0]), "+r"(d[1])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 // Copies 16 bytes to shared memory in the background.
 KNF_DEVICE void cp_async_16(void* shared, const void* global) {
@@ -47,8 +64,10 @@ KNF_DEVICE void cp_async_wait() {
 #endif
 
 // d += a * b for a 16x16 tile of A and a 16x8 tile of B. The fragments of m16n8k16 are those of two m16n8k8 side by
-// side, so the same registers serve architectures that have only the smaller shape.
-KNF_DEVICE void multiply_tile(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+// side, so the same registers serve architectures that have only the smaller shape. Sums: float[4], or unsigned[2] for
+// fp16.
+template <class Sums>
+KNF_DEVICE void multiply_tile(Sums& d, const unsigned (&a)[4], unsigned b0, unsigned b1) {
 #if KNF_ARCH >= 800
     const unsigned b[2] = {b0, b1};
     simt::mma_m16n8k16(d, a, b);
@@ -59,7 +78,17 @@ KNF_DEVICE void multiply_tile(float (&d)[4], const unsigned (&a)[4], unsigned b0
 #endif
 }
 
-// Starts copying `bytes` (a multiple of 16) to shared memory by all threads of the block; one call is one group.
+// The bits that any lane of the warp has.
+KNF_DEVICE unsigned warp_or(unsigned bits) {
+#if KNF_ARCH >= 800 && !defined(KNF_SIMT_HOST)
+    return __reduce_or_sync(0xffffffffu, bits);
+#else
+    for (int offset = 16; offset; offset /= 2) bits |= __shfl_xor_sync(0xffffffffu, bits, offset);
+    return bits;
+#endif
+}
+
+// Starts copying `bytes` (a multiple of 16) to shared memory by all threads of the block; commit_copies() ends a group.
 KNF_DEVICE void start_copy(void* shared, const void* global, int bytes, int thread, int threads) {
     for (int at = 16 * thread; at < bytes; at += 16 * threads) {
         char* to = static_cast<char*>(shared) + at;
@@ -70,6 +99,9 @@ KNF_DEVICE void start_copy(void* shared, const void* global, int bytes, int thre
         *reinterpret_cast<uint4*>(to) = *reinterpret_cast<const uint4*>(from);
 #endif
     }
+}
+
+KNF_DEVICE void commit_copies() {
 #if KNF_ARCH >= 800
     simt::cp_async_commit();
 #endif

@@ -19,15 +19,17 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
           float* result) {
     __shared__ alignas(16) knf::Evaluator::Network network;
     __shared__ knf::Sample samples[knf::THREADS];
-    __shared__ float directions[knf::THREADS][3];
+    __shared__ float4 directions[knf::THREADS];
     const int thread = threadIdx.x;
     const knf::Batch batch = batches[blockIdx.x];
     knf::start_copy(&network, networks + batch.network, sizeof(network), thread, knf::THREADS);
     if (thread < batch.count) {
         const float* at = local + 3 * (batch.first + thread);
-        samples[thread] = {at[0], at[1], at[2], static_cast<float>(thread)};
-        for (int axis = 0; axis < 3; axis++) directions[thread][axis] = unit[3 * (batch.first + thread) + axis];
+        samples[thread] = {at[0], at[1], at[2], knf::ray_bits(thread)};
+        const float* u = unit + 3 * (batch.first + thread);
+        directions[thread] = make_float4(u[0], u[1], u[2], 0.0f);
     }
+    knf::commit_copies();
     knf::wait_for_copies<0>();
     __syncthreads();
     knf::Evaluator::evaluate(network, samples, batch.count, directions, thread, knf::THREADS);

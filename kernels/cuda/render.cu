@@ -7,33 +7,51 @@
 #include "kilonerf/evaluator.cuh"
 #include "sampling_rule.h"
 #include "scene.cuh"
+#include "visits.cuh"
 
 namespace knf {
 
-constexpr int TILE = 16;
-constexpr int THREADS = TILE * TILE;
-constexpr int PER_RAY = 2;      // samples of a ray in one round: a ray that ends at the first wastes the second
+constexpr int AHEAD = 8;        // visits whose boxes are looked at together
+constexpr int BATCH = 16;       // samples that a warp evaluates at once on tensor cores; counted so in float32 too
+constexpr int COUNTERS = 13;    // of a frame
 constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
-    float* rgb;                    // [height][width][3]
-    float* alpha;                  // [height][width]
-    float* depth;                  // [height][width], z-depth, infinity where alpha is 0
-    int* samples;                  // [height][width]
-    int* network;                  // [height][width], of the first sample, -1 for none
-    float4* rgbz;                  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
-    unsigned long long* counters;  // samples, evaluations, rays hit
-    int* next_tile;                // [0] the next tile, [1] blocks that are done; zero before and after a launch
+    float* rgb;    // [height][width][3]
+    float* alpha;  // [height][width]
+    float* depth;  // [height][width], z-depth, infinity where alpha is 0
+    int* samples;  // [height][width]
+    int* network;  // [height][width], of the first sample, -1 for none
+    float4* rgbz;  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
+    // Two rows of COUNTERS. The first is at work, and zero before and after a frame; the second is the last frame's:
+    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally.
+    unsigned long long* counters;
+    int* next_tile;  // [0] the next tile, [1] blocks that are done; zero before and after a launch
+};
+
+// The scene in the device's memory.
+struct SceneArrays {
+    const Cell* cells;
+    const Place* order;  // [frame.num_cells], front to back
+    const Box* groups;   // [frame.num_groups]
+    const Evaluator::Network* networks;
+    const unsigned* occupancy;
+};
+
+// A cell that is, or is about to be, visited.
+struct Stage {
+    alignas(16) Evaluator::Network network;
+    alignas(16) Cell cell;
+    alignas(16) unsigned voxels[LEAF_WORDS];  // frame.leaf_words of them
 };
 
 struct Block {
-    alignas(16) Evaluator::Network network[Evaluator::STAGES];
+    Stage stage[Evaluator::STAGES];
     Sample queue[THREADS * PER_RAY];
-    float unit[THREADS][3];  // the rays' unit directions
-    float planes[4][3];      // the tile's pyramid: inward normals of its sides
-    int visits[THREADS];     // cells of the chunk at hand that the tile may see, front to back
-    int warp_counts[THREADS / 32];
+    float4 unit[THREADS];  // the rays' unit directions
+    View view;
+    unsigned votes[2][WARPS];  // in turns: one may still be read when the next is written
     int tile;
     int queued;
 };
@@ -52,9 +70,8 @@ KNF_DEVICE float clip_to_box(const FrameSetup& frame, const Cell& cell, const Ra
     leave = 1e30f;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
-        const float t0 = ((cell.clip_min[axis] - slack) - frame.origin[axis]) * ray.inverse[axis];
-        const float t1 = ((cell.clip_max[axis] + slack) - frame.origin[axis]) * ray.inverse[axis];
+        const float t0 = ((cell.clip_min[axis] - frame.slack[axis]) - frame.origin[axis]) * ray.inverse[axis];
+        const float t1 = ((cell.clip_max[axis] + frame.slack[axis]) - frame.origin[axis]) * ray.inverse[axis];
         enter = fmaxf(enter, fminf(t0, t1));
         leave = fminf(leave, fmaxf(t0, t1));
     }
@@ -65,31 +82,40 @@ KNF_DEVICE float clip_to_box(const FrameSetup& frame, const Cell& cell, const Ra
 KNF_DEVICE void index_range(const FrameSetup& frame, const Cell& cell, const Ray& ray, float& first, float& last) {
     float leave;
     float enter = clip_to_box(frame, cell, ray, leave);
-    const float inverse_step = 1.0f / frame.steps.step;
-    const float offset = frame.steps.near * inverse_step;
+    const SampleSteps& steps = level_of(frame, cell).steps;
+    const float inverse_step = 1.0f / steps.step;
+    const float offset = steps.near * inverse_step;
     enter = fminf(fmaxf(enter * inverse_step - offset, 0.0f), 2e7f);
     leave = fminf(fmaxf(leave * inverse_step - offset, -1.0f), 2e7f);
     first = fmaxf(ceilf(enter - index_slack(enter + offset)), 0.0f);
-    last = fminf(floorf(leave + index_slack(leave + offset)), frame.steps.last);
+    last = fminf(floorf(leave + index_slack(leave + offset)), steps.last);
 }
 
 // Whether a sample counts; its local coordinates if so.
-KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy, const Ray& ray,
-                              float index, float (&local)[3]) {
-    const float t = sample_depth(index, frame.steps.near, frame.steps.step);
+KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Ray& ray,
+                              float index, float (&local)[3], Tally& tally) {
+    const Cell& cell = stage.cell;
+    const Level& level = level_of(frame, cell);
+    const Grid& grid = level.grid;
+    const float t = sample_depth(index, level.steps.near, level.steps.step);
     bool counts = true;
     unsigned voxel = 0;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
         const float p = sample_position(frame.origin[axis], t, ray.direction[axis]);
-        if (cell.near_border) counts = counts && p > frame.grid.inside_min[axis] && p < frame.grid.inside_max[axis];
-        const float voxels = voxel_coordinate(p, frame.grid.box_min[axis], frame.grid.inverse_voxel[axis]);
+        if (cell.near_border) counts = counts && p > grid.inside_min[axis] && p < grid.inside_max[axis];
+        const float voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
         const int v = static_cast<int>(voxels) - cell.first_voxel[axis];
-        counts = counts && v >= 0 && v < frame.grid.factor[axis];
-        voxel |= static_cast<unsigned>(v) << frame.grid.voxel_shift[axis];
-        local[axis] = local_coordinate(p, cell.minimum[axis], frame.grid.local_scale[axis]);
+        counts = counts && v >= 0 && v < grid.factor[axis];
+        voxel |= static_cast<unsigned>(v) << grid.voxel_shift[axis];
+        local[axis] = local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]);
     }
-    if (counts && frame.ess) counts = occupancy[cell.first_word + (voxel >> 5)] >> (voxel & 31) & 1u;
+    if (counts && frame.ess) {
+        const unsigned at = voxel >> 5;
+        KNF_COUNT(tally, lookups, 1);
+        KNF_COUNT(tally, far, !frame.leaf_words);
+        counts = (frame.leaf_words ? stage.voxels[at] : occupancy[cell.first_word + at]) >> (voxel & 31) & 1u;
+    }
     return counts;
 }
 
@@ -105,92 +131,50 @@ KNF_DEVICE Ray start_ray(const FrameSetup& frame, int x, int y) {
         ray.inverse[axis] = 1.0f / (fabsf(d) < 1e-12f ? copysignf(1e-12f, d) : d);
         squares = squares + d * d;
     }
-    ray.length = sqrtf(squares);
     ray.transmittance = 1.0f;
     ray.network = -1;
+    ray.length = sqrtf(squares);
     ray.alive = x < frame.width && y < frame.height;
     return ray;
 }
 
-// Planes through the camera and the tile's edges, half a pixel outside its outermost rays. A point of camera axes is
-// inside (1, 0, a) for the edge at slope a; normals go to the world by the cofactors of the rotation, which unlike
-// products of neighbouring rays lose nothing to cancellation however narrow the tile is.
-KNF_DEVICE void start_planes(const FrameSetup& frame, int tile_x, int tile_y, Block& block, int thread) {
-    if (thread < 4) {  // left, right, top, bottom
-        const int across = thread < 2 ? 0 : 1;
-        const bool end = thread % 2;
-        const float edge = static_cast<float>((across ? tile_y : tile_x) + (end ? TILE : 0));
-        const float slope = across ? (edge - frame.cy) / -frame.fy : (edge - frame.cx) / frame.fx;
-        const bool upper = across ? !end : end;  // inside is below this slope, not above
-        float sign = upper ? -1.0f : 1.0f;
-        float normal[3], axis_of_edge[3], determinant = 0.0f;
-        for (int axis = 0; axis < 3; axis++) {
-            const float* u = frame.rotation + 3 * ((axis + 1) % 3);
-            const float* v = frame.rotation + 3 * ((axis + 2) % 3);
-            const int p = (across + 1) % 3, q = (across + 2) % 3;
-            axis_of_edge[axis] = u[p] * v[q] - u[q] * v[p];
-            normal[axis] = axis_of_edge[axis] + slope * (u[0] * v[1] - u[1] * v[0]);
-            determinant += axis_of_edge[axis] * frame.rotation[3 * axis + across];
+// The next visit after `visit` whose box a living ray meets, or `visits`. At least one barrier for the block.
+//
+// Boxes are looked at AHEAD at a time, once for each ray: bits of `ahead` say which ones this ray meets. Its next bit
+// is the row in which the block's warps vote next; the other may still be read.
+KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& block, const Ray& ray, unsigned& ahead,
+                          int visit, int visits, Tally& tally) {
+    constexpr unsigned TURN = 1u << AHEAD;
+    if (++visit >= visits) __syncthreads();
+    for (; visit < visits; visit = visit / AHEAD * AHEAD + AHEAD) {
+        if (visit % AHEAD == 0) {
+            ahead &= TURN;
+            for (int i = 0; i < AHEAD && visit + i < visits; i++) {
+                float first = 1.0f, last = 0.0f;
+                if (ray.alive) index_range(frame, cells[block.view.visits[visit + i]], ray, first, last);
+                ahead |= static_cast<unsigned>(first <= last) << i;
+            }
         }
-        if (determinant < 0.0f) sign = -sign;
-        for (int axis = 0; axis < 3; axis++) block.planes[thread][axis] = sign * normal[axis];
-    }
-}
-
-// False if the cell's box lies wholly outside one side of the tile's pyramid, as all that is behind the camera does.
-KNF_DEVICE bool tile_may_see(const FrameSetup& frame, const Block& block, const Cell& cell) {
-    float low[3], high[3];
+        KNF_COUNT(tally, votes, threadIdx.x == 0);
+        unsigned (&votes)[WARPS] = block.votes[ahead / TURN];
+        const unsigned of_warp = warp_or(ray.alive ? ahead % TURN >> visit % AHEAD : 0u);
+        if (threadIdx.x % 32 == 0) votes[threadIdx.x / 32] = of_warp;
+        ahead ^= TURN;
+        __syncthreads();
+        unsigned any = 0;
 #pragma unroll
-    for (int axis = 0; axis < 3; axis++) {
-        const float slack = box_slack(frame.origin[axis], frame.grid.box_min[axis], frame.grid.box_max[axis]);
-        low[axis] = (cell.clip_min[axis] - slack) - frame.origin[axis];
-        high[axis] = (cell.clip_max[axis] + slack) - frame.origin[axis];
+        for (int warp = 0; warp < WARPS; warp++) any |= votes[warp];
+        if (any) return visit + __ffs(static_cast<int>(any)) - 1;
     }
-    bool seen = true;
-#pragma unroll
-    for (int side = 0; side < 4; side++) {
-        const float* n = block.planes[side];
-        float farthest = 0.0f;
-#pragma unroll
-        for (int axis = 0; axis < 3; axis++) farthest += n[axis] > 0.0f ? n[axis] * high[axis] : n[axis] * low[axis];
-        seen = seen && farthest >= 0.0f;
-    }
-    return seen;
+    return visits;
 }
 
-// The cells of order[begin .. begin + THREADS) that the tile may see, in order; returns their number.
-KNF_DEVICE int choose_visits(const FrameSetup& frame, const Cell* cells, const int* order, int begin, Block& block,
-                             int thread) {
-    const int at = begin + thread;
-    const int cell = at < frame.num_cells ? order[at] : -1;
-    const bool seen = cell >= 0 && tile_may_see(frame, block, cells[cell]);
-    const unsigned lanes = __ballot_sync(0xffffffffu, seen);
-    if (thread % 32 == 0) block.warp_counts[thread / 32] = __popc(lanes);
-    __syncthreads();
-    int slot = __popc(lanes & ((1u << thread % 32) - 1u)), total = 0;
-    for (int warp = 0; warp < THREADS / 32; warp++) {
-        if (warp < thread / 32) slot += block.warp_counts[warp];
-        total += block.warp_counts[warp];
-    }
-    if (seen) block.visits[slot] = cell;
-    __syncthreads();
-    return total;
-}
-
-// The next visit after `visit` whose box a living ray meets, or `visits`. A barrier for the block.
-KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, const Block& block, const Ray& ray, int visit,
-                          int visits) {
-    for (visit++; visit < visits; visit++) {
-        float first = 1.0f, last = 0.0f;
-        if (ray.alive) index_range(frame, cells[block.visits[visit]], ray, first, last);
-        if (__syncthreads_or(first <= last)) break;
-    }
-    return visit;
-}
-
-// All samples of the tile's rays in one cell, whose network lies in shared memory.
-KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsigned* occupancy,
-                           const Evaluator::Network& network, Block& block, Ray& ray, int thread, int& evaluations) {
+// All samples of the tile's rays in one cell, which lies in shared memory.
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, Block& block,
+                           Ray& ray, int thread, Tally& tally) {
+    const Cell& cell = stage.cell;
+    KNF_COUNT(tally, visits, thread == 0);
+    const SampleSteps& steps = level_of(frame, cell).steps;
     float index = 1.0f, last = 0.0f;
     if (ray.alive) index_range(frame, cell, ray, index, last);
     for (;;) {
@@ -199,17 +183,17 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
         int count = 0;
         for (; ray.alive && index <= last && count < PER_RAY; index += 1.0f) {
             float local[3];
-            if (!sample_counts(frame, cell, occupancy, ray, index, local)) continue;
+            if (!sample_counts(frame, stage, occupancy, ray, index, local, tally)) continue;
 #pragma unroll
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
-                    found[i] = {local[0], local[1], local[2], static_cast<float>(thread)};
-                    depths[i] = sample_depth(index, frame.steps.near, frame.steps.step);
+                    found[i] = {local[0], local[1], local[2], ray_bits(thread)};
+                    depths[i] = sample_depth(index, steps.near, steps.step);
                 }
             count++;
         }
         if (thread == 0) block.queued = 0;
-        // A barrier too: every ray has read its results of the round before, and the network's copy has arrived.
+        // A barrier too: every ray has read its results of the round before.
         if (!__syncthreads_or(count > 0)) return;
         const int slot = count ? atomicAdd(&block.queued, count) : 0;
 #pragma unroll
@@ -217,14 +201,17 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Cell& cell, const unsi
             if (i < count) block.queue[slot + i] = found[i];
         __syncthreads();
         const int queued = block.queued;
-        Evaluator::evaluate(network, block.queue, queued, block.unit, thread, THREADS);
-        if (thread == 0) evaluations += queued;
+        Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
+        if (thread == 0) tally.evaluations += queued;
+        KNF_COUNT(tally, rounds, thread == 0);
+        KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
+        KNF_COUNT(tally, passes, thread == 0 ? (queued + BATCH * WARPS - 1) / (BATCH * WARPS) : 0);
         __syncthreads();
 #pragma unroll
         for (int i = 0; i < PER_RAY; i++) {
             if (i >= count || !ray.alive) continue;
             const Sample result = block.queue[slot + i];
-            const float alpha = 1.0f - expf(-(result.w * (ray.length * frame.steps.step)));
+            const float alpha = 1.0f - expf(-(result.w * (ray.length * steps.step)));
             const float weight = ray.transmittance * alpha;
             ray.red += weight * result.x;
             ray.green += weight * result.y;
@@ -254,45 +241,40 @@ KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const
     if (output.rgbz) output.rgbz[pixel] = make_float4(rgb[0], rgb[1], rgb[2], solid_depth);
 }
 
-KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const int* order,
-                            const Evaluator::Network* networks, const unsigned* occupancy, const Output& output,
-                            Block& block, int tile) {
-    const int thread = threadIdx.x;
-    const int columns = (frame.width + TILE - 1) / TILE;
-    const int tile_x = tile % columns * TILE, tile_y = tile / columns * TILE;
-    // A warp takes 8x4 pixels: rays that stay close together diverge little.
-    const int x = tile_x + thread / 32 % 2 * 8 + thread % 8, y = tile_y + thread / 64 * 4 + thread % 32 / 8;
-    Ray ray = start_ray(frame, x, y);
-    for (int axis = 0; axis < 3; axis++) block.unit[thread][axis] = ray.direction[axis] / ray.length;
-    start_planes(frame, tile_x, tile_y, block, thread);
-    int evaluations = 0;
-    for (int begin = 0; begin < frame.num_cells; begin += THREADS) {
-        // A barrier too: rays and sides are in place, and the list of the chunk before is used up.
-        if (!__syncthreads_or(ray.alive)) break;
-        const int visits = choose_visits(frame, cells, order, begin, block, thread);
-        int visit = next_visit(frame, cells, block, ray, -1, visits), stage = 0;
+// All that the tile's rays meet, front to back; adds to the evaluations of this block.
+KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& block, Ray& ray, int thread,
+                      Tally& tally) {
+    __syncthreads();  // rays and sides are in place
+    if (!choose_groups(frame, scene.groups, block.view, thread, tally)) return;
+    for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
+        if (begin && !__syncthreads_or(ray.alive)) break;  // a barrier too: the list of the chunk before is used up
+        const int visits = choose_visits(frame, scene.cells, scene.order, begin, block.view, thread, tally);
+        unsigned ahead = 0;
+        int visit = next_visit(frame, scene.cells, block, ray, ahead, -1, visits, tally), stage = 0;
         const auto fetch = [&](int which, int into) {
-            start_copy(&block.network[into], networks + cells[block.visits[which]].network, sizeof(Evaluator::Network),
-                       thread, THREADS);
+            const Cell& cell = scene.cells[block.view.visits[which]];
+            Stage& stage_of_it = block.stage[into];
+            start_copy(&stage_of_it.network, scene.networks + cell.network, sizeof(Evaluator::Network), thread,
+                       THREADS);
+            // By threads that have less of the network to copy.
+            start_copy(&stage_of_it.cell, &cell, sizeof(Cell), (thread + 36) % THREADS, THREADS);
+            start_copy(stage_of_it.voxels, scene.occupancy + cell.first_word, 4 * frame.leaf_words,
+                       (thread + 32) % THREADS, THREADS);
+            commit_copies();
         };
         if (visit < visits) fetch(visit, stage);
         while (visit < visits) {
+            wait_for_copies<0>();  // this thread's; the next barrier makes them everybody's
             int next = visits;
-            if (Evaluator::STAGES == 2) {  // the next cell's weights come while this one is evaluated
-                next = next_visit(frame, cells, block, ray, visit, visits);
-                if (next < visits) {
-                    fetch(next, 1 - stage);
-                    wait_for_copies<1>();
-                } else {
-                    wait_for_copies<0>();
-                }
+            if (Evaluator::STAGES == 2) {  // the next cell comes while this one is evaluated
+                next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
+                if (next < visits) fetch(next, 1 - stage);
             } else {
-                wait_for_copies<0>();
+                __syncthreads();
             }
-            visit_cell(frame, cells[block.visits[visit]], occupancy, block.network[stage], block, ray, thread,
-                       evaluations);
+            visit_cell(frame, block.stage[stage], scene.occupancy, block, ray, thread, tally);
             if (Evaluator::STAGES == 1) {
-                next = next_visit(frame, cells, block, ray, visit, visits);
+                next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
             } else {
                 stage = 1 - stage;
@@ -300,38 +282,90 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const Cell* cells, const in
             visit = next;
         }
     }
-    if (x < frame.width && y < frame.height) write_pixel(frame, output, ray, x, y);
-    if (output.counters) {
-        int samples = ray.samples, hit = ray.samples > 0;
-        for (int offset = 16; offset; offset /= 2) {
-            samples += __shfl_xor_sync(0xffffffffu, samples, offset);
-            hit += __shfl_xor_sync(0xffffffffu, hit, offset);
-        }
-        if (thread % 32 == 0 && samples) {
-            atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
-            atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
-        }
-        if (evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(evaluations));
+}
+
+KNF_DEVICE int columns_of(const FrameSetup& frame) { return (frame.width + TILE - 1) / TILE; }
+KNF_DEVICE int tiles_of(const FrameSetup& frame) { return columns_of(frame) * ((frame.height + TILE - 1) / TILE); }
+
+struct Pixel {
+    int column, row;  // of its tile
+    int x, y;
+};
+
+// The pixel of a thread of the block that has this tile. A warp takes 8x4 pixels: rays that stay close together diverge
+// little. Asked again when the pixel is written: in between there are no registers to keep it.
+KNF_DEVICE Pixel pixel_of(const FrameSetup& frame, int tile) {
+    int thread = threadIdx.x;
+    asm volatile("" : "+r"(thread));  // so that the compiler does not keep it all the same
+    const int columns = columns_of(frame);
+    const int column = tile % columns, row = tile / columns;
+    const int x = TILE * column + thread / 32 % 2 * 8 + thread % 8, y = TILE * row + thread / 64 * 4 + thread % 32 / 8;
+    return {column, row, x, y};
+}
+
+KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& block, const Pixel& pixel,
+                     Tally& tally) {
+    const int thread = threadIdx.x;
+    Ray ray = start_ray(frame, pixel.x, pixel.y);
+    const int (&seen)[4] = frame.seen_tiles;
+    if (pixel.column < seen[0] || pixel.row < seen[1] || pixel.column >= seen[2] || pixel.row >= seen[3]) return ray;
+    const float (&d)[3] = ray.direction;
+    block.unit[thread] = make_float4(d[0] / ray.length, d[1] / ray.length, d[2] / ray.length, 0.0f);
+    KNF_COUNT(tally, tiles, thread == 0);
+    start_planes(frame, TILE * pixel.column, TILE * pixel.row, block.view, thread);
+    march(frame, scene, block, ray, thread, tally);
+    return ray;
+}
+
+// Adds a tile's figures to the frame's.
+KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tally, int thread) {
+    int samples = ray.samples, hit = ray.samples > 0;
+    for (int offset = 16; offset; offset /= 2) {
+        samples += __shfl_xor_sync(0xffffffffu, samples, offset);
+        hit += __shfl_xor_sync(0xffffffffu, hit, offset);
     }
+    if (thread % 32 == 0 && samples) {
+        atomicAdd(&output.counters[0], static_cast<unsigned long long>(samples));
+        atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
+    }
+    if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
+#ifdef KNF_COUNTERS
+    const int counts[] = {tally.groups, tally.cells,   tally.tiles,  tally.votes,   tally.visits,
+                          tally.rounds, tally.batches, tally.passes, tally.lookups, tally.far};
+    for (int i = 0; i < 10; i++)
+        if (counts[i]) atomicAdd(&output.counters[3 + i], static_cast<unsigned long long>(counts[i]));
+#endif
+}
+
+KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block) {
+    const int thread = threadIdx.x;
+    Tally tally;
+    const Ray ray = trace(frame, scene, block, pixel_of(frame, block.tile), tally);
+    const Pixel pixel = pixel_of(frame, block.tile);
+    if (pixel.x < frame.width && pixel.y < frame.height) write_pixel(frame, output, ray, pixel.x, pixel.y);
+    count_up(output, ray, tally, thread);
 }
 
 }  // namespace knf
 
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
-    render(const knf::FrameSetup frame, const knf::Cell* cells, const int* order,
-           const knf::Evaluator::Network* networks, const unsigned* occupancy, const knf::Output output) {
+    render(const knf::FrameSetup frame, const knf::SceneArrays scene, const knf::Output output) {
     __shared__ knf::Block block;
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
         if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);
         __syncthreads();
-        const int tile = block.tile;
-        if (tile >= frame.end_tile) break;
-        knf::render_tile(frame, cells, order, networks, occupancy, output, block, tile);
+        if (block.tile >= frame.end_tile) break;
+        knf::render_tile(frame, scene, output, block);
     }
-    // The last block to finish leaves the counters ready for the next frame.
-    if (threadIdx.x == 0 && atomicAdd(&output.next_tile[1], 1) == static_cast<int>(gridDim.x) - 1) {
-        atomicExch(&output.next_tile[0], 0);
-        atomicExch(&output.next_tile[1], 0);
-    }
+    // The last block to finish leaves everything ready for the next launch, and after the last one of a frame its
+    // counts.
+    if (threadIdx.x != 0) return;
+    __threadfence();  // the barriers above make this cover what the block's other threads have counted
+    if (atomicAdd(&output.next_tile[1], 1) != static_cast<int>(gridDim.x) - 1) return;
+    __threadfence();
+    atomicExch(&output.next_tile[0], 0);
+    atomicExch(&output.next_tile[1], 0);
+    if (frame.end_tile < knf::tiles_of(frame)) return;
+    for (int i = 0; i < knf::COUNTERS; i++) output.counters[knf::COUNTERS + i] = atomicExch(&output.counters[i], 0ull);
 }

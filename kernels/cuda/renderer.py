@@ -13,25 +13,21 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import ray_origin
-from .device import CudaDevice, DeviceArray, DeviceKernel, OutOfDeviceMemoryError, array_bytes, mebibytes
+from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
+from .frame_setup import FrameSetup
+from .groups import TILE
+from .memory import DeviceMemory
 from .pace import Pace
-from .scene import OUTPUT, CudaScene, Precision
+from .pictures import HOST, ON_DEVICE, CudaPicture, LaunchedFrame
+from .queries import query_points
+from .scene import OUTPUT, SCENE_ARRAYS, WRITTEN, CudaScene, Precision
 
-TILE = 16  # pixels, as in render.cu
 THREADS = TILE * TILE
-POINTS_AT_ONCE = 1 << 22  # of a query; bounds its memory to 160 MiB
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+PER_ROUND = 2  # KNF_PER_RAY in render.cu, unless defined
+# Tally in visits.cuh
+COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes", "lookups", "far")
 PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "float32": "float32"}
-BATCH = np.dtype([("network", "<i4"), ("first", "<i4"), ("count", "<i4")])
-HOST: dict[Output, tuple[tuple[int, ...], type]] = {
-    "rgb": ((3,), np.float32),
-    "alpha": ((), np.float32),
-    "depth": ((), np.float32),
-    "samples": ((), np.int32),
-    "network": ((), np.int32),
-}
-ON_DEVICE = {"rgbz": ((4,), np.float32), "alpha": ((), np.float32), "depth": ((), np.float32)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,61 +37,18 @@ class _Resident:
     layout: CudaScene
     cells: DeviceArray
     full_cells: DeviceArray
+    groups: DeviceArray
+    full_groups: DeviceArray
     occupancy: DeviceArray
     networks: DeviceArray
     render: DeviceKernel
     query: DeviceKernel
 
-
-@dataclass(frozen=True, eq=False)
-class LaunchedFrame:
-    """A frame that is, or will soon be, in the device's memory: the host has not synchronized yet.
-
-    Its arrays are its own as long as it lives; then the renderer makes another frame in them.
-
-    Attributes:
-        camera: what it shows.
-        arrays: by the names of the kernel's outputs, [H, W, ...].
-        marks: before and after the kernel.
-    """
-
-    camera: Camera
-    arrays: Mapping[str, DeviceArray]
-    marks: tuple[Any, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class CudaPicture:
-    """A finished picture in the device's memory: :class:`~kilonerf.kernels.frame.DevicePicture`.
-
-    Attributes:
-        launched: its arrays: ``rgbz``, ``alpha``, ``depth``.
-        device: whose memory it is in.
-    """
-
-    launched: LaunchedFrame
-    device: CudaDevice
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self.launched.camera.width, self.launched.camera.height
-
-    @property
-    def device_index(self) -> int:
-        """As CUDA numbers devices."""
-        return self.device.index
-
-    def pointer(self, name: str) -> int:
-        """Address of ``rgbz``, ``alpha`` or ``depth``."""
-        return self.launched.arrays[name].pointer
-
-    def download(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Copies of colour, alpha and depth on the host."""
-        with self.device.active():
-            arrays = self.launched.arrays
-            rgbz, alpha, depth = self.device.download([arrays[name] for name in ("rgbz", "alpha", "depth")])
-        return np.ascontiguousarray(rgbz[..., :3]), alpha, depth
+    def arrays(self, order: DeviceArray, ess: bool) -> NDArray[np.void]:
+        """The ``SceneArrays`` structure, a 0-dimensional array."""
+        cells, groups = (self.cells, self.groups) if ess else (self.full_cells, self.full_groups)
+        places = cells, order, groups, self.networks, self.occupancy
+        return np.array(tuple(array.pointer for array in places), SCENE_ARRAYS)
 
 
 class CudaRenderer:
@@ -107,6 +60,12 @@ class CudaRenderer:
     Args:
         scene: what to render.
         device: what to run on; :class:`~kilonerf.kernels.cuda.cupy_device.CupyDevice` on a real one.
+        half_sums: sum the hidden layers in fp16, which GeForce's tensor cores do at twice the rate; less exact.
+        per_ray: samples that a ray may take in a round, 2 or 4; to be measured.
+        counting: count what ``COUNTS`` names, too: for benchmarks, as it takes time.
+
+    Attributes:
+        counts: what ``counting`` counted in the last frame of :meth:`render`.
 
     Raises:
         BackendError: the kernels cannot be compiled, or memory is short.
@@ -116,22 +75,33 @@ class CudaRenderer:
     outputs = PICTURE | PER_RAY
     fallback = ""
 
-    def __init__(self, scene: Scene, device: CudaDevice) -> None:
-        if scene.outer:
-            raise BackendError("backend 'cuda': expected a scene of one level, got nested boxes: take 'cpu'")
+    def __init__(
+        self,
+        scene: Scene,
+        device: CudaDevice,
+        *,
+        counting: bool = False,
+        half_sums: bool = False,
+        per_ray: int = PER_ROUND,
+    ) -> None:
         self.scene = scene
         self.device = device.name
-        self._device = device
+        self._device, self._memory = device, DeviceMemory(device)
         self._residents: dict[Precision, _Resident] = {}
         self._idle_buffers: list[dict[str, DeviceArray]] = []
         self._buffers_of: tuple[int, int] | None = None
         self._order: tuple[object, DeviceArray, int] | None = None
         self._pace = Pace()
+        self._setup: tuple[_Resident, FrameSetup] | None = None
+        self._counting, self._half_sums, self._per_ray = counting, half_sums, per_ray
+        self.counts: dict[str, int] = {}
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            self._counters = self._upload(np.zeros(3, np.uint64), "counters")
-            self._next_tile = self._upload(np.zeros(2, np.int32), "tile counters")
+            counters = np.zeros((2, 3 + len(COUNTS)), np.uint64)  # at work, and of the last frame
+            self._counters = self._memory.upload(counters, "counters")
+            self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
+            self._counted = self._counters.pointer, self._next_tile.pointer
             self._resident(self._precision)
 
     def render(
@@ -191,22 +161,21 @@ class CudaRenderer:
             scene = self._resident(self._precision)
             buffers = self._frame_buffers(camera, outputs)
             order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
-            output = np.zeros((), OUTPUT)
-            for name in outputs:
-                output[name] = buffers[name].pointer
-            output["counters"], output["next_tile"] = self._counters.pointer, self._next_tile.pointer
-            self._device.clear(self._counters)
+            output = np.array(
+                (*(buffers[name].pointer if name in outputs else 0 for name in WRITTEN), *self._counted), OUTPUT
+            )
             began = self._device.mark()
             tiles = _tiles(camera)
             if tiles:
                 resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
-                cells = scene.cells if options.ess else scene.full_cells
-                frame = scene.layout.frame_setup(self.scene, camera, options, num_cells)
-                arguments = (frame, cells, order, scene.networks, scene.occupancy, output)
+                if self._setup is None or self._setup[0] is not scene or self._setup[1].options != options:
+                    self._setup = (scene, FrameSetup(self.scene, scene.layout, options))
+                arguments = (self._setup[1].aim(camera, num_cells), scene.arrays(order, options.ess), output)
                 most = tiles if in_one else self._pace.first_range(_kind(options), tiles, resident_blocks)
                 try:
                     self._launch_ranges(scene.render, arguments, tiles, most, resident_blocks, cancel)
                 except RenderCancelled:
+                    self._device.clear(self._counters)
                     self._idle_buffers.append(buffers)
                     raise
             arrays = {name: buffers[name] for name in outputs}
@@ -245,39 +214,9 @@ class CudaRenderer:
         """See :meth:`kilonerf.kernels.Renderer.query`."""
         points = np.asarray(points, np.float32).reshape(-1, 3)
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
-        rgb = np.zeros((len(points), 3), np.float32)
-        density = np.zeros(len(points), np.float32)
         with self._device.active():
             scene = self._resident(self._precision)
-            for begin in range(0, len(points), POINTS_AT_ONCE):
-                part = slice(begin, begin + POINTS_AT_ONCE)
-                found, result = self._query_part(scene, points[part], directions[part])
-                rgb[begin + found], density[begin + found] = result[:, :3], result[:, 3]
-        return rgb, density
-
-    def _query_part(
-        self, scene: _Resident, points: NDArray[np.float32], directions: NDArray[np.float32]
-    ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Which points lie in occupied space, and their colour and density [., 4]."""
-        grid = self.scene.cells
-        network, cells = grid.networks_at(points)
-        found = np.flatnonzero(network >= 0)
-        found = found[np.argsort(network[found], kind="stable")]
-        if not len(found):
-            return found, np.empty((0, 4), np.float32)
-        batches = _batches(network[found])
-        local = np.ascontiguousarray(grid.local(points[found], cells[found]), np.float32)
-        self._require(batches.nbytes + 10 * 4 * len(found), f"a query of {len(found)} points")
-        result = self._allocate((len(found), 4), np.float32, "query result")
-        arguments = (
-            self._upload(batches, "query batches"),
-            scene.networks,
-            self._upload(local, "query points"),
-            self._upload(np.ascontiguousarray(directions[found]), "query directions"),
-            result,
-        )
-        scene.query.launch(len(batches), THREADS, arguments)
-        return found, self._device.download([result])[0]
+            return query_points(self.scene.levels, points, directions, scene.query, scene.networks, self._device)
 
     def _take_precision(self, options: RenderOptions) -> None:
         able = self._device.architecture >= TENSOR_CORES
@@ -293,23 +232,27 @@ class CudaRenderer:
     def _resident(self, precision: Precision) -> _Resident:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
-            defines = {"KNF_TENSOR_CORES": None} if precision == "float16" else {}
-            render = self._device.kernel("render.cu", "render", defines)
-            query = self._device.kernel("query.cu", "query", defines)
+            half = precision == "float16"
+            networks = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums)
+            around = _defined(KNF_NESTED=len(self.scene.levels) > 1, KNF_COUNTERS=self._counting)
+            depth = {} if self._per_ray == PER_ROUND else {"KNF_PER_RAY": self._per_ray}
+            render = self._device.kernel("render.cu", "render", {**networks, **around, **depth})
+            query = self._device.kernel("query.cu", "query", networks)
             layout = CudaScene.of(self.scene, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
+            arrays |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
             size = sum(array.nbytes for array in arrays.values())
-            self._require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
-            there = {name: self._upload(array, name) for name, array in arrays.items()}
+            self._memory.require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
+            there = {name: self._memory.upload(array, name) for name, array in arrays.items()}
             self._residents[precision] = _Resident(layout, **there, render=render, query=query)
         return self._residents[precision]
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        key = (ess, *self.scene.cells.cell_of(ray_origin(camera)).tolist())
+        key = (ess, layout.camera_cells(camera))
         if self._order is None or self._order[0] != key:
             rows = layout.order(self.scene, camera, ess)
-            self._order = (key, self._upload(rows, "order of cells"), len(rows))
+            self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 
     def _frame_buffers(self, camera: Camera, outputs: Mapping[str, Any]) -> dict[str, DeviceArray]:
@@ -321,8 +264,10 @@ class CudaRenderer:
         missing = {name: (size + shape, dtype) for name, (shape, dtype) in outputs.items() if name not in buffers}
         if missing:
             need = sum(array_bytes(shape, dtype) for shape, dtype in missing.values())
-            self._require(need, f"a picture of {camera.width}x{camera.height}")
-            buffers.update({name: self._allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()})
+            self._memory.require(need, f"a picture of {camera.width}x{camera.height}")
+            buffers.update(
+                {name: self._memory.allocate(shape, dtype, name) for name, (shape, dtype) in missing.items()}
+            )
         return buffers
 
     def _statistics(
@@ -333,7 +278,9 @@ class CudaRenderer:
         more_stages: Mapping[str, tuple[Any, Any]],
     ) -> FrameStatistics:
         """The figures of a finished frame; stages are pairs of marks."""
-        samples, evaluations, hit = (int(count) for count in counters)
+        done = counters[1] if _tiles(launched.camera) else np.zeros_like(counters[1])  # of no tiles nothing is launched
+        samples, evaluations, hit, *counts = done.tolist()
+        self.counts = dict(zip(COUNTS, counts, strict=True)) if self._counting else {}
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
         self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])
@@ -346,32 +293,13 @@ class CudaRenderer:
             stages_ms=stages,
         )
 
-    def _require(self, need: int, what: str) -> None:
-        """Complain before anything is allocated if it cannot fit."""
-        if need > self._device.free_bytes():
-            raise self._no_room(need, what)
-
-    def _upload(self, array: NDArray[Any], name: str) -> DeviceArray:
-        try:
-            return self._device.upload(array, name)
-        except OutOfDeviceMemoryError:
-            raise self._no_room(array.nbytes, name, " but refuses it") from None
-
-    def _allocate(self, shape: tuple[int, ...], dtype: Any, name: str) -> DeviceArray:
-        try:
-            return self._device.allocate(shape, dtype, name)
-        except OutOfDeviceMemoryError:
-            raise self._no_room(array_bytes(shape, dtype), name, " but refuses it") from None
-
-    def _no_room(self, need: int, what: str, and_yet: str = "") -> BackendError:
-        return BackendError(
-            f"backend 'cuda': {what} needs {mebibytes(need)}, {self._device.name} has "
-            f"{mebibytes(self._device.free_bytes())} free{and_yet}: close other programs, or use --backend cpu"
-        )
-
 
 def _tiles(camera: Camera) -> int:
     return -(-camera.width // TILE) * -(-camera.height // TILE)
+
+
+def _defined(**wanted: bool) -> dict[str, None]:
+    return {name: None for name, there in wanted.items() if there}
 
 
 def _kind(options: RenderOptions) -> RenderOptions:
@@ -382,18 +310,3 @@ def _kind(options: RenderOptions) -> RenderOptions:
 def _check_token(cancel: CancelToken | None) -> None:
     if cancel is not None and cancel.cancelled:
         raise RenderCancelled
-
-
-def _batches(networks: NDArray[np.integer]) -> NDArray[np.void]:
-    """Runs of one network in a sorted list, at most ``THREADS`` long, as ``BATCH`` [.]."""
-    starts = np.flatnonzero(np.diff(networks, prepend=-1))
-    lengths = np.diff(starts, append=len(networks))
-    counts: NDArray[np.int64] = -(-lengths // THREADS)
-    number: NDArray[np.int64] = np.arange(int(counts.sum())) - np.repeat(
-        np.cumsum(counts) - counts, counts
-    )  # of a batch in its run
-    batches = np.zeros(len(number), BATCH)
-    batches["first"] = np.repeat(starts, counts) + number * THREADS
-    batches["count"] = np.minimum(THREADS, np.repeat(starts + lengths, counts) - batches["first"])
-    batches["network"] = networks[batches["first"]]
-    return batches

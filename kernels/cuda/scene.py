@@ -1,6 +1,7 @@
-"""A scene as the CUDA kernels read it: cells, voxel bits and networks, laid out with NumPy (kernels/cuda/scene.cuh)."""
+"""A scene as the CUDA kernels read it (kernels/cuda/scene.cuh): levels, cells, voxel bits and networks, by NumPy."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,46 +15,19 @@ from kilonerf.model_io.scene.architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
+from kilonerf.model_io.scene.levels import front_to_back
 
 from ..native.folding import folded_layers
-from ..native.grid import GRID, SAMPLE_STEPS, native_cells, native_grid, native_steps, voxel_words
-from ..options import RenderOptions
-from ..sampling import SampleSteps, ray_origin
+from ..native.grid import native_cells, native_grid, voxel_words
+from ..sampling import ray_origin
+from .groups import Groups
 
 Precision = Literal["float16", "float32"]
 
-FRAME_SETUP = np.dtype(
-    [
-        ("grid", GRID),
-        ("steps", SAMPLE_STEPS),
-        ("origin", "<f4", 3),
-        ("rotation", "<f4", 9),
-        ("lens", "<f4", 4),
-        ("ert_threshold", "<f4"),
-        ("background", "<f4", 3),
-        ("width", "<i4"),
-        ("height", "<i4"),
-        ("num_cells", "<i4"),
-        ("ess", "<i4"),
-        ("first_tile", "<i4"),
-        ("end_tile", "<i4"),
-    ]
-)
-OUTPUT = np.dtype(
-    [
-        (name, "<u8")
-        for name in (
-            "rgb",
-            "alpha",
-            "depth",
-            "samples",
-            "network",
-            "rgbz",
-            "counters",
-            "next_tile",
-        )
-    ]
-)
+SCENE_ARRAYS = np.dtype([(name, "<u8") for name in ("cells", "order", "groups", "networks", "occupancy")])
+PLACE = np.dtype([("cell", "<i4"), ("group", "<i4")])
+WRITTEN = ("rgb", "alpha", "depth", "samples", "network", "rgbz")  # what a frame can leave behind for each pixel
+OUTPUT = np.dtype([(name, "<u8") for name in (*WRITTEN, "counters", "next_tile")])
 TENSOR_NETWORK = np.dtype(
     [
         ("layer0", "<f2", (4, 2, 32, 8)),
@@ -85,48 +59,76 @@ class CudaScene:
     """Arrays of a scene for the kernels, on the host.
 
     Attributes:
-        grid: constants that find a sample's voxel, ``GRID`` [].
-        cells: ``CELL`` [L], the leaves of ``Scene.cells``, boxes tight around their occupied voxels.
+        grids: constants that find a sample's voxel, ``GRID`` [levels].
+        cells: ``CELL`` [L], the leaves of all levels, boxes tight around their occupied voxels.
         full_cells: the same with boxes of the whole cell, for ESS off.
+        groups: of ``cells``.
+        full_groups: of ``full_cells``.
         occupancy: uint32 words, one bit per voxel, leaf by leaf.
+        leaf_words: of each leaf, a multiple of 4: 16 bytes are copied at once.
         networks: [N], ``TENSOR_NETWORK`` or ``FLOAT_NETWORK``.
     """
 
-    grid: NDArray[np.void]
+    grids: NDArray[np.void]
     cells: NDArray[np.void]
     full_cells: NDArray[np.void]
+    groups: Groups
+    full_groups: Groups
     occupancy: NDArray[np.uint32]
+    leaf_words: int
     networks: NDArray[np.void]
 
     @classmethod
     def of(cls, scene: Scene, precision: Precision) -> "CudaScene":
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
+        levels = scene.levels
+        cells, full_cells = (native_cells(*levels, ess=ess) for ess in (True, False))
+        occupancy, leaf_words = _padded_words(np.concatenate([voxel_words(level) for level in levels]), len(cells))
+        cells["first_word"] = full_cells["first_word"] = np.arange(len(cells)) * leaf_words
         return cls(
-            native_grid(scene.cells),
-            native_cells(scene.cells, ess=True),
-            native_cells(scene.cells, ess=False),
-            voxel_words(scene.cells),
+            np.stack([native_grid(level) for level in levels]),
+            cells,
+            full_cells,
+            Groups.of(levels, cells, ess=True),
+            Groups.of(levels, full_cells, ess=False),
+            occupancy,
+            leaf_words,
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
-    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.int32]:
-        """Rows of ``cells`` front to back, with ESS on without those that are empty."""
-        rows = scene.cells.front_to_back(ray_origin(camera))
-        return rows[scene.cells.leaf_occupied[rows]] if ess else rows
+    def groups_of(self, ess: bool) -> Groups:
+        """Those of the cells that a frame shows."""
+        return self.groups if ess else self.full_groups
 
-    def frame_setup(self, scene: Scene, camera: Camera, options: RenderOptions, num_cells: int) -> NDArray[np.void]:
-        """The ``FrameSetup`` structure, a 0-dimensional array of ``FRAME_SETUP``; its range of tiles is empty."""
-        frame = np.zeros((), FRAME_SETUP)
-        frame["grid"] = self.grid
-        frame["steps"] = native_steps(SampleSteps.of(scene, options))
-        frame["origin"] = ray_origin(camera)
-        frame["rotation"] = camera.matrix[:3, :3].astype(np.float32).ravel()
-        frame["lens"] = (camera.fx, camera.fy, camera.cx, camera.cy)
-        frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
-        frame["background"] = options.background
-        frame["width"], frame["height"] = camera.width, camera.height
-        frame["num_cells"], frame["ess"] = num_cells, options.ess
-        return frame
+    @cached_property
+    def _camera_cells(self) -> tuple[NDArray[np.float32], ...]:
+        """What finds the camera's cell in each level: lower corners, voxels per unit, last voxels, voxels per cell."""
+        grids = self.grids
+        last = (grids["resolution"] * grids["factor"] - 1).astype(np.float32)
+        return grids["box_min"], grids["inverse_voxel"], last, grids["factor"]
+
+    def camera_cells(self, camera: Camera) -> bytes:
+        """The camera's cell in each level, by which cells are ordered; the same bytes for the same cells."""
+        low, inverse_voxel, last, factor = self._camera_cells
+        voxels = np.minimum(np.maximum((ray_origin(camera) - low) * inverse_voxel, 0), last)
+        return (voxels.astype(np.int32) // factor).tobytes()
+
+    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.void]:
+        """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
+        rows = front_to_back(scene.levels, ray_origin(camera))
+        rows = rows[self.cells["occupied"][rows] != 0] if ess else rows
+        order = np.empty(len(rows), PLACE)
+        order["cell"], order["group"] = rows, self.groups_of(ess).of_leaf[rows]
+        return order
+
+
+def _padded_words(words: NDArray[np.uint32], leaves: int) -> tuple[NDArray[np.uint32], int]:
+    """Voxels of all leaves, each with whole groups of 4 words, and how many it has."""
+    each = len(words) // max(1, leaves)
+    padding = -each % 4
+    if not padding:
+        return words, each
+    return np.pad(words.reshape(leaves, each), ((0, 0), (0, padding))).reshape(-1), each + padding
 
 
 def _float_networks(scene: Scene) -> NDArray[np.void]:
@@ -150,14 +152,14 @@ def _tensor_networks(scene: Scene) -> NDArray[np.void]:
     direction = layers["direction_layer.weight"]
     encoded = _reordered(direction[:, HIDDEN:], DIRECTION_FREQUENCIES)
     networks["direction"] = _fragments(np.concatenate([direction[:, :HIDDEN], encoded], axis=1))
-    output = np.zeros((count, HIDDEN, 16))  # density is column 3 of the first tile, colour 0 to 2 of the second
-    output[:, :, 3] = layers["alpha_linear.weight"][:, :, 0]
-    output[:, :, 8:11] = layers["rgb_linear.weight"]
+    output = np.zeros((count, HIDDEN, 16))  # density is column 6 of the first tile, colour 0, 2 and 4 of the second
+    output[:, :, 6] = layers["alpha_linear.weight"][:, :, 0]
+    output[:, :, 8:14:2] = layers["rgb_linear.weight"]
     networks["output"] = _fragments(output)[:, :, 0]
     networks["bias0"], networks["bias1"] = layers["pts_linears.0.bias"], layers["pts_linears.1.bias"]
     networks["bias_direction"] = layers["direction_layer.bias"]
-    networks["bias_output"][:, :3] = layers["rgb_linear.bias"]
-    networks["bias_output"][:, 3] = layers["alpha_linear.bias"][:, 0]
+    networks["bias_output"][:, 0:6:2] = layers["rgb_linear.bias"]
+    networks["bias_output"][:, 6] = layers["alpha_linear.bias"][:, 0]
     return networks
 
 

@@ -28,7 +28,8 @@ struct Cell {
     int network;
     int first_word;   // its voxels, one bit each, start at this word
     int near_border;  // the margin of the test "inside the box" may cut it
-    int occupied;     // any voxel; other cells are left out with ESS on
+    short occupied;   // any voxel; other cells are left out with ESS on
+    short level;      // of the nested boxes, 0 the innermost
 };
 static_assert(sizeof(Cell) == 64, "as CELL in kernels/native/grid.py");
 

@@ -31,7 +31,8 @@ CELL = np.dtype(
         ("network", "<i4"),
         ("first_word", "<i4"),
         ("near_border", "<i4"),
-        ("occupied", "<i4"),
+        ("occupied", "<i2"),
+        ("level", "<i2"),
     ]
 )
 MOST_WORDS = 2**31 - 1  # of occupancy: Cell::first_word is an int32
@@ -55,7 +56,7 @@ def native_cells(*levels: Cells, ess: bool) -> NDArray[np.void]:
     Raises:
         BackendError: their voxels take more words than ``first_word`` can count.
     """
-    native = np.concatenate([_cells_of_level(cells, ess=ess) for cells in levels])
+    native = np.concatenate([_cells_of_level(cells, level, ess=ess) for level, cells in enumerate(levels)])
     words_of_leaf = _bytes_of_leaf(levels[0]) // 4
     if len(native) * words_of_leaf > MOST_WORDS:
         got = f"{len(native)} cells of {words_of_leaf}"
@@ -64,14 +65,14 @@ def native_cells(*levels: Cells, ess: bool) -> NDArray[np.void]:
     return native
 
 
-def _cells_of_level(cells: Cells, *, ess: bool) -> NDArray[np.void]:
+def _cells_of_level(cells: Cells, level: int, *, ess: bool) -> NDArray[np.void]:
     native = np.zeros(len(cells.leaves), CELL)
     native["clip_min"], native["clip_max"] = cells.leaf_boxes(ess)
     native["minimum"] = cells.corners(cells.leaves)
     native["first_voxel"] = cells.leaves * cells.factor
     native["network"] = cells.network_index[tuple(cells.leaves.T)]
     native["near_border"] = cells.leaf_near_border
-    native["occupied"] = cells.leaf_occupied
+    native["occupied"], native["level"] = cells.leaf_occupied, level
     return native
 
 

@@ -20,8 +20,8 @@ from benchmarks.gpu.sections import FIRST, PARTS, Context, all_sections, kernel_
 from benchmarks.gpu.table import MOST_LINES
 from kilonerf.kernels import Frame, RenderOptions
 from kilonerf.kernels.cuda.cupy_device import CupyDevice
+from kilonerf.kernels.cuda.frame_setup import FrameSetup
 from kilonerf.kernels.cuda.renderer import CudaRenderer
-from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.model_io import BackendError, Camera, Scene
 from simt.simt_baseline import SimtBaselineDevice
 from simt.simt_device import SimtDevice
@@ -153,10 +153,8 @@ class Diary:
 def test_simt_gpu_check_times_the_kernel_alone(scene, camera, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing lies between the marks but the launch, and the device has work before the first of them."""
     events: list[str] = []
-    frame_setup = CudaScene.frame_setup
-    monkeypatch.setattr(
-        CudaScene, "frame_setup", lambda *arguments: (events.append("set-up"), frame_setup(*arguments))[1]
-    )
+    aim = FrameSetup.aim
+    monkeypatch.setattr(FrameSetup, "aim", lambda *arguments: (events.append("set-up"), aim(*arguments))[1])
     found = gpu_measurements.fused_frames(
         cast(Any, Diary(events)), scene, [camera], RenderOptions.as_trained(scene), repeats=4
     )
@@ -166,6 +164,13 @@ def test_simt_gpu_check_times_the_kernel_alone(scene, camera, monkeypatch: pytes
     assert found["to_host_ms"] > 0
     assert found["host_us"]["launch"] > 0
     assert found["sm_mhz"] is None
+
+
+def test_simt_gpu_check_counts_what_the_model_is_about(scene, camera) -> None:
+    found = gpu_measurements.frame_counts(SimtDevice(80), scene, camera, RenderOptions.as_trained(scene))
+    assert found["samples"] <= found["evaluations"] <= 16 * found["batches"]
+    assert 0 < found["visits"] <= found["votes"]
+    assert set(found) >= {"tiles", "rounds", "passes", "groups", "cells"}
 
 
 def test_simt_gpu_check_notices_that_the_device_waited_for_the_host() -> None:
@@ -234,8 +239,9 @@ def test_simt_gpu_check_measures_networks_and_products(scene) -> None:
     device = SimtDevice(80)
     rate = gpu_measurements.network_rate(device, scene, points=700, repeats=1)
     assert rate["points"] == 512
-    assert all(rate[precision]["ms_median"] > 0 for precision in ("float16", "float32"))
-    assert [launch for launch in device.launches if launch[0] == "query"] == [("query", 2)] * 8
+    assert all(rate[precision]["ms_median"] > 0 for precision in ("float16", "float32", "float16, fp16 sums"))
+    three_ways = [("query", 2)] * 12
+    assert [launch for launch in device.launches if launch[0] == "query"] == three_ways
     product = gpu_measurements.matrix_rate(device, np, size=32, repeats=2)
     assert product["teraflops"] >= 0
     assert gpu_measurements.precisions(SimtDevice(70)) == ["float32"]

@@ -22,6 +22,7 @@ COMMON_FLAGS = (
     "-ffp-contract=off",  # as nvcc's --fmad=false: the same result on every CPU
     "-fno-strict-aliasing",  # device code looks at half2 through unsigned, which nvcc allows
     "-fno-math-errno",
+    "-fno-gnu-unique",  # two libraries with structures of one name and other sizes must not share templates' constants
     "-Wno-unknown-pragmas",  # #pragma unroll
 )
 PLAIN_FLAGS = ("-O2",)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kilonerf.kernels import Frame
-from kilonerf.kernels.cuda.renderer import CudaPicture, LaunchedFrame
+from kilonerf.kernels.cuda.pictures import CudaPicture, LaunchedFrame
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.model_io import BackendError, Camera
 

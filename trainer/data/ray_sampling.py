@@ -116,8 +116,11 @@ class RaySampler:
             return RaySamples(
                 *self._cuda.sample(torch.as_tensor(origins), torch.as_tensor(directions), seed, first_ray, thickness)
             )
-        origins = np.ascontiguousarray(origins, np.float32)
-        directions = np.ascontiguousarray(directions, np.float32)
+        # They are on the GPU even if there are no kernels for it: without CuPy.
+        origins, directions = (
+            np.ascontiguousarray(vectors.cpu() if isinstance(vectors, torch.Tensor) else vectors, np.float32)
+            for vectors in (origins, directions)
+        )
         if native_for() is None or self._native is None:
             return self._sample_plainly(origins, directions, seed, first_ray, thickness)
         threads = current_settings().thread_count()
@@ -151,7 +154,7 @@ class RaySampler:
             for level, part in zip(self._native, self._by_level(densities), strict=True):
                 level.set_densities(part)
         if self._cuda is not None:
-            self._cuda.set_densities(densities)
+            self._cuda.set_densities(self._by_level(densities))
 
     def _by_level(self, densities: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Densities of ``voxels`` in one part for each level."""
@@ -165,10 +168,10 @@ class RaySampler:
             BackendError: CuPy is installed and cannot use the device.
         """
         where = torch.empty(0, device=device)
-        if len(self.levels) == 1 and (cuda := cuda_for(where)) is not None:
-            self._cuda = CudaRaySampler(cuda.device, where.device, self.cells, self.steps, self.voxels)
+        if (cuda := cuda_for(where)) is not None:
+            self._cuda = CudaRaySampler(cuda.device, where.device, self.levels, self.steps, self._voxels_of_levels)
             if self._densities is not None:
-                self._cuda.set_densities(self._densities)
+                self._cuda.set_densities(self._by_level(self._densities))
         return self
 
     def _prepared(self) -> Any:

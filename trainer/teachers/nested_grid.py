@@ -219,7 +219,7 @@ class NestedGridTraining:
         ]
         step = float(levels[0].voxel_size.min())
         sampling = Sampling(self._near, self._far, max(2, round((self._far - self._near) / step) + 1))
-        self._sampler = RaySampler(levels, sampling)
+        self._sampler = RaySampler(levels, sampling).to_device(self._device)
         self._densities = np.zeros(len(self._sampler.voxels), np.float32)
         self._batches = prefetched_batches(
             self._photos,

@@ -79,13 +79,13 @@ struct FloatEvaluator {
 
     KNF_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-    KNF_DEVICE void evaluate(const FloatNetwork& net, Sample* samples, int count, const float (*unit)[3], int thread,
+    KNF_DEVICE void evaluate(const FloatNetwork& net, Sample* samples, int count, const float4* unit, int thread,
                              int threads) {
         for (int i = thread; i < count; i += threads) {
             // Keeps weights out of registers: without it the compiler loads many before the loop, and spills on sm_120.
             asm volatile("" ::: "memory");
             Sample sample = samples[i];
-            const float* u = unit[static_cast<int>(sample.w)];
+            const float4& u = unit[ray_of(sample.w)];
             float sum[HIDDEN], hidden[HIDDEN];
             start(net.bias0, sum);
             add_encoded<POSITION_FREQUENCIES>(sample.x, net.w0, sum);
@@ -100,9 +100,9 @@ struct FloatEvaluator {
             for (int k = 0; k < HIDDEN; k++) density = __fmaf_rn(hidden[k], net.w_output[k][3], density);
             start(net.bias_direction, sum);
             add_hidden(hidden, net.w_direction, sum);
-            add_encoded<DIRECTION_FREQUENCIES>(u[0], net.w_direction + HIDDEN, sum);
-            add_encoded<DIRECTION_FREQUENCIES>(u[1], net.w_direction + HIDDEN + DIRECTION_CHANNELS / 3, sum);
-            add_encoded<DIRECTION_FREQUENCIES>(u[2], net.w_direction + HIDDEN + 2 * DIRECTION_CHANNELS / 3, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u.x, net.w_direction + HIDDEN, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u.y, net.w_direction + HIDDEN + DIRECTION_CHANNELS / 3, sum);
+            add_encoded<DIRECTION_FREQUENCIES>(u.z, net.w_direction + HIDDEN + 2 * DIRECTION_CHANNELS / 3, sum);
             rectify(sum, hidden);
             float red = net.bias_output[0], green = net.bias_output[1], blue = net.bias_output[2];
 #pragma unroll

@@ -15,10 +15,18 @@ struct alignas(16) TensorNetwork {
     uint4 layer0[4][2][32];     // encoded position (64) -> 32
     uint4 layer1[2][2][32];     // 32 -> 32
     uint4 direction[4][2][32];  // hidden units (32), encoded direction (32) -> 32; feature layer folded in
-    uint4 output[2][32];        // x, y: density as column 3; z, w: colour as columns 0 to 2
+    uint4 output[2][32];        // x, y: density as column 6; z, w: colour as columns 0, 2, 4
     float bias0[HIDDEN], bias1[HIDDEN], bias_direction[HIDDEN];
-    float bias_output[8];  // red, green, blue, density, unused
+    float bias_output[8];  // red, unused, green, unused, blue, unused, density, unused
 };
+
+// Sums of the hidden layers: a tile's 16x8 results as a product leaves them. In fp16, GeForce's tensor cores are twice
+// as fast, and results already lie as the next product's operand. Density and colour are always summed in fp32.
+#ifdef KNF_HALF_SUMS
+using HiddenSums = unsigned[4][2];
+#else
+using HiddenSums = float[4][4];
+#endif
 
 struct TensorEvaluator {
     using Network = TensorNetwork;
@@ -34,20 +42,37 @@ struct TensorEvaluator {
 
     // Rectified, and kept within fp16: an activation must not become infinite, as infinity times zero would be NaN.
     KNF_DEVICE unsigned pack_relu(float low, float high) {
-        const unsigned none = 0, largest = 0x7bff7bffu;  // 65504, twice
-        const __half2 clamped = __hmin2(__hmax2(__floats2half2_rn(low, high), *reinterpret_cast<const __half2*>(&none)),
-                                        *reinterpret_cast<const __half2*>(&largest));
+#if KNF_ARCH >= 800
+        const unsigned packed = simt::pack_relu(low, high), largest = 0x7bff7bffu;  // 65504, twice
+        const __half2 clamped =
+            __hmin2(*reinterpret_cast<const __half2*>(&packed), *reinterpret_cast<const __half2*>(&largest));
+        return *reinterpret_cast<const unsigned*>(&clamped);
+#else  // where halves are compared as floats
+        return pack(fminf(fmaxf(low, 0.0f), 65504.0f), fminf(fmaxf(high, 0.0f), 65504.0f));
+#endif
+    }
+
+    // The same of numbers that are packed already.
+    KNF_DEVICE unsigned rectified(unsigned packed) {
+        const unsigned none = 0, largest = 0x7bff7bffu;
+        const __half2 clamped =
+            __hmin2(__hmax2(*reinterpret_cast<const __half2*>(&packed), *reinterpret_cast<const __half2*>(&none)),
+                    *reinterpret_cast<const __half2*>(&largest));
         return *reinterpret_cast<const unsigned*>(&clamped);
     }
 
-    // (sin, cos) of angle and of twice the angle, packed. The angle is reduced first: the fast functions are good
-    // near zero only.
+    // (sin, cos) of angle and of twice the angle, packed. Angles beyond 4 are reduced first: the fast functions are
+    // good near zero only.
+    template <bool REDUCED>
     KNF_DEVICE void sincos_pair(float angle, unsigned& once, unsigned& twice) {
-        const float turns = angle * 0.15915494309189535f;
-        const float reduced = (turns - rintf(turns)) * 6.283185307179586f;
-        const float s = __sinf(reduced), c = __cosf(reduced);
+        if (REDUCED) {
+            constexpr float WHOLE = 12582912.0f;  // 1.5 * 2^23: a sum with it has no digits behind the point
+            const float turns = __fmaf_rn(angle, 0.15915494309189535f, WHOLE) - WHOLE;
+            angle = __fmaf_rn(turns, -6.283185307179586f, angle);
+        }
+        const float s = __sinf(angle), c = __cosf(angle), double_s = s + s;
         once = pack(s, c);
-        twice = pack(2.0f * s * c, 1.0f - 2.0f * s * s);
+        twice = pack(double_s * c, __fmaf_rn(-double_s, s, 1.0f));
     }
 
     // A fragments of the encoding of rows `low` (g) and `high` (g + 8) of a vector in 3D. Lanes t = 0, 1, 2 hold
@@ -61,8 +86,8 @@ struct TensorEvaluator {
             const float scale = rest ? 256.0f : static_cast<float>(1 << (2 * tile));
             const float v_low = axis == 0 ? low[0] : axis == 1 ? low[1] : low[2];
             const float v_high = axis == 0 ? high[0] : axis == 1 ? high[1] : high[2];
-            sincos_pair(v_low * scale, a[tile][0], a[tile][2]);
-            sincos_pair(v_high * scale, a[tile][1], a[tile][3]);
+            sincos_pair<TILES == 4>(v_low * scale, a[tile][0], a[tile][2]);
+            sincos_pair<TILES == 4>(v_high * scale, a[tile][1], a[tile][3]);
             if (rest && tile == (TILES == 4 ? 3 : 0)) {  // the coordinates themselves
                 a[tile][0] = pack(low[0], low[1]);
                 a[tile][1] = pack(high[0], high[1]);
@@ -76,7 +101,7 @@ struct TensorEvaluator {
 
     // sum[n] += A * weights, n: tile of 8 outputs.
     template <int TILES>
-    KNF_DEVICE void layer(const unsigned (&a)[TILES][4], const uint4 (*weights)[2][32], int lane, float (&sum)[4][4]) {
+    KNF_DEVICE void layer(const unsigned (&a)[TILES][4], const uint4 (*weights)[2][32], int lane, HiddenSums& sum) {
 #pragma unroll
         for (int tile = 0; tile < TILES; tile++)
 #pragma unroll
@@ -106,10 +131,22 @@ struct TensorEvaluator {
         }
     }
 
-    KNF_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + __expf(-x)); }
+    KNF_DEVICE void start(const float* bias, int t, unsigned (&sum)[4][2]) {
+#pragma unroll
+        for (int n = 0; n < 4; n++) sum[n][0] = sum[n][1] = pack(bias[8 * n + 2 * t], bias[8 * n + 2 * t + 1]);
+    }
+
+    KNF_DEVICE void rectify(const unsigned (&sum)[4][2], unsigned (&a)[2][4]) {
+#pragma unroll
+        for (int n = 0; n < 4; n++)
+#pragma unroll
+            for (int row = 0; row < 2; row++) a[n / 2][2 * (n % 2) + row] = rectified(sum[n][row]);
+    }
+
+    KNF_DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
     // Evaluates samples[0 .. count) in place, by all warps of the block; `unit` holds the rays' unit directions.
-    KNF_DEVICE void evaluate(const TensorNetwork& net, Sample* samples, int count, const float (*unit)[3], int thread,
+    KNF_DEVICE void evaluate(const TensorNetwork& net, Sample* samples, int count, const float4* unit, int thread,
                              int threads) {
         const int lane = thread % 32, g = lane / 4, t = lane % 4;
         for (int first = thread / 32 * 16; first < count; first += threads / 32 * 16) {
@@ -117,7 +154,7 @@ struct TensorEvaluator {
             // Rows beyond the end repeat the last sample; they are not written.
             const Sample low = samples[min(row_low, count - 1)], high = samples[min(row_high, count - 1)];
             __syncwarp(0xffffffffu);  // every lane has read its samples before any result overwrites them
-            float sum[4][4];
+            HiddenSums sum;
             unsigned encoded[4][4], joined[4][4], hidden[2][4];
 
             encode<4>({low.x, low.y, low.z}, {high.x, high.y, high.z}, t, encoded);
@@ -129,10 +166,9 @@ struct TensorEvaluator {
             layer<2>(hidden, net.layer1, lane, sum);
             rectify(sum, hidden);
 
-            const float* u_low = unit[static_cast<int>(low.w)];
-            const float* u_high = unit[static_cast<int>(high.w)];
+            const float4 u_low = unit[ray_of(low.w)], u_high = unit[ray_of(high.w)];
             unsigned direction[2][4];
-            encode<2>({u_low[0], u_low[1], u_low[2]}, {u_high[0], u_high[1], u_high[2]}, t, direction);
+            encode<2>({u_low.x, u_low.y, u_low.z}, {u_high.x, u_high.y, u_high.z}, t, direction);
 #pragma unroll
             for (int i = 0; i < 4; i++) {
                 joined[0][i] = hidden[0][i];
@@ -142,7 +178,7 @@ struct TensorEvaluator {
             }
             float out[4];
             out[0] = out[2] = net.bias_output[2 * t];
-            out[1] = out[3] = net.bias_output[2 * t + 1];
+            out[1] = out[3] = 0.0f;
 #pragma unroll
             for (int tile = 0; tile < 2; tile++) {
                 const uint4 b = net.output[tile][lane];
@@ -156,14 +192,11 @@ struct TensorEvaluator {
                 const uint4 b = net.output[tile][lane];
                 multiply_tile(out, hidden[tile], b.z, b.w);
             }
-            // Columns 2t, 2t + 1: lane 0 has red and green, lane 1 blue and density.
-            if (t == 0) {
-                if (row_low < count) samples[row_low].x = sigmoid(out[0]), samples[row_low].y = sigmoid(out[1]);
-                if (row_high < count) samples[row_high].x = sigmoid(out[2]), samples[row_high].y = sigmoid(out[3]);
-            } else if (t == 1) {
-                if (row_low < count) samples[row_low].z = sigmoid(out[0]), samples[row_low].w = fmaxf(out[1], 0.0f);
-                if (row_high < count) samples[row_high].z = sigmoid(out[2]), samples[row_high].w = fmaxf(out[3], 0.0f);
-            }
+            // Column 2t: lanes 0 to 2 have red, green and blue, lane 3 the density.
+            const float result_low = t == 3 ? fmaxf(out[0], 0.0f) : sigmoid(out[0]);
+            const float result_high = t == 3 ? fmaxf(out[2], 0.0f) : sigmoid(out[2]);
+            if (row_low < count) reinterpret_cast<float*>(samples + row_low)[t] = result_low;
+            if (row_high < count) reinterpret_cast<float*>(samples + row_high)[t] = result_high;
         }
     }
 };

@@ -24,6 +24,29 @@ KNF_DEVICE long long for_samples(long long begin, long long end, const float* de
     return i;
 }
 
+// Call action(sample) for one ray's samples of all levels, by depth (at one depth the inner level's first), as far as
+// the ray sees.
+template <class Action>
+KNF_DEVICE void merge(long long rays, int levels, long long ray, const long long* offsets, const float* depth,
+                      const float* density, const float* distance, double most_thickness, const Action& action) {
+    long long at[MAX_LEVELS];
+#pragma unroll
+    for (int level = 0; level < MAX_LEVELS; level++) at[level] = level < levels ? offsets[level * rays + ray] : 0;
+    for (double thickness = 0; thickness <= most_thickness;) {
+        long long nearest = -1;
+#pragma unroll
+        for (int level = 0; level < MAX_LEVELS; level++)
+            if (level < levels && at[level] < offsets[level * rays + ray + 1] &&
+                (nearest < 0 || depth[at[level]] < depth[nearest]))
+                nearest = at[level];
+        if (nearest < 0) return;
+#pragma unroll
+        for (int level = 0; level < MAX_LEVELS; level++) at[level] += level < levels && at[level] == nearest;
+        action(nearest);
+        thickness += static_cast<double>(density[nearest]) * distance[nearest];
+    }
+}
+
 }  // namespace knf
 
 // How many samples each ray takes. counts: [rays].
@@ -37,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS, 8)
     const knf::Bricks bricks = {voxels, empty, slots, densities, network_index};
     long long count = 0;
     knf::Walk(sampling, bricks, origins + 3 * ray, directions + 3 * ray)
-        .run({seed, first_ray, jitter}, ray, most_thickness, [&](float) { count++; });
+        .run({seed, first_ray, jitter}, ray, most_thickness, [&](float, float) { count++; });
     counts[ray] = count;
 }
 
@@ -47,7 +70,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
                   const int* slots, const float* densities, const int* network_index, unsigned long long seed,
                   long long first_ray, int jitter, double most_thickness, long long rays, const float* origins,
                   const float* directions, const long long* offsets, float* points, float* unit, int* network,
-                  float* distance, float* depth) {
+                  float* distance, float* depth, float* density) {
     const long long ray = knf::thread_in_grid();
     if (ray >= rays) return;
     const knf::Bricks bricks = {voxels, empty, slots, densities, network_index};
@@ -56,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
     const float towards[3] = {d[0] / length, d[1] / length, d[2] / length};
     long long place = offsets[ray];
     knf::Walk walk(sampling, bricks, origins + 3 * ray, d);
-    walk.run({seed, first_ray, jitter}, ray, most_thickness, [&](float t) {
+    walk.run({seed, first_ray, jitter}, ray, most_thickness, [&](float t, float estimate) {
         float point[3];
         network[place] = walk.network_at_hand(point);
         for (int axis = 0; axis < 3; axis++) {
@@ -65,8 +88,32 @@ extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
         }
         distance[place] = length * sampling.steps.step;
         depth[place] = t;
+        density[place] = estimate;
         place++;
     });
+}
+
+// Samples of nested levels come one level after the other, those of ray r of level l at offsets[l * rays + r]; of each
+// ray they are merged by depth, as far as the ray sees. counts: [rays].
+extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
+    count_merged(long long rays, int levels, const long long* offsets, const float* depth, const float* density,
+                 const float* distance, double most_thickness, long long* counts) {
+    const long long ray = knf::thread_in_grid();
+    if (ray >= rays) return;
+    long long count = 0;
+    knf::merge(rays, levels, ray, offsets, depth, density, distance, most_thickness, [&](long long) { count++; });
+    counts[ray] = count;
+}
+
+// Where each merged sample comes from; those of ray r from place merged[r] on.
+extern "C" __global__ void __launch_bounds__(knf::RAY_THREADS)
+    write_merged(long long rays, int levels, const long long* offsets, const float* depth, const float* density,
+                 const float* distance, double most_thickness, const long long* merged, long long* source) {
+    const long long ray = knf::thread_in_grid();
+    if (ray >= rays) return;
+    long long place = merged[ray];
+    knf::merge(rays, levels, ray, offsets, depth, density, distance, most_thickness,
+               [&](long long sample) { source[place++] = sample; });
 }
 
 // KiloNeRF Eq. 1. The samples of ray r are offsets[r] <= i < offsets[r + 1], front to back; colour: [rays][3].

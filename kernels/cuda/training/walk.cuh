@@ -12,8 +12,9 @@ struct SamplingGrid {
     Grid grid;
     SampleSteps steps;
     int bricks[3];  // on each axis
+    int level;      // of nested boxes, 0 the innermost
 };
-static_assert(sizeof(SamplingGrid) == 144, "as SAMPLING_GRID in trainer/data/cuda_sampler.py");
+static_assert(sizeof(SamplingGrid) == 148, "as SAMPLING_GRID in trainer/data/cuda_sampler.py");
 
 // Of each brick of voxels; arrays of the sampler.
 struct Bricks {
@@ -48,7 +49,11 @@ class Walk {
   public:
     __device__ __forceinline__ Walk(const SamplingGrid& sampling, const Bricks& bricks, const float* origin,
                                     const float* direction)
-        : grid_(sampling.grid), steps_(sampling.steps), bricks_on_axis_(sampling.bricks), bricks_(bricks) {
+        : grid_(sampling.grid),
+          steps_(sampling.steps),
+          bricks_on_axis_(sampling.bricks),
+          level_(sampling.level),
+          bricks_(bricks) {
         for (int axis = 0; axis < 3; axis++) {
             origin_[axis] = origin[axis], direction_[axis] = direction[axis];
             // Faces of voxels in units of sample indices: face * per_voxel_ + at_face_0_.
@@ -59,12 +64,12 @@ class Walk {
         }
     }
 
-    // Call action(t) for each sample in an occupied voxel, as far as the ray sees.
+    // Call action(t, density) for each sample in an occupied voxel, as far as the ray sees.
     template <class Action>
     __device__ __forceinline__ void run(const Jitter& jitter, long long ray, double most_thickness,
                                         const Action& action) {
-        const unsigned long long key =
-            mixed(jitter.seed ^ mixed(static_cast<unsigned long long>(jitter.first_ray + ray)));
+        unsigned long long key = mixed(jitter.seed ^ mixed(static_cast<unsigned long long>(jitter.first_ray + ray)));
+        if (level_ > 0) key = mixed(key + static_cast<unsigned long long>(level_));
         const float distance = world_length(direction_) * steps_.step;
         long long first, last;
         find_range(first, last);
@@ -90,8 +95,8 @@ class Walk {
             }
             const int bit = (voxel_[0] % BRICK * BRICK + voxel_[1] % BRICK) * BRICK + voxel_[2] % BRICK;
             if (occupied >> bit & 1) {
-                action(t);
                 const float density = bricks_.densities[64ll * bricks_.slots[brick] + bit];
+                action(t, density);
                 thickness += static_cast<double>(density) * distance;
                 if (thickness > most_thickness) return;
             }
@@ -165,6 +170,7 @@ class Walk {
     const Grid& grid_;
     const SampleSteps& steps_;
     const int (&bricks_on_axis_)[3];
+    const int level_;
     const Bricks& bricks_;
     float origin_[3], direction_[3], position_[3];
     double per_voxel_[3], at_face_0_[3];

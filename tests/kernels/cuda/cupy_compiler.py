@@ -2,7 +2,7 @@
 
 A program of its own, so that no other test finds a CuPy: ``python cupy_compiler.py FOLDER NVRTC HEADERS`` with CuPy in
 FOLDER, the library to use, and CUDA's headers of its version. Reads a JSON list of [source, kernel, architecture,
-whether for tensor cores] and writes what became of each: the options that NVRTC was given, whether a cubin came out, or
+what is defined] and writes what became of each: the options that NVRTC was given, whether a cubin came out, or
 the error. And what became of a stream.
 """
 
@@ -72,11 +72,11 @@ device = object.__new__(CupyDevice)
 device._cupy = SimpleNamespace(RawModule=RawModule, cuda=SimpleNamespace(driver=driver, compiler=compiler))
 
 
-def compiled(asked: tuple[str, str, int, bool]) -> dict[str, Any]:
-    source, name, architecture, tensor_cores = asked
+def compiled(asked: tuple[str, str, int, list[str]]) -> dict[str, Any]:
+    source, name, architecture, defines = asked
     seen.architecture = str(architecture)
     try:
-        device.kernel(source, name, {"KNF_TENSOR_CORES": None} if tensor_cores else {})
+        device.kernel(source, name, dict.fromkeys(defines))
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
     return {"options": list(seen.options), "cubin": seen.cubin[:4] == b"\x7fELF" and name.encode() in seen.cubin}

@@ -14,7 +14,8 @@ from kilonerf.kernels import PER_RAY, PICTURE, Frame, RenderOptions
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.cuda.cupy_device import CupyDevice
 from kilonerf.kernels.cuda.device import OutOfDeviceMemoryError
-from kilonerf.kernels.cuda.renderer import CudaPicture, CudaRenderer
+from kilonerf.kernels.cuda.pictures import CudaPicture
+from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer

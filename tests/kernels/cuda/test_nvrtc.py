@@ -3,6 +3,7 @@
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,7 @@ BASELINE = REPOSITORY / "benchmarks" / "gpu" / "sorted_baseline.cu"
 VARIANTS = all_variants(program_sources()) + [v for v in all_variants([BASELINE]) if not v.tensor_cores]
 TRAINING = {"adam", "networks", "rays"}
 TENSOR_PRODUCTS = 44  # m16n8k16, of one pass over 16 samples: 16 + 8 + 16 for the layers, 4 for the outputs
+OUTPUT_PRODUCTS = 4  # density and colour, always summed in fp32
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
@@ -70,8 +72,12 @@ def test_nvrtc_compiles_within_registers_and_shared_memory(compiled, variant: Va
 @pytest.mark.parametrize("variant", VARIANTS, ids=str)
 def test_nvrtc_uses_the_instructions_that_the_architecture_has(compiled, variant: Variant) -> None:
     result = result_of(compiled, variant)
-    shapes = re.findall(r"mma\.sync\.aligned\.(m\d+n\d+k\d+)\.row\.col\.f32\.f16\.f16\.f32", result.ptx)
+    found = re.findall(r"mma\.sync\.aligned\.(m\d+n\d+k\d+)\.row\.col\.(f32|f16)\.f16\.f16\.(f32|f16)", result.ptx)
+    shapes = [shape for shape, _, _ in found]
     assert len(shapes) == result.ptx.count("mma.sync")
+    parts = 1 if variant.architecture >= 80 else 2
+    in_half = sum(sums == results == "f16" for _, results, sums in found)
+    assert in_half == (parts * (TENSOR_PRODUCTS - OUTPUT_PRODUCTS) if variant.half_sums else 0)
     if not variant.tensor_cores:
         assert not shapes
     elif variant.architecture >= 80:
@@ -90,6 +96,18 @@ def test_nvrtc_compiles_every_source_for_every_architecture() -> None:
     plain = {(v.source.stem, v.architecture) for v in VARIANTS if not v.tensor_cores}
     assert len(plain) == 7 * 6
     assert {v.source.stem for v in VARIANTS if v.tensor_cores} == {"query", "render"}
+    nested = {(v.source.stem, v.architecture, v.tensor_cores) for v in VARIANTS if v.nested}
+    assert len(nested) == 7 + 6
+    assert {stem for stem, _, _ in nested} == {"render"}
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.nested], ids=str)
+def test_nvrtc_nested_boxes_keep_as_many_blocks_resident(compiled, variant: Variant) -> None:
+    bounded = replace(variant, nested=False)
+    (nested_kernel,), (bounded_kernel,) = result_of(compiled, variant).kernels, result_of(compiled, bounded).kernels
+    architecture = variant.architecture
+    assert nested_kernel.resident_blocks(architecture) == bounded_kernel.resident_blocks(architecture)
+    assert nested_kernel.shared_bytes == bounded_kernel.shared_bytes
 
 
 def test_nvrtc_finds_spills_and_too_many_registers(tmp_path) -> None:
@@ -152,7 +170,11 @@ def test_nvrtc_table_names_every_architecture_of_each_kernel(compiled) -> None:
     named = sorted((row[1], row[2], sm) for row in rows for sm in row[3].split(", "))
     kinds = {True: "fp16", False: "float32"}
     assert named == sorted(
-        (kernel.name, kinds[result.variant.tensor_cores], str(result.variant.architecture))
+        (
+            f"{kernel.name}{', nested' if result.variant.nested else ''}",
+            kinds[result.variant.tensor_cores] + (", fp16 sums" if result.variant.half_sums else ""),
+            str(result.variant.architecture),
+        )
         for result in results
         for kernel in result.kernels
     )

@@ -54,7 +54,7 @@ def answers() -> dict[int, dict[str, Any]]:
                 str(variant.source.relative_to(KERNELS)),
                 re.findall(KERNEL, variant.source.read_text())[0],
                 variant.architecture,
-                variant.tensor_cores,
+                list(variant.defines),
             )
             for variant in variants
         ]

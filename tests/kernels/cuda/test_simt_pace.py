@@ -5,7 +5,8 @@ import pytest
 
 from kilonerf.kernels import PER_RAY, PICTURE, CancelToken, RenderCancelled, RenderOptions
 from kilonerf.kernels.cuda.pace import Pace
-from kilonerf.kernels.cuda.renderer import HOST, CudaRenderer
+from kilonerf.kernels.cuda.pictures import HOST
+from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.model_io import Camera, Scene
 from simt.simt_device import SimtDevice
 from support.scenes import views

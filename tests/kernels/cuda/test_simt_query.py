@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kilonerf.kernels.cuda import renderer as cuda_renderer
+from kilonerf.kernels.cuda import queries
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Scene
@@ -41,7 +41,7 @@ def test_simt_query_in_parts_is_the_same(toy_scene: Scene, monkeypatch: pytest.M
     points = rng.uniform(toy_scene.box_min, toy_scene.box_max, (1500, 3)).astype(np.float32)
     directions = np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), points.shape)
     whole = CudaRenderer(toy_scene, SimtDevice(70)).query(points, directions)
-    monkeypatch.setattr(cuda_renderer, "POINTS_AT_ONCE", 400)
+    monkeypatch.setattr(queries, "POINTS_AT_ONCE", 400)
     device = SimtDevice(70)
     parts = CudaRenderer(toy_scene, device).query(points, directions)
     assert len(device.launches) == 4
@@ -52,7 +52,7 @@ def test_simt_query_in_parts_is_the_same(toy_scene: Scene, monkeypatch: pytest.M
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 700)), max_size=8))
 def test_batches_are_runs_of_one_network(runs: list[tuple[int, int]]) -> None:
     networks = np.sort(np.concatenate([np.full(length, network) for network, length in runs] or [np.empty(0, int)]))
-    batches = cuda_renderer._batches(networks)
+    batches = queries.batches(networks)
     covered = [np.arange(batch["first"], batch["first"] + batch["count"]) for batch in batches]
     assert np.array_equal(np.concatenate([*covered, np.empty(0, int)]), np.arange(len(networks)))
     for batch, rows in zip(batches, covered, strict=True):

@@ -63,6 +63,27 @@ def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
     assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
 
 
+@pytest.mark.parametrize("architecture", [80, 75])
+def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> None:
+    """Of the hidden layers, on a real scene; the option changes the arithmetic, and nothing else."""
+    scene = load_scene(chair_path)
+    assert scene.start_camera is not None
+    camera = scene.start_camera.resized(48, 40)
+    options = RenderOptions.as_trained(scene)
+    exact = CudaRenderer(scene, SimtDevice(70)).render(camera, options)
+    plain = CudaRenderer(scene, SimtDevice(architecture)).render(camera, options)
+    halved = CudaRenderer(scene, SimtDevice(architecture), half_sums=True).render(camera, options)
+    assert not np.array_equal(halved.rgb, plain.rgb)
+    assert psnr(halved.rgb, exact.rgb) >= 70
+    assert halved.statistics.rays_hit == exact.statistics.rays_hit
+    assert abs(halved.statistics.samples - exact.statistics.samples) <= 5
+    full = CudaRenderer(scene, SimtDevice(architecture), half_sums=True)
+    assert np.array_equal(
+        full.render(camera, RenderOptions.as_trained(scene, precision="float32")).rgb,
+        CudaRenderer(scene, SimtDevice(70)).render(camera, RenderOptions.as_trained(scene, precision="float32")).rgb,
+    )
+
+
 @pytest.mark.parametrize("on", DEVICES)
 @pytest.mark.parametrize("focal", [2e3, 4e4, 8e5])
 def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: Scene, on: str, focal: float) -> None:
@@ -193,6 +214,8 @@ def test_simt_activations_beyond_fp16_stay_finite(toy_scene: Scene) -> None:
     layers = {name: array.copy() for name, array in toy_scene.layers.items()}
     layers["pts_linears.0.weight"] *= 1e5
     scene = Scene(**{**{f: getattr(toy_scene, f) for f in toy_scene.__dataclass_fields__}, "layers": layers})
-    frame = CudaRenderer(scene, SimtDevice(80)).render(small_views(scene)["outside"], RenderOptions())
-    assert np.isfinite(frame.rgb).all()
-    assert np.isfinite(frame.alpha).all()
+    for half_sums in (False, True):
+        renderer = CudaRenderer(scene, SimtDevice(80), half_sums=half_sums)
+        frame = renderer.render(small_views(scene)["outside"], RenderOptions())
+        assert np.isfinite(frame.rgb).all()
+        assert np.isfinite(frame.alpha).all()

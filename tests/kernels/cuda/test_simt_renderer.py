@@ -1,10 +1,15 @@
 """What the CUDA renderer does around its kernels (memory, copies, precision, errors), on the SIMT host."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from kilonerf.kernels import PER_RAY, PICTURE, CancelToken, RenderCancelled, RenderOptions
-from kilonerf.kernels.cuda.renderer import ON_DEVICE, CudaPicture, CudaRenderer
+from kilonerf.kernels.cuda.frame_setup import FrameSetup
+from kilonerf.kernels.cuda.pictures import ON_DEVICE, CudaPicture
+from kilonerf.kernels.cuda.renderer import CudaRenderer
+from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Scene
@@ -77,6 +82,34 @@ def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
     assert device.allocations == ["rgb", "alpha", "depth"]  # of another size
     renderer.render(cameras["inside"], RenderOptions(ess=False), PICTURE | PER_RAY)
     assert device.allocations[3:] == ["samples", "network"]
+
+
+def test_simt_a_frames_constants_are_made_once_and_nothing_is_cleared(toy_scene: Scene, monkeypatch) -> None:
+    """What the host does for each frame is to patch the camera; the kernel leaves its counters at zero."""
+    made: list[FrameSetup] = []
+    init = FrameSetup.__init__
+
+    def remember(self: FrameSetup, *arguments: Any) -> None:
+        made.append(self)
+        init(self, *arguments)
+
+    monkeypatch.setattr(FrameSetup, "__init__", remember)
+    monkeypatch.setattr(SimtDevice, "clear", None)
+    renderer = CudaRenderer(toy_scene, SimtDevice(80))
+    cameras = [camera for name, camera in small_views(toy_scene).items() if name in ("outside", "inside", "away")]
+    options = RenderOptions()
+    samples = [renderer.render(camera, options).statistics.samples for camera in cameras * 2]
+    assert len(made) == 1
+    assert samples[:3] == samples[3:]
+    for camera in reversed(cameras):
+        again = FrameSetup(toy_scene, CudaScene.of(toy_scene, "float16"), options).aim(camera, 7)
+        assert made[0].aim(camera, 7)["seen_tiles"].tolist() == again["seen_tiles"].tolist()
+        parts = [name for name in again.dtype.names or () if name not in ("first_tile", "end_tile")]
+        assert all(np.array_equal(made[0].structure[name], again[name]) for name in parts)
+    made.clear()
+    renderer.render(cameras[0], RenderOptions(ert=False))
+    assert len(made) == 1
+    assert renderer.render(cameras[0], RenderOptions(ert=False)).statistics.samples >= samples[0]
 
 
 def test_simt_precision_is_chosen_by_the_device_or_by_name(toy_scene: Scene) -> None:

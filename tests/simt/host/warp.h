@@ -77,9 +77,32 @@ inline void __threadfence() { simt::fence(); }
 inline void __threadfence_block() { simt::fence(); }
 
 namespace simt {
+SIMT_ALWAYS_INLINE unsigned pack_relu(float low, float high) {
+    const __half2 packed = __hmax2(__floats2half2_rn(low, high), __floats2half2_rn(0.0f, 0.0f));
+    return packed.x.bits | static_cast<unsigned>(packed.y.bits) << 16;
+}
+
 // d += a * b of a 16xK tile A and a Kx8 tile B; fragments as in the PTX ISA.
 SIMT_ALWAYS_INLINE void mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
     multiply(Operation::mma_m16n8k16, d, a, b);
+}
+// Sums in fp16: rounded after each product, whose own sums are exact. Hardware may round more often.
+template <class Multiply>
+SIMT_ALWAYS_INLINE void with_half_sums(unsigned (&d)[2], const Multiply& multiply) {
+    float sums[4];
+    for (int i = 0; i < 4; i++)
+        sums[i] = __half2float(__ushort_as_half(static_cast<unsigned short>(d[i / 2] >> 16 * (i % 2))));
+    multiply(sums);
+    for (int row = 0; row < 2; row++) {
+        const __half2 packed = __floats2half2_rn(sums[2 * row], sums[2 * row + 1]);
+        d[row] = packed.x.bits | static_cast<unsigned>(packed.y.bits) << 16;
+    }
+}
+SIMT_ALWAYS_INLINE void mma_m16n8k16(unsigned (&d)[2], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    with_half_sums(d, [&](float* sums) { multiply(Operation::mma_m16n8k16, sums, a, b); });
+}
+SIMT_ALWAYS_INLINE void mma_m16n8k8(unsigned (&d)[2], const unsigned (&a)[2], unsigned b) {
+    with_half_sums(d, [&](float* sums) { multiply(Operation::mma_m16n8k8, sums, a, &b); });
 }
 SIMT_ALWAYS_INLINE void mma_m16n8k8(float (&d)[4], const unsigned (&a)[2], unsigned b) {
     multiply(Operation::mma_m16n8k8, d, a, &b);

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ pytest.importorskip("torch", reason="training needs torch")
 
 import torch
 
+from kilonerf.model_io.scene.box import Box
 from kilonerf.trainer.data import ray_sampling as sampling_module
 from kilonerf.trainer.data.cuda_sampler import CudaRaySampler, _empty_space
 from kilonerf.trainer.data.ray_sampling import RaySampler, RaySamples
@@ -21,9 +24,11 @@ from kilonerf.trainer.ops.compositing import composite, composite_torch
 from kilonerf.trainer.ops.cuda import CudaOperations
 from kilonerf.trainer.ops.native import native_settings
 from kilonerf.trainer.ops.networks import TinyNetworks, tiny_networks
+from kilonerf.trainer.teachers import nested_grid
 from simt.compilation import why_unavailable
 from simt.simt_training import SimtTraining
 from support.ray_batches import SCENES, gradients_of, random_rays, rays_of
+from support.scenes import nested_scene
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
@@ -44,7 +49,8 @@ def _new_memory_is_nan() -> Iterator[None]:
 
 
 def on_simt(sampler: RaySampler, device: SimtTraining) -> CudaRaySampler:
-    return CudaRaySampler(device, torch.device("cpu"), sampler.cells, sampler.steps, sampler.voxels)
+    where = torch.device("cpu")
+    return CudaRaySampler(device, where, sampler.levels, sampler.steps, sampler._voxels_of_levels)
 
 
 def assert_equal(found: tuple[torch.Tensor, ...], expected: RaySamples) -> None:
@@ -78,12 +84,32 @@ def test_simt_rays_end_where_they_see_no_farther() -> None:
     densities = np.random.default_rng(2).exponential(20.0, len(sampler.voxels)).astype(np.float32)
     device = on_simt(sampler, SimtTraining(checked=True))
     sampler.set_densities(densities)
-    device.set_densities(densities)
+    device.set_densities([densities])
     with native_settings(path="torch"):
         all_samples, some = sampler.sample(*rays, 5), sampler.sample(*rays, 5, min_transmittance=0.1)
     assert_equal(device.sample(*rays, 5, 0, math.inf), all_samples)
     assert_equal(device.sample(*rays, 5, 0, -math.log(0.1)), some)
     assert 0.1 < len(some.points) / len(all_samples.points) < 0.9
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("levels", [2, 3, 8])
+def test_simt_nested_levels_are_merged_as_the_twin_does(levels: int, seed: int | None) -> None:
+    """Bit for bit, with rays that end and without."""
+    scene = nested_scene(levels, (4, 4, 4), (2, 2, 2)) if levels == 8 else nested_scene(levels)
+    sampler = RaySampler.of(replace(scene, num_samples=300, far=12.0))
+    rays = tensors(rays_of(150))
+    densities = np.random.default_rng(2).exponential(3.0, len(sampler.voxels)).astype(np.float32)
+    device = on_simt(sampler, SimtTraining(checked=True))
+    sampler.set_densities(densities)
+    device.set_densities(sampler._by_level(densities))
+    with native_settings(path="torch"):
+        all_samples = sampler.sample(*rays, seed, first_ray=9)
+        some = sampler.sample(*rays, seed, first_ray=9, min_transmittance=0.1)
+    assert_equal(device.sample(*rays, seed, 9, math.inf), all_samples)
+    assert_equal(device.sample(*rays, seed, 9, -math.log(0.1)), some)
+    assert 0.1 < len(some.points) / len(all_samples.points) < 0.95
+    assert len(torch.unique(all_samples.distance / all_samples.distance.min())) > 1  # of several levels
 
 
 def test_simt_no_rays_start_nothing() -> None:
@@ -92,7 +118,43 @@ def test_simt_no_rays_start_nothing() -> None:
     found = on_simt(RaySampler.of(SCENES["dense"]), device).sample(nothing, nothing, 1, 0, math.inf)
     assert [list(part.shape) for part in found] == [[1], [0, 3], [0, 3], [0], [0], [0]]
     assert found[0].tolist() == [0]
+    nested = on_simt(RaySampler.of(nested_scene()), device).sample(nothing, nothing, 1, 0, math.inf)
+    assert [list(part.shape) for part in nested] == [list(part.shape) for part in found]
     assert not device.launches
+
+
+class OnGpu(torch.Tensor):
+    """A tensor that NumPy cannot read before it was copied to the host."""
+
+    def __array__(self, *how: object, **more: object) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self) -> torch.Tensor:  # type: ignore[override]
+        return self.as_subclass(torch.Tensor)
+
+
+@pytest.mark.parametrize("path", ["auto", "torch"])
+def test_rays_on_a_gpu_without_kernels_for_it_are_sampled_by_the_cpu(path: str) -> None:
+    sampler = RaySampler.of(nested_scene(2))
+    origins, directions = tensors(rays_of(20))
+    with native_settings(path=path):
+        expected = sampler.sample(origins, directions, 1)
+        found = sampler.sample(origins.as_subclass(OnGpu), directions.as_subclass(OnGpu), 1)
+    assert torch.equal(found.points, expected.points)
+    assert torch.equal(found.offsets, expected.offsets)
+
+
+def test_the_teacher_of_captures_takes_samples_on_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(RaySampler, "to_device", lambda self, device: asked.append(device) or self)
+    monkeypatch.setattr(nested_grid, "prefetched_batches", lambda *arguments, **more: None)
+    training = object.__new__(nested_grid.NestedGridTraining)
+    training._box = Box(np.full(3, -1, np.float32), np.full(3, 1, np.float32))
+    training.grids = [SimpleNamespace(active=np.ones((8, 8, 8), bool)) for _ in range(2)]  # type: ignore[misc]
+    training._near, training._far, training._seed, training._photos = 0.1, 5.0, 0, None  # type: ignore[assignment]
+    training.settings, training._device = SimpleNamespace(rays=1), "cuda:0"  # type: ignore[assignment]
+    training._look_at_voxels()
+    assert asked == ["cuda:0"]
 
 
 def test_empty_space_is_told_as_it_is() -> None:
