@@ -42,6 +42,7 @@ class Recording:
         folder: as given, or as the user has chosen since.
         unsaved: flights whose path could not be written; they wait for another folder.
         folder_wanted: the folder cannot be written: the user should be asked for another one.
+        last_flight: the newest that was recorded.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Recording:
         self.folder = folder
         self.unsaved: list[Flight] = []
         self.folder_wanted = False
+        self.last_flight: CameraPath | None = None
 
     @property
     def stage(self) -> Stage:
@@ -113,6 +115,7 @@ class Recording:
             output: the video's name; the path's JSON then has the same one. None: the next free name.
         """
         flight = Flight(self._recorder.stop(), scene)
+        self.last_flight = flight.path
         self._save(flight, now, output)
         self._end_journal()
 
