@@ -12,11 +12,14 @@ from ..notices import Notices
 from ..settings import ViewerSettings
 from .flight_recorder import FlightRecorder
 from .journal import FlightJournal, recover_flights
-from .output_files import check_folder, next_free_name
+from .output_files import check_folder, make_folder, next_free_name
 from .take_queue import QueueProgress, TakeQueue
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
     from .render_job import RenderJob
+
+NAMES = (".mp4", ".webm", ".json", "")
+"""Endings that the files and folders of a flight have."""
 
 Stage = Literal["idle", "recording", "rendering"]
 
@@ -189,10 +192,13 @@ class Recording:
     def _save(self, flight: Flight, now: float, output: Path | None) -> None:
         try:
             if output is None:
-                video = f".{self._settings.video.format}"
-                output = next_free_name(self.folder, "flight", (video, ".mp4", ".webm", ".json"))
+                output = self._next_output()
             json_file = output.with_suffix(".json")
+            if output.suffix == ".png":
+                json_file = output.parent.with_suffix(".json")
             flight.path.save(json_file)
+            if output.suffix == ".png":
+                make_folder(output.parent)
         except KiloNeRFError as error:
             self.unsaved.append(flight)
             self.folder_wanted = True
@@ -208,7 +214,15 @@ class Recording:
         then = "waits for its turn" if waits else f"rendering {output}"
         self._notices.add(f"Camera path saved: {json_file}; {then}", "info", now)
 
+    def _next_output(self) -> Path:
+        """The next free name for a video, or for numbered pictures in a folder."""
+        suffix = self._settings.video.suffix
+        output = next_free_name(self.folder, "flight", (suffix, *NAMES))
+        return output.with_suffix("") / "frame_%05d.png" if suffix == ".png" else output
+
     def _job(self, flight: Flight, output: Path) -> "RenderJob":
+        from .film import Film
+        from .panorama import PanoramaMaker
         from .render_job import RenderJob
         from .stills import PictureMaker
 
@@ -219,16 +233,21 @@ class Recording:
             overlays=settings.overlays if video.as_seen else None,
             compositor=self._compositor,
         )
-        size = (video.width, video.height)
+        panorama = PanoramaMaker(maker.options)
+        film = Film(video.samples, video.shutter, video.lens_blur * video.focus, video.focus)
+        if video.panorama:  # only time can be sampled
+            film = Film(video.samples if video.shutter > 0.0 else 1, video.shutter)
         return RenderJob(
             flight.scene,
             flight.path,
             maker.options,
             output,
-            *size,
+            *video.size,
             video.fps,
             backend=settings.backend,
-            make_picture=maker.picture,
+            codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
+            make_picture=panorama.picture if video.panorama else maker.picture,
+            film=film,
         )
 
     def _save_anywhere(self, path: CameraPath) -> str:
