@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, CameraPath, OutputError, Scene, UsageError, load_scene
+from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
@@ -25,7 +26,7 @@ from kilonerf.viewer.recording.render_job import MakePicture, RenderJob
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
 from .command_line import print_notes, run_command
-from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
+from .render_switches import PathWorlds, RenderSwitches, Switches, WorldSwitches, parse_frames, parse_size, say_fallback
 
 PROGRAM = "kilonerf-render"
 DEFAULT_SIZE = (800, 800)
@@ -73,6 +74,7 @@ class RenderCommand:
     depth: tyro.conf.FlagCreatePairsOff[bool] = False
     # Codec of a video; auto: H.264 for .mp4, VP9 for .webm.
     codec: VideoCodec = "auto"
+    worlds: PathWorlds = field(default_factory=WorldSwitches)
     switches: Switches = field(default_factory=RenderSwitches)
 
 
@@ -188,7 +190,7 @@ def choose_flight(
         return [camera.resized(*size) if size else camera for camera in cameras]
     width, height = _size(command, size)
     if command.path is not None:
-        path = CameraPath.load(command.path)
+        path, _ = load_any_path(command.path, command.worlds.worlds(scene_origin(scene)))
         _check_length(path.duration, rate)
         return path
     seconds = command.turntable or 0.0

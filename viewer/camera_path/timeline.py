@@ -5,6 +5,8 @@ from typing import Protocol
 
 from imgui_bundle import imgui
 
+from kilonerf.model_io.camera.interchange import PathFormat
+
 from .. import theme
 from ..actions import ADD_KEY, PLAY
 from ..panels import widgets
@@ -16,6 +18,7 @@ from .track import Track
 
 WIDE = 52.0  # font heights: with the buttons of a key beside each other
 ROWS = 2  # beside the track
+EXPORTS: tuple[PathFormat, ...] = ("nerfstudio", "instant-ngp", "lichtfeld")
 FOV_RANGE = (5.0, 150.0)  # degrees
 
 
@@ -55,6 +58,10 @@ class Commands(Protocol):
 
     def save(self) -> None:
         """Save the path under the next free name."""
+        ...
+
+    def export(self, to: PathFormat) -> None:
+        """Save the path for another program."""
         ...
 
     def open(self) -> None:
@@ -212,6 +219,11 @@ class Timeline:
             commands.open()
         if imgui.menu_item_simple("Save", enabled=editor.path is not None):
             commands.save()
+        if imgui.begin_menu("Save for", editor.path is not None):
+            for name in EXPORTS:
+                if imgui.menu_item_simple(name):
+                    commands.export(name)
+            imgui.end_menu()
         imgui.separator()
         if imgui.menu_item_simple("Even speed", selected=editor.even):
             editor.set_even(not editor.even)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import moderngl
+import numpy as np
 
 from kilonerf.model_io import Camera, CameraPath, KiloNeRFError, Scene
+from kilonerf.model_io.camera.interchange import PathFormat, save_path
 from kilonerf.model_io.camera.simplify import simplified
 
 from ..camera.navigator import Navigator
@@ -137,6 +139,9 @@ class CameraPathTool:
             view = editor.camera(2, 2)
             if view is not None:
                 self._navigator.place(view.matrix, view.fov_y)
+        if self._settings.video.lens_blur == 0.0:  # what it begins with: the point that is orbited is sharp
+            away = self._navigator.target - self._navigator.matrix()[:3, 3]
+            self._settings.video.focus = float(np.linalg.norm(away))
         self._autosave.keep(editor.path, editor.revision, now)
 
     def camera(self, camera: Camera) -> Camera:
@@ -211,6 +216,19 @@ class CameraPathTool:
             self._notices.add(f"Cannot save the path: {error}", "error", self._now)
             return
         self._notices.add(f"Camera path saved: {file}", "good", self._now)
+
+    def export(self, to: PathFormat) -> None:
+        """Save the path for another program, under the next free name."""
+        if self.editor.path is None:
+            return
+        video = self._settings.video
+        try:
+            file = next_free_name(self._recording.folder, f"path_{to}", (".json",))
+            save_path(self.editor.path, file, to, size=video.size, fps=video.fps)
+        except KiloNeRFError as error:
+            self._notices.add(f"Cannot save the path: {error}", "error", self._now)
+            return
+        self._notices.add(f"Camera path for {to} saved: {file}", "good", self._now)
 
     def open(self) -> None:
         """Open the file dialog."""

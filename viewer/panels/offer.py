@@ -7,6 +7,7 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from kilonerf.model_io import CameraPath, KiloNeRFError
+from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.datasets import available_splits
 
 from .. import theme
@@ -41,11 +42,12 @@ def offer_for(file: Path) -> Offer | None:
     """
     suffix = file.suffix.lower()
     if suffix == ".json" and file.is_file() and not file.name.startswith("transforms"):
-        path = CameraPath.load(file)
+        path, program = load_any_path(file)
         count = len(path.keyframes)
         what = f"{count} keyframe{'s' * (count > 1)}, {path.duration:.1f} s"
         text = f"{what}. Render its video through the open scene, or edit it?"
-        return Offer(f"Camera path {file.name}", text, path=path)
+        whose = "" if program == "kilonerf" else f" of {program}"
+        return Offer(f"Camera path{whose} {file.name}", text, path=path)
     if suffix in CHECKPOINTS and file.is_file():
         return Offer(f"Checkpoint {file.name}", "This command makes a scene of it:", import_command(file))
     if suffix == ".json" or (file.is_dir() and suffix != ".knf"):
