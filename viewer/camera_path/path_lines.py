@@ -21,7 +21,7 @@ NEAR = 1e-3  # of the scene's radius: the nearest that is drawn
 SOLID_ALPHA = 0.5  # pixels less opaque than this hide nothing
 BEHIND = 1.02  # of the scene's depth: what is farther is hidden
 TOO_NEAR = 2.5  # sizes of a frustum: nearer to the eye, it would only be in the way
-FRUSTUM_SHARE = 0.05  # of the scene's radius
+FRUSTUM_SHARE = 0.08  # of the scene's radius
 
 
 class PathLines:
@@ -64,7 +64,7 @@ class PathLines:
         for i, key in enumerate(path.keyframes):
             if float(np.linalg.norm(camera.position - np.array(key.c2w)[:3, 3])) < TOO_NEAR * size:
                 continue  # the key that one looks through
-            tint = theme.ACCENT if i == selected else theme.TEXT
+            tint = theme.SELECTED if i == selected else theme.ACCENT
             pen.frustum(np.array(key.c2w), key.fov_y, size, tint, f"{i + 1}")
         if now is not None and float(np.linalg.norm(camera.position - now.position)) >= TOO_NEAR * size:
             pen.frustum(now.matrix, now.fov_y, 0.8 * size, theme.RECORDING, "")

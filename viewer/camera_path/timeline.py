@@ -17,6 +17,8 @@ from .track import HEIGHT as TRACK_HEIGHT
 from .track import Track
 
 WIDE = 52.0  # font heights: with the buttons of a key beside each other
+NARROW = 17.0  # font heights: without the play button
+NUMBERS = 27.0  # font heights: with a key's lens and roll
 ROWS = 2  # beside the track
 EXPORTS: tuple[PathFormat, ...] = ("nerfstudio", "instant-ngp", "lichtfeld")
 FOV_RANGE = (5.0, 150.0)  # degrees
@@ -103,9 +105,11 @@ class Timeline:
         imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
         imgui.begin("timeline", None, flags)
         imgui.begin_disabled(not has_scene)
+        imgui.push_item_flag(imgui.ItemFlags_.no_tab_stop.value, True)  # Tab is the panel's
         self._buttons(area.width)
         self.track.draw()
         self._numbers(area.width)
+        imgui.pop_item_flag()
         imgui.end_disabled()
         imgui.end()
         imgui.pop_style_var(2)
@@ -137,9 +141,10 @@ class Timeline:
     def _buttons(self, width: float) -> None:
         editor, commands = self._editor, self._commands
         has_path, has_key = editor.duration > 0.0, editor.selected is not None
-        if _button("Stop###play" if editor.playing else "Play###play", PLAY.tooltip("Play the path"), has_path):
-            commands.toggle_playing()
-        _next()
+        if width >= NARROW * imgui.get_font_size():
+            if _button("Stop###play" if editor.playing else "Play###play", PLAY.tooltip("Play the path"), has_path):
+                commands.toggle_playing()
+            _next()
         if _button("Add key", ADD_KEY.tooltip("A key of the current view at the end of the path"), accent=True):
             commands.add_key()
         _next()
@@ -166,6 +171,9 @@ class Timeline:
             imgui.align_text_to_frame_padding()
             imgui.text_disabled(shown)
             imgui.same_line()
+        if imgui.get_cursor_pos_x() + right > edge:
+            imgui.new_line()  # no place: it is in the Path menu, too
+            return
         imgui.set_cursor_pos_x(edge - right)
         if _button("Render", "Save the path; render it as the Recording section says", has_path, accent=True):
             commands.render()
@@ -208,6 +216,9 @@ class Timeline:
 
     def _path_menu(self) -> None:
         editor, commands = self._editor, self._commands
+        if imgui.menu_item_simple("Render", enabled=editor.duration > 0.0):
+            commands.render()
+        imgui.separator()
         imgui.text_disabled("From the current view")
         for name in PRESETS:
             if imgui.menu_item_simple(name):
@@ -243,12 +254,12 @@ class Timeline:
             imgui.text_disabled(f"Fly somewhere and press {ADD_KEY.shown}; fly on and press it again.")
             return
         em = imgui.get_font_size()
-        self._key_numbers()
+        self._key_numbers(width)
         if width >= WIDE * em:
             imgui.same_line(0.0, 1.6 * em)
             self._path_numbers()
 
-    def _key_numbers(self) -> None:
+    def _key_numbers(self, width: float) -> None:
         editor, i = self._editor, self._editor.selected
         if i is None:
             imgui.align_text_to_frame_padding()
@@ -256,7 +267,7 @@ class Timeline:
             return
         key = editor.keys[i]
         imgui.align_text_to_frame_padding()
-        imgui.text_colored(theme.ACCENT, f"Key {i + 1}")
+        imgui.text_colored(theme.SELECTED, f"Key {i + 1}")
         imgui.same_line()
         imgui.begin_disabled(i == 0)
         tooltip = "When the camera is here. With even speed, a key that is moved keeps its time (a dot marks it)."
@@ -269,6 +280,8 @@ class Timeline:
             if imgui.small_button("free"):
                 editor.set_timed(False)
             widgets.tip("Let the even speed decide its time again")
+        if width < NUMBERS * imgui.get_font_size():
+            return
         imgui.same_line()
         lens = self._number("Lens", math.degrees(key.fov_y), 0.1, "%.1f deg", FOV_RANGE, "Vertical field of view")
         if lens is not None:

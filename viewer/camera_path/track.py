@@ -123,7 +123,7 @@ class Track:
         order = [i for i in range(len(editor.keys)) if i != editor.selected]
         for i in [*order, *([editor.selected] if editor.selected is not None else [])]:
             x, size = self.x_of(editor.times[i]), (KEY + (0.08 if i in (hovered, editor.selected) else 0.0)) * em
-            fill = theme.ACCENT if i == editor.selected else theme.DIM
+            fill = theme.SELECTED if i == editor.selected else theme.ACCENT
             top, right = imgui.ImVec2(x, y - size), imgui.ImVec2(x + size, y)
             bottom, left = imgui.ImVec2(x, y + size), imgui.ImVec2(x - size, y)
             draw_list.add_quad_filled(top, right, bottom, left, color(fill))
