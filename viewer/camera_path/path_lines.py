@@ -58,7 +58,7 @@ class PathLines:
             self._points = path.poses(times).positions
         draw_list = imgui.get_background_draw_list()
         draw_list.push_clip_rect(imgui.ImVec2(area.x, area.y), imgui.ImVec2(area.x + area.width, area.y + area.height))
-        pen = _Pen(draw_list, area, camera, NEAR * radius, shown)
+        pen = Pen(draw_list, area, camera, NEAR * radius, shown)
         pen.polyline(self._points, theme.ACCENT, 2.0)
         size = _frustum_size(path, radius)
         for i, key in enumerate(path.keyframes):
@@ -80,7 +80,7 @@ def _frustum_size(path: CameraPath, radius: float) -> float:
     return min(size, 0.35 * float(np.median(gaps))) if len(gaps) else size
 
 
-class _Pen:
+class Pen:
     """Lines between world points, as one camera sees them."""
 
     def __init__(
@@ -94,10 +94,10 @@ class _Pen:
         """Lines from point to point of [N, 3], each as visible as its middle."""
         if len(points) < 2:
             return
-        hidden = self._hidden(0.5 * (points[:-1] + points[1:]))
+        hidden = self.hidden(0.5 * (points[:-1] + points[1:]))
         opaque, faint = color(tint), color(theme.with_alpha(tint, HIDDEN))
         dark, shade = color((0.0, 0.0, 0.0, 0.35)), color((0.0, 0.0, 0.0, 0.08))
-        ends = list(self._ends(points))
+        ends = list(self.ends(points))
         for edge in (True, False):  # a dark edge first: visible on bright and dark scenes alike
             for i, a, b in ends:
                 tone = (shade if hidden[i] else dark) if edge else (faint if hidden[i] else opaque)
@@ -140,7 +140,7 @@ class _Pen:
             for i in range(len(points))
         ]
 
-    def _ends(self, points: Float) -> "list[tuple[int, imgui.ImVec2, imgui.ImVec2]]":
+    def ends(self, points: Float) -> "list[tuple[int, imgui.ImVec2, imgui.ImVec2]]":
         """Ends of the lines that are in front of the camera, cut off at its near plane."""
         depth = self._view(self._camera, points)[2]
         found: list[tuple[int, imgui.ImVec2, imgui.ImVec2]] = []
@@ -157,7 +157,7 @@ class _Pen:
                 found.append((i, a, b))
         return found
 
-    def _hidden(self, points: Float) -> NDArray[np.bool_]:
+    def hidden(self, points: Float) -> NDArray[np.bool_]:
         """Which points [N, 3] are behind what the picture shows."""
         if self._depth is None:
             return np.zeros(len(points), np.bool_)

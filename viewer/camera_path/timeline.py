@@ -154,12 +154,14 @@ class Timeline:
             imgui.open_popup("key menu")
         if imgui.begin_popup("key menu"):
             self._key_menu(has_key)
+            _close_by_escape()
             imgui.end_popup()
         _next()
         if _button("Path ...", "Presets, a recorded flight, save, open, clear"):
             imgui.open_popup("path menu")
         if imgui.begin_popup("path menu"):
             self._path_menu()
+            _close_by_escape()
             imgui.end_popup()
         right = imgui.calc_text_size("Render").x + 2.0 * imgui.get_style().frame_padding.x
         shown = f"{editor.playhead:.2f} / {editor.duration:.2f} s"
@@ -171,7 +173,7 @@ class Timeline:
             imgui.align_text_to_frame_padding()
             imgui.text_disabled(shown)
             imgui.same_line()
-        if imgui.get_cursor_pos_x() + right > edge:
+        if imgui.get_cursor_pos_x() + right > edge + 1.0:
             imgui.new_line()  # no place: it is in the Path menu, too
             return
         imgui.set_cursor_pos_x(edge - right)
@@ -327,6 +329,11 @@ class Timeline:
             self._editor.end_gesture()
         widgets.tip(f"{tooltip}. Drag, or double-click to type.".replace("..", "."))
         return new if changed else None
+
+
+def _close_by_escape() -> None:
+    if imgui.is_key_pressed(imgui.Key.escape, False):
+        imgui.close_current_popup()
 
 
 def _next() -> None:

@@ -1,6 +1,8 @@
 """Editing a camera path: keys, times, undo, presets, what is kept from run to run."""
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from kilonerf.model_io import Camera, CameraPath
 from kilonerf.viewer.camera_path.autosave import INTERVAL, Autosave
 from kilonerf.viewer.camera_path.editor import SECTION_SECONDS, PathEditor, roll_of
+from kilonerf.viewer.camera_path.path_lines import Pen
 from kilonerf.viewer.camera_path.presets import PRESETS
+from kilonerf.viewer.rectangle import Rectangle
 
 
 def view(x, y=-4.0, z=1.0):
@@ -187,3 +191,27 @@ def test_a_turned_up_orbit_stays_below_the_pole():
     positions = path.poses(path.key_times()).positions
     heights = np.arcsin(positions[:, 2] / np.linalg.norm(positions, axis=1))
     assert heights.max() < math.radians(85.5)
+
+
+def test_lines_behind_the_scene_are_known_by_its_depth():
+    camera = Camera.look_at((0.0, -4.0, 0.0), (0.0, 0.0, 0.0), 20, 20)
+    depth, alpha = np.full((20, 20), 4.0, np.float32), np.ones((20, 20), np.float32)
+    alpha[:, :10] = 0.0  # nothing on the left
+    frame = SimpleNamespace(depth=depth, alpha=alpha, resident=None)
+    shown: Any = SimpleNamespace(frame=frame, request=SimpleNamespace(camera=camera))
+    nothing: Any = None
+    pen = Pen(nothing, Rectangle(0.0, 0.0, 100.0, 100.0), camera, 0.01, shown)
+    points = np.array([[0.3, 1.0, 0.0], [0.3, -1.0, 0.0], [-0.3, 1.0, 0.0], [0.3, -9.0, 0.0]])
+    assert pen.hidden(points).tolist() == [True, False, False, False]
+    frame.resident = object()  # on a GPU: not worth a copy of every picture
+    assert not Pen(nothing, Rectangle(0.0, 0.0, 1.0, 1.0), camera, 0.01, shown).hidden(points).any()
+
+
+def test_a_line_through_the_eye_s_plane_is_cut_off_in_front_of_it():
+    camera = Camera.look_at((0.0, -4.0, 0.0), (0.0, 0.0, 0.0), 20, 20)
+    nothing: Any = None
+    pen = Pen(nothing, Rectangle(0.0, 0.0, 100.0, 100.0), camera, 0.01, None)
+    ends = pen.ends(np.array([[0.5, 0.0, 0.0], [0.5, -8.0, 0.0], [0.5, -9.0, 0.0]]))
+    assert len(ends) == 1
+    assert all(np.isfinite([a.x, a.y, b.x, b.y]).all() for _, a, b in ends)
+    assert ends[0][1].x == pytest.approx(50.0 + 100.0 * 0.5 / 4.0 * camera.fx / 20.0, abs=0.1)

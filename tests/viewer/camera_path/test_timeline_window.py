@@ -129,6 +129,22 @@ def test_a_path_that_is_opened_and_a_flight_become_keys(wide, places, tmp_path):
     assert wide.app.camera_path.editor.keys == keys
 
 
+def test_the_menu_makes_an_orbit_and_escape_closes_it(wide, places):
+    wide.settle()
+    wide.press("j")
+    wide.click(*places.at("Path ..."))
+    wide.press("Escape")
+    wide.press("Tab")  # with a menu open, keys would do nothing
+    assert not wide.settings.show_panel
+    wide.press("Tab")
+    assert wide.settings.show_panel  # Tab did not go to a number of the timeline instead
+    wide.app.camera_path.use_preset("Orbit")
+    wide.settle()
+    path = wide.app.camera_path.editor.path
+    assert path is not None
+    assert path.closed
+
+
 def test_the_smallest_window_keeps_the_timeline_inside(wide):
     make_five_keys(wide)
     wide.xdotool("windowsize", wide.id, 480, 320)
