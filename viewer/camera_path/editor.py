@@ -192,6 +192,13 @@ class PathEditor:
         if closed != self.path.closed:
             self._change(replace(self.path, closing_seconds=self._typical_section() if closed else 0.0))
 
+    def reset(self, path: CameraPath | None) -> None:
+        """Begin anew with a path; there is nothing to undo."""
+        self._undo.clear()
+        self._redo.clear()
+        self._gesture, self.playing, self.playhead, self.selected = False, False, 0.0, None
+        self._set(path)
+
     def load(self, path: CameraPath | None) -> None:
         """Take another path in place of this one."""
         self._change(_from_zero(path) if path else None)

@@ -90,10 +90,8 @@ class CameraPathTool:
         """Another scene: its own path comes back."""
         self._autosave.flush(self.editor.path, self.editor.revision)
         self._scene, self.following = scene, False
-        self.editor.__init__()
-        path = self._autosave.open(file if file is not None and file.is_file() else None, self.editor.revision)
-        if path is not None:
-            self.editor.load(path)
+        kept = file if file is not None and file.is_file() else None
+        self.editor.reset(self._autosave.open(kept, self.editor.revision + 1))
 
     def replace_scene(self, scene: Scene) -> None:
         """The same scene, further trained."""

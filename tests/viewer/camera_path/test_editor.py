@@ -105,6 +105,14 @@ def test_a_drag_is_one_step_of_undo_and_a_click_none(editor):
     assert not editor.can_undo
 
 
+def test_a_path_that_comes_back_with_its_scene_cannot_be_undone(editor):
+    path = editor.path
+    editor.reset(path)
+    assert (editor.path, editor.can_undo, editor.selected, editor.playhead) == (path, False, None, 0.0)
+    editor.reset(None)
+    assert editor.keys == ()
+
+
 def test_length_loop_and_speed_of_the_whole_path(editor):
     editor.select(1)
     editor.set_duration(5.0)

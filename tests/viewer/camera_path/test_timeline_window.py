@@ -153,3 +153,18 @@ def test_the_smallest_window_keeps_the_timeline_inside(wide):
     area = wide.app.camera_path.timeline.track.area
     assert area.y + area.height < 320
     assert area.x + area.width <= 480
+
+
+def test_each_scene_keeps_its_path_from_run_to_run(wide, scene_file):
+    wide.settle()
+    wide.app.open_scene(scene_file)
+    wide.until(lambda: wide.app.scene_path == scene_file)
+    wide.settle()
+    wide.press("k")
+    wide.drag((300, 300), (360, 300))
+    wide.press("k")
+    path = wide.app.camera_path.editor.path
+    assert len(path.keyframes) == 2
+    wide.app.open_scene(scene_file)  # as the next run does; the file was written meanwhile
+    wide.until(lambda: wide.app.camera_path.editor.selected is None)
+    assert wide.app.camera_path.editor.path == path
