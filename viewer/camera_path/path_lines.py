@@ -61,13 +61,15 @@ class PathLines:
         pen = Pen(draw_list, area, camera, NEAR * radius, shown)
         pen.polyline(self._points, theme.ACCENT, 2.0)
         size = _frustum_size(path, radius)
-        for i, key in enumerate(path.keyframes):
-            if float(np.linalg.norm(camera.position - np.array(key.c2w)[:3, 3])) < TOO_NEAR * size:
-                continue  # the key that one looks through
-            tint = theme.SELECTED if i == selected else theme.ACCENT
-            pen.frustum(np.array(key.c2w), key.fov_y, size, tint, f"{i + 1}")
-        if now is not None and float(np.linalg.norm(camera.position - now.position)) >= TOO_NEAR * size:
-            pen.frustum(now.matrix, now.fov_y, 0.8 * size, theme.RECORDING, "")
+        shown_keys = [
+            i for i, key in enumerate(path.keyframes) if _distance(camera, np.array(key.c2w)) >= TOO_NEAR * size
+        ]  # without the one that one looks through
+        for chosen, tint in ((False, theme.ACCENT), (True, theme.SELECTED)):
+            some = [i for i in shown_keys if (i == selected) == chosen]
+            frusta = [_frustum(np.array(path.keyframes[i].c2w), path.keyframes[i].fov_y, size) for i in some]
+            pen.figures(frusta, tint, [f"{i + 1}" for i in some])
+        if now is not None and _distance(camera, now.matrix) >= TOO_NEAR * size:
+            pen.figures([_frustum(now.matrix, now.fov_y, 0.8 * size)], theme.RECORDING, [""])
         draw_list.pop_clip_rect()
 
 
@@ -80,6 +82,20 @@ def _frustum_size(path: CameraPath, radius: float) -> float:
     return min(size, 0.35 * float(np.median(gaps))) if len(gaps) else size
 
 
+def _distance(camera: Camera, c2w: Float) -> float:
+    return float(np.linalg.norm(camera.position - c2w[:3, 3]))
+
+
+def _frustum(c2w: Float, fov_y: float, size: float) -> Float:
+    """A small pyramid with a peak on its upper side, as one line, [12, 3]; its 6th point is the eye."""
+    half = size * math.tan(0.5 * min(fov_y, 1.6))
+    wide = 1.5 * half
+    eye, peak = (0.0, 0.0, 0.0), (0.0, 1.5 * half, -size)
+    a, b, c, d = (-wide, half, -size), (wide, half, -size), (wide, -half, -size), (-wide, -half, -size)
+    line = np.array([a, b, c, d, a, eye, b, peak, a, d, eye, c])
+    return c2w[:3, 3] + line @ c2w[:3, :3].T
+
+
 class Pen:
     """Lines between world points, as one camera sees them."""
 
@@ -90,36 +106,30 @@ class Pen:
         frame = None if shown is None or shown.frame is None or shown.frame.resident is not None else shown.frame
         self._depth = None if frame is None or shown is None else (shown.request.camera, frame.depth, frame.alpha)
 
-    def polyline(self, points: Float, tint: theme.RGBA, thickness: float) -> None:
-        """Lines from point to point of [N, 3], each as visible as its middle."""
+    def polyline(self, points: Float, tint: theme.RGBA, thickness: float, part: int = 0) -> None:
+        """Lines from point to point of [N, 3], each as visible as its middle; not between parts of ``part`` points."""
         if len(points) < 2:
             return
-        hidden = self.hidden(0.5 * (points[:-1] + points[1:]))
+        hidden = self.hidden(0.5 * (points[:-1] + points[1:])).tolist()
         opaque, faint = color(tint), color(theme.with_alpha(tint, HIDDEN))
         dark, shade = color((0.0, 0.0, 0.0, 0.35)), color((0.0, 0.0, 0.0, 0.08))
-        ends = list(self.ends(points))
+        ends = [end for end in self.ends(points) if not part or (end[0] + 1) % part]
         for edge in (True, False):  # a dark edge first: visible on bright and dark scenes alike
             for i, a, b in ends:
                 tone = (shade if hidden[i] else dark) if edge else (faint if hidden[i] else opaque)
                 self._list.add_line(a, b, tone, thickness + (1.8 if edge else 0.0))
 
-    def frustum(self, c2w: Float, fov_y: float, size: float, tint: theme.RGBA, name: str) -> None:
-        """A small pyramid with a tick on its upper side, from c2w [4, 4]."""
-        half = size * math.tan(0.5 * min(fov_y, 1.6))
-        wide = 1.5 * half
-        local = [(0, 0, 0), (-wide, half, -size), (wide, half, -size), (wide, -half, -size), (-wide, -half, -size)]
-        apex, *corners = (c2w[:3, 3] + np.array(local) @ c2w[:3, :3].T).tolist()
-        peak = (c2w[:3, 3] + np.array([0.0, 1.5 * half, -size]) @ c2w[:3, :3].T).tolist()
-        loop = [*corners, corners[0]]
-        self.polyline(np.array(loop), tint, 1.5)
-        self.polyline(np.array([corners[0], apex, corners[1], peak, corners[0]]), tint, 1.5)
-        self.polyline(np.array([corners[2], apex, corners[3]]), tint, 1.5)
-        place = self._place(np.array([apex]))[0]
-        if name and place is not None:
-            em = imgui.get_font_size()
-            place = imgui.ImVec2(place.x + 0.4 * em, place.y - 1.1 * em)
-            self._list.add_text(imgui.ImVec2(place.x + 1.0, place.y + 1.0), color((0.0, 0.0, 0.0, 0.6)), name)
-            self._list.add_text(place, color(tint), name)
+    def figures(self, frusta: list[Float], tint: theme.RGBA, names: list[str]) -> None:
+        """Small cameras, as :func:`_frustum` makes them, with their names."""
+        if not frusta:
+            return
+        self.polyline(np.concatenate(frusta), tint, 1.5, len(frusta[0]))
+        em = imgui.get_font_size()
+        for name, place in zip(names, self._place(np.array([frustum[5] for frustum in frusta])), strict=True):
+            if name and place is not None:
+                place = imgui.ImVec2(place.x + 0.4 * em, place.y - 1.1 * em)
+                self._list.add_text(imgui.ImVec2(place.x + 1.0, place.y + 1.0), color((0.0, 0.0, 0.0, 0.6)), name)
+                self._list.add_text(place, color(tint), name)
 
     def _view(self, camera: Camera, points: Float) -> tuple[Float, Float, Float]:
         """Picture coordinates as shares of its size, and z-depth, each [N]."""
@@ -133,12 +143,9 @@ class Pen:
     def _place(self, points: Float) -> list[imgui.ImVec2 | None]:
         u, v, depth = self._view(self._camera, points)
         area = self._area
-        return [
-            imgui.ImVec2(area.x + area.width * float(u[i]), area.y + area.height * float(v[i]))
-            if depth[i] > self._near
-            else None
-            for i in range(len(points))
-        ]
+        xs, ys = (area.x + area.width * u).tolist(), (area.y + area.height * v).tolist()
+        seen = (depth > self._near).tolist()
+        return [imgui.ImVec2(x, y) if visible else None for x, y, visible in zip(xs, ys, seen, strict=True)]
 
     def ends(self, points: Float) -> "list[tuple[int, imgui.ImVec2, imgui.ImVec2]]":
         """Ends of the lines that are in front of the camera, cut off at its near plane."""
