@@ -131,7 +131,7 @@ def test_a_path_that_is_opened_and_a_flight_become_keys(wide, places, tmp_path):
 
 def test_the_menu_makes_an_orbit_and_escape_closes_it(wide, places):
     wide.settle()
-    wide.press("j")
+    wide.press("k")
     wide.click(*places.at("Path ..."))
     wide.press("Escape")
     wide.press("Tab")  # with a menu open, keys would do nothing
