@@ -4,26 +4,33 @@ import signal
 import sys
 import time
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, CameraPath, OutputError, Scene, UsageError, load_scene
+from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
-from kilonerf.viewer.recording.picture_files import check_output
-from kilonerf.viewer.recording.render_job import RenderJob, path_cameras
+from kilonerf.viewer.recording.depth_files import DepthMaker
+from kilonerf.viewer.recording.film import Film, frame_count
+from kilonerf.viewer.recording.frame_rate import parse_rate
+from kilonerf.viewer.recording.panorama import PanoramaMaker
+from kilonerf.viewer.recording.render_job import MakePicture, RenderJob
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
 from .command_line import print_notes, run_command
-from .render_switches import RenderSwitches, Switches, parse_frames, parse_size, say_fallback
+from .render_switches import PathWorlds, RenderSwitches, Switches, WorldSwitches, parse_frames, parse_size, say_fallback
 
 PROGRAM = "kilonerf-render"
 DEFAULT_SIZE = (800, 800)
+PANORAMA_SIZE = (2048, 1024)
 LONGEST = 1_000_000  # frames; more was not meant
 
 
@@ -37,24 +44,37 @@ class RenderCommand:
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # Poses to render, one frame each: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
     poses: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    # A camera path as JSON, as the viewer records it (docs/camera_path.md).
-    path: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    # A camera path as JSON: the viewer's, nerfstudio's, instant-ngp's or LichtFeld Studio's (docs/camera_path.md).
+    path: Annotated[Path | None, tyro.conf.arg(metavar="PATH", aliases=["--camera-path"])] = None
     # A full turn around the scene that takes this many seconds.
     turntable: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     # Split of a data set's folder: train, val or test.
     split: str = "test"
     # Size of the pictures in pixels; left out: the size of the poses' data set, else 800x800.
     size: Annotated[str | None, tyro.conf.arg(metavar="WIDTHxHEIGHT")] = None
-    # Frames per second.
-    fps: float = 30.0
+    # Frames per second; 29.97 is 30000/1001, which may be written so, too.
+    fps: str = "30"
     # Frames A up to, not including, B; numbers count from 0 and stay those of the whole.
     frames: Annotated[str | None, tyro.conf.arg(metavar="A:B")] = None
     # Leave out PNG files that are there already. (Ctrl-C keeps finished PNG files and removes an unfinished video.)
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     # Quality of a video, 0 (small) to 100 (next to lossless).
     quality: int = DEFAULT_QUALITY
+    # Pictures that are averaged into one, in linear light; left out: 1, or 16 with --shutter or --aperture.
+    samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    # Motion blur along a path: degrees of the shutter, 180 is half of a frame's time, 360 all of it.
+    shutter: Annotated[float, tyro.conf.arg(metavar="DEGREES")] = 0.0
+    # Depth of field: diameter of the lens in the scene's units.
+    aperture: Annotated[float, tyro.conf.arg(metavar="UNITS")] = 0.0
+    # Distance that is sharp with --aperture, in the scene's units.
+    focus: Annotated[float, tyro.conf.arg(metavar="UNITS")] = 0.0
+    # Panoramas of 360 degrees from each camera's place, or the picture that a lens makes.
+    projection: Literal["perspective", "equirectangular"] = "perspective"
+    # Write depth in place of colour: to .png (16 bits) or .exr (32-bit floats).
+    depth: tyro.conf.FlagCreatePairsOff[bool] = False
     # Codec of a video; auto: H.264 for .mp4, VP9 for .webm.
     codec: VideoCodec = "auto"
+    worlds: PathWorlds = field(default_factory=WorldSwitches)
     switches: Switches = field(default_factory=RenderSwitches)
 
 
@@ -96,8 +116,8 @@ def make_job(command: RenderCommand) -> RenderJob:
     """
     if sum(source is not None for source in (command.poses, command.path, command.turntable)) != 1:
         raise UsageError("expected one of --poses, --path and --turntable")
-    if not 0.0 < command.fps <= 1000.0:
-        raise UsageError(f"--fps: expected more than 0 and at most 1000, got {command.fps}")
+    rate = parse_rate(str(command.fps))
+    film = _film(command)
     if not 0 <= command.quality <= 100:
         raise UsageError(f"--quality: expected 0 to 100, got {command.quality}")
     size = None if command.size is None else parse_size(command.size)
@@ -105,54 +125,84 @@ def make_job(command: RenderCommand) -> RenderJob:
         raise OutputError(f"{command.output}: expected an existing folder, got none named {command.output.parent}")
     scene = load_scene(command.scene)
     options = command.switches.options(scene, as_trained=command.poses is not None)
-    cameras = choose_cameras(command, scene, size)
-    frames = range(len(cameras)) if command.frames is None else parse_frames(command.frames, len(cameras))
-    check_output(command.output, len(frames), command.codec)
-    if command.resume and command.output.suffix.lower() != ".png":
+    flight = choose_flight(command, scene, size, rate)
+    count = frame_count(flight, rate) if isinstance(flight, CameraPath) else len(flight)
+    frames = range(count) if command.frames is None else parse_frames(command.frames, count)
+    if command.resume and command.output.suffix.lower() not in (".png", ".exr"):
         raise UsageError("--resume: expected PNG files as output; a video cannot be resumed")
-    width, height = cameras[0].width, cameras[0].height
+    width, height = _size(command, size) if isinstance(flight, CameraPath) else (flight[0].width, flight[0].height)
     return RenderJob(
         scene,
-        cameras,
+        flight,
         options,
         command.output,
         width,
         height,
-        command.fps,
+        rate,
         backend=command.switches.choice,
         quality=command.quality,
         codec=command.codec,
         frames=frames,
         resume=command.resume,
+        make_picture=_maker(command, options),
+        film=film,
+        depth=command.depth,
     )
 
 
-def choose_cameras(command: RenderCommand, scene: Scene, size: tuple[int, int] | None) -> list[Camera]:
-    """The cameras of all frames, all of one size.
+def _film(command: RenderCommand) -> Film:
+    """Samples and blur, checked."""
+    if command.shutter > 0.0 and command.path is None:
+        raise UsageError("--shutter: expected --path with it: only along a path does the camera move")
+    try:
+        film = Film(command.samples, command.shutter, command.aperture, command.focus)
+    except UsageError as error:
+        raise UsageError(f"--{error}") from error
+    if command.projection != "perspective" and (film.aperture > 0.0 or (film.count > 1 and film.shutter == 0.0)):
+        raise UsageError("--projection: a panorama has no --aperture, and --samples only with --shutter")
+    if command.depth and (film.count > 1 or command.projection != "perspective"):
+        raise UsageError("--depth: expected no --samples, --shutter, --aperture or --projection with it")
+    return film
+
+
+def _maker(command: RenderCommand, options: RenderOptions) -> MakePicture | None:
+    if command.depth:
+        return DepthMaker(options).picture
+    return PanoramaMaker(options).picture if command.projection == "equirectangular" else None
+
+
+def _size(command: RenderCommand, size: tuple[int, int] | None) -> tuple[int, int]:
+    return size or (DEFAULT_SIZE if command.projection == "perspective" else PANORAMA_SIZE)
+
+
+def choose_flight(
+    command: RenderCommand, scene: Scene, size: tuple[int, int] | None, rate: Fraction
+) -> CameraPath | list[Camera]:
+    """The path, or the cameras of all frames, all of one size.
 
     Raises:
         KiloNeRFError: poses or path cannot be read, or make more frames than can be meant.
     """
     if command.poses is not None:
-        dataset = load_dataset(command.poses, command.split, size or DEFAULT_SIZE)
+        dataset = load_dataset(command.poses, command.split, _size(command, size))
         print_notes(PROGRAM, dataset)
         cameras = [relative_to(scene_origin(scene), view.camera) for view in dataset.views]
         return [camera.resized(*size) if size else camera for camera in cameras]
-    width, height = size or DEFAULT_SIZE
+    width, height = _size(command, size)
     if command.path is not None:
-        path = CameraPath.load(command.path)
-        _check_length(path.duration, command.fps)
-        return path_cameras(path, width, height, command.fps)
+        path, _ = load_any_path(command.path, command.worlds.worlds(scene_origin(scene)))
+        _check_length(path.duration, rate)
+        return path
     seconds = command.turntable or 0.0
-    if not seconds * command.fps >= 1.0:
+    if not seconds * rate >= 1.0:
         raise UsageError(f"--turntable: expected the seconds of at least one frame, got {command.turntable}")
-    _check_length(seconds, command.fps)
-    return turntable_cameras(scene, round(seconds * command.fps), width, height)
+    _check_length(seconds, rate)
+    return turntable_cameras(scene, round(seconds * rate), width, height)
 
 
-def _check_length(seconds: float, fps: float) -> None:
-    if not seconds * fps < LONGEST:
-        raise UsageError(f"expected at most {LONGEST} frames, got {seconds:g} s at {fps:g} frames per second")
+def _check_length(seconds: float, rate: Fraction) -> None:
+    if not seconds * rate < LONGEST:
+        raise UsageError(f"expected at most {LONGEST} frames, got {seconds:g} s at {float(rate):g} frames per second")
 
 
 def follow(job: RenderJob) -> None:

@@ -3,6 +3,7 @@
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -10,6 +11,7 @@ import tyro
 from kilonerf.kernels import BackendChoice, Renderer, RenderOptions, create_renderer
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.model_io import Scene, UsageError
+from kilonerf.model_io.camera.interchange import Worlds
 
 LARGEST_SIDE = 16384  # pixels; a frame of that size takes 4 GB
 
@@ -90,6 +92,24 @@ class RenderSwitches:
 
 
 Switches = Annotated[RenderSwitches, tyro.conf.arg(name="")]
+"""A field of this type shows its options without a prefix."""
+
+
+@dataclass(frozen=True)
+class WorldSwitches:
+    """What is known about the coordinates of a path that another program wrote."""
+
+    # The dataparser_transforms.json of the nerfstudio training whose path it is; left out: it moved nothing.
+    dataparser: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    # The data set's transforms.json, where it says applied_transform (nerfstudio), or scale and offset (instant-ngp).
+    transforms: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+
+    def worlds(self, origin: tuple[float, float, float]) -> Worlds:
+        """For a scene whose coordinates begin at ``origin``."""
+        return Worlds(self.dataparser, self.transforms, origin)
+
+
+PathWorlds = Annotated[WorldSwitches, tyro.conf.arg(name="")]
 """A field of this type shows its options without a prefix."""
 
 

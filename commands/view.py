@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
+from kilonerf.viewer.recording.frame_rate import parse_rate
 from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.scene_loading import SceneLoader
 
@@ -58,8 +59,8 @@ class ViewOptions:
     occupancy_level: Literal[0, 1, 2, 3, 4] = 0
     # Size of recorded videos; odd numbers are made even.
     video_size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x720"
-    # Frames per second of recorded videos.
-    video_fps: int = 30
+    # Frames per second of recorded videos; 29.97 is 30000/1001.
+    video_fps: str = "30"
     # Leave this many seconds after the first picture.
     exit_after: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     # When leaving, save the whole window as PNG, with the picture at full quality.
@@ -97,7 +98,7 @@ def view(options: ViewOptions) -> None:
         occupancy_grid=options.show_occupancy_grid,
         occupancy_level=options.occupancy_level,
     )
-    video = VideoSettings(fps=options.video_fps)
+    video = VideoSettings(fps=float(parse_rate(str(options.video_fps), "--video-fps")))
     video.set_size(*video_size)
     settings = ViewerSettings(
         # To name a device is to ask for CUDA; if that fails, the window says why and falls back to the CPU.
@@ -135,7 +136,7 @@ def _check(options: ViewOptions) -> None:
         raise OutputError(f"--record: expected a name that ends in .mp4 or .webm, got {options.record}")
     if options.record is not None and options.scene is None:
         raise UsageError("--record: expected a scene to fly through as well, got none")
-    if not 1 <= options.video_fps <= 240:
+    if not 1 <= parse_rate(str(options.video_fps), "--video-fps") <= 240:
         raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
     if not 1.0 <= options.target_fps <= 240.0:
         raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")

@@ -43,6 +43,18 @@ class Program(Protocol):
         """Load a scene in the background."""
         ...
 
+    def toggle_timeline(self) -> None:
+        """Show or hide the timeline of the camera path."""
+        ...
+
+    def add_key(self) -> None:
+        """Add a key of the current view to the camera path."""
+        ...
+
+    def play_path(self) -> None:
+        """Play the camera path, or stop."""
+        ...
+
     def toggle_panel(self) -> None:
         """Hide or show the side panel."""
         ...
@@ -88,12 +100,15 @@ RESET = Command("reset", (imgui.Key.r,), "R", "reset the camera", lambda program
 TURNTABLE = Command("turntable", (imgui.Key.t,), "T", "turntable", lambda program: program.toggle_turntable())
 RECORD = Command("record", (imgui.Key.f9,), "F9", "record a flight / stop", lambda program: program.toggle_recording())
 SCREENSHOT = Command("screenshot", (imgui.Key.f12,), "F12", "screenshot", lambda program: program.take_screenshot())
+TIMELINE = Command("timeline", (imgui.Key.j,), "J", "camera path: timeline", lambda program: program.toggle_timeline())
+ADD_KEY = Command("add key", (imgui.Key.k,), "K", "camera path: add a key", lambda program: program.add_key())
+PLAY = Command("play", (imgui.Key.l,), "L", "camera path: play / stop", lambda program: program.play_path())
 OPEN = Command("open", (imgui.Key.o,), "O", "open a scene or a path (or drop it)", lambda program: program.browse())
 PANEL = Command("panel", (imgui.Key.tab,), "Tab", "hide or show the panel", lambda program: program.toggle_panel())
 HELP = Command("help", (imgui.Key.h, imgui.Key.f1), "H, F1", "this list", lambda program: program.toggle_help())
 CANCEL = Command("cancel", (imgui.Key.escape,), "Esc", "close what is open", lambda program: program.cancel())
 
-COMMANDS = (RESET, TURNTABLE, RECORD, SCREENSHOT, OPEN, PANEL, HELP, CANCEL)
+COMMANDS = (RESET, TURNTABLE, RECORD, SCREENSHOT, TIMELINE, ADD_KEY, PLAY, OPEN, PANEL, HELP, CANCEL)
 
 Row = tuple[str, str]  # keys or mouse, and what they do
 

@@ -9,6 +9,7 @@ from kilonerf.model_io import Camera, KiloNeRFError, Scene
 from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
+from .camera_path.tool import CameraPathTool
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_picture import LivePicture
@@ -92,6 +93,17 @@ class ViewerApp:
         self._help = HelpOverlay()
         self._status = StatusBar(self.recording, self)
         self._offer = OfferDialog()
+        self.camera_path = CameraPathTool(
+            self.window.ctx,
+            settings,
+            self.navigator,
+            self.recording,
+            self.notices,
+            state_file().parent,
+            Window.wake,
+            make_renderer,
+            self.browse,
+        )
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self))
         self._scale = self.window.content_scale
@@ -118,7 +130,8 @@ class ViewerApp:
         area = self._draw_interface(now)
         steering = self._input.update(area, seconds, self.view.pick)
         self.navigator.advance(seconds)
-        self._pacing.resting = not (steering or self.navigator.moving_by_itself)
+        self.camera_path.advance(seconds, now, steering=steering or self.navigator.moving_by_itself)
+        self._pacing.resting = not (steering or self.navigator.moving_by_itself or self.camera_path.moving)
         pixels = self.window.pixels_of(area)
         self._pose_time = now
         camera = self._camera(pixels[2], pixels[3])
@@ -143,6 +156,7 @@ class ViewerApp:
             self.worker.close()
             self._compositor.close()
             self._screenshots.close()
+            self.camera_path.close()
             self.view.release()
             self.window.close()
 
@@ -163,7 +177,8 @@ class ViewerApp:
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view, and nothing is under way."""
-        return self.picture.settled and self._loader.loading is None and not self.navigator.moving_by_itself
+        moving = self.navigator.moving_by_itself or self.camera_path.moving or self.camera_path.busy
+        return self.picture.settled and self._loader.loading is None and not moving
 
     def next_frame_times(self) -> tuple[float, float]:
         """When the next frame is due if something happens, and when at the latest."""
@@ -172,6 +187,7 @@ class ViewerApp:
             or self._loader.loading is not None
             or self.recording.rendering
             or self._screenshots.writing
+            or self.camera_path.busy
             or bool(self.notices.shown(self.now))
         )
         return self._pacing.next_frame_times(recording=self.recording.stage == "recording", busy=busy)
@@ -231,6 +247,18 @@ class ViewerApp:
             width, height = self.settings.screenshot.size or (width, height)
             self.picture.take_screenshot(self.scene, self._camera(width, height), time.perf_counter())
 
+    def toggle_timeline(self) -> None:
+        """Show or hide the timeline of the camera path."""
+        self.camera_path.toggle()
+
+    def add_key(self) -> None:
+        """Add a key of the current view to the camera path."""
+        self.camera_path.add_key()
+
+    def play_path(self) -> None:
+        """Play the camera path, or stop."""
+        self.camera_path.toggle_playing()
+
     def toggle_panel(self) -> None:
         """Hide or show the side panel."""
         self.settings.show_panel = not self.settings.show_panel
@@ -273,12 +301,14 @@ class ViewerApp:
             self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
+            self.camera_path.replace_scene(outcome.scene)
             return
         self.settings.background = None
         turntable = self.navigator.turntable
         self.navigator.set_scene(outcome.scene)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
+        self.camera_path.set_scene(outcome.scene, outcome.path)
 
     def _draw_interface(self, now: float) -> Rectangle:
         """Panels, dialogs and messages; returns what is left for the picture."""
@@ -287,6 +317,10 @@ class ViewerApp:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
         self._draw_status(area, now)
+        below = Rectangle(area.x, area.height, area.width, self.camera_path.height)
+        pixels = self.window.pixels_of(area)
+        view = self.view.displayed or self._camera(pixels[2], pixels[3])
+        self.camera_path.draw(area, below, view, self.view.shown, pixels[2] / area.width)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
@@ -299,7 +333,9 @@ class ViewerApp:
             self.recording.folder_wanted = False
             self.choose_folder()
         path = self._offer.draw(can_render=self.scene is not None)
-        if path is not None and self.scene is not None:
+        if path is not None and self._offer.to_edit:
+            self.camera_path.edit(path)
+        elif path is not None and self.scene is not None:
             self.recording.render(path, self.scene, now)
         chosen = self._browser.draw()
         if chosen is None:
@@ -313,17 +349,19 @@ class ViewerApp:
     @property
     def _guided(self) -> bool:
         """Whether the window shows what the video will contain."""
-        return self.scene is not None and (self.settings.frame_guide or self.recording.stage == "recording")
+        wanted = self.settings.frame_guide or self.recording.stage == "recording" or self.camera_path.shown
+        return self.scene is not None and wanted
 
     def _camera(self, width: int, height: int) -> Camera:
         """The camera of the window's picture at this size in pixels."""
-        return self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
+        camera = self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
+        return self.camera_path.camera(camera)
 
     def _draw_status(self, area: Rectangle, now: float) -> None:
         shown = self.view.shown
         size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
         mode = "Orbit" if self.navigator.mode == "orbit" else f"Fly {self.navigator.speed:.2f} x"
-        below = Rectangle(area.x, area.height, area.width, StatusBar.height())
+        below = Rectangle(area.x, area.height + self.camera_path.height, area.width, StatusBar.height())
         rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
         self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
         title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
@@ -348,4 +386,5 @@ class ViewerApp:
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)
         panel = SidePanel.width(width) if self.settings.show_panel else 0.0
-        return Rectangle(0.0, 0.0, width - panel, max(1.0, height - StatusBar.height()))
+        below = StatusBar.height() + self.camera_path.height
+        return Rectangle(0.0, 0.0, width - panel, max(1.0, height - below))

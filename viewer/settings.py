@@ -11,12 +11,15 @@ from .drawing.overlays import OverlayOptions
 from .rendering.heat_maps import HeatMap
 
 Sampling = Literal["flying", "as trained"]
-VideoFormat = Literal["mp4", "webm"]
+VideoFormat = Literal["mp4", "av1", "webm", "png"]
 
 VIDEO_SIZES: tuple[tuple[int, int], ...] = ((640, 360), (800, 800), (1280, 720), (1920, 1080), (2560, 1440))
 SCREENSHOT_SIZES: tuple[tuple[int, int], ...] = ((1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (2048, 2048))
 SIDE_SAMPLES = (1, 2, 4)
-VIDEO_RATES = (24, 25, 30, 50, 60)
+VIDEO_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 60.0)
+VIDEO_SAMPLES = (1, 4, 8, 16, 32, 64)
+BLUR_SAMPLES = 16
+"""What blur begins with."""
 LARGEST_VIDEO_SIDE = 7680
 
 
@@ -27,21 +30,41 @@ class VideoSettings:
     Attributes:
         width: pixels; even, as video encoders want it.
         height: pixels; even.
-        fps: pictures per second.
-        format: "mp4" or "webm".
+        fps: pictures per second; 29.97 is 30000/1001.
+        format: "mp4" (H.264), "av1" (in an mp4), "webm" (VP9), or "png": numbered files in a folder.
         as_seen: with the overlays and the heat map that are shown when the flight ends.
+        samples: pictures that are averaged into one.
+        shutter: degrees of the shutter: motion blur.
+        lens_blur: diameter of the lens as a share of ``focus``: depth of field.
+        focus: distance that is sharp, world units.
+        panorama: 360 degrees in the equirectangular projection; width by height is 2 to 1 then.
     """
 
     width: int = 1280
     height: int = 720
-    fps: int = 30
+    fps: float = 30.0
     format: VideoFormat = "mp4"
     as_seen: bool = False
+    samples: int = 1
+    shutter: float = 0.0
+    lens_blur: float = 0.0
+    focus: float = 1.0
+    panorama: bool = False
 
     @property
     def aspect(self) -> float:
         """Width by height."""
-        return self.width / self.height
+        return self.size[0] / self.size[1]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the pictures."""
+        return (self.width, self.width // 4 * 2) if self.panorama else (self.width, self.height)
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the files' names."""
+        return {"mp4": ".mp4", "av1": ".mp4", "webm": ".webm", "png": ".png"}[self.format]
 
     def set_size(self, width: int, height: int) -> None:
         """Take a size, made even and brought into range."""

@@ -2,22 +2,22 @@
 
 import json
 import math
-from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import CameraPathError
 from ..files.atomic import write_text
 from ..files.json_values import is_array, is_object
 from ..files.text import read_text
-from . import rotation
 from .camera import Camera, Row
+from .curve import Curve, Poses
+from .even_speed import EvenSpeed, section_lengths
 
 FORMAT = "kilonerf-camera-path"
 VERSION = 1
@@ -27,7 +27,7 @@ LARGEST = 1e9  # of a time or a coordinate; with SHORTEST_STEP it keeps every sp
 NARROWEST = 1e-4  # radians of field of view, and of what is left to pi
 MAXIMUM_FILE_BYTES = 256 * 2**20
 
-Float = NDArray[np.float64]
+Speed = Literal["keys", "even"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,8 @@ class Keyframe:
         seconds: time since the path's origin.
         c2w: camera-to-world, four rows of four floats: a rotation and a position.
         fov_y: vertical field of view in radians, in (0, pi).
+        timed: whether the camera is here at ``seconds`` also on a path of even speed, which otherwise decides
+            when it passes; the first and the last key of an open path always are.
 
     Raises ``CameraPathError`` for numbers out of range and for a matrix that is not a rotation and a position.
     """
@@ -45,6 +47,7 @@ class Keyframe:
     seconds: float
     c2w: tuple[Row, Row, Row, Row]
     fov_y: float
+    timed: bool = False
 
     def __post_init__(self) -> None:
         if not abs(self.seconds) <= LARGEST:
@@ -78,13 +81,25 @@ class CameraPath:
     keyframes, and stand still between equal ones: a tangent is never longer than three times the shorter of its
     two neighbouring chords' speeds, so that a rest is not left early.
 
+    With even speed the curve has the same shape for any times: its parameter is the square root of the distances
+    (centripetal Catmull-Rom), and the camera passes equal lengths in equal times.
+
     One keyframe is a still. Raises ``CameraPathError`` for no keyframes or times that do not increase (by a
     microsecond at least).
+
+    Attributes:
+        keyframes: in the order of their times.
+        speed: "keys": the camera is at every key at its time; "even": its speed is, see :class:`Keyframe`.
+        closing_seconds: how long the way from the last key back to the first takes; 0: the path ends at the last.
     """
 
     keyframes: tuple[Keyframe, ...]
+    speed: Speed = "keys"
+    closing_seconds: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.closing_seconds != 0.0 and not SHORTEST_STEP <= self.closing_seconds <= LARGEST:
+            raise CameraPathError(f"closing_seconds: expected 0 or more, got {self.closing_seconds}")
         if not self.keyframes:
             raise CameraPathError("keyframes: expected at least one, got none")
         for i in range(1, len(self.keyframes)):
@@ -106,13 +121,18 @@ class CameraPath:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first keyframe to the last; 0 for a still."""
-        return self.keyframes[-1].seconds - self.keyframes[0].seconds
+        """Seconds from the first keyframe to the end of the path; 0 for a still."""
+        return self.keyframes[-1].seconds - self.keyframes[0].seconds + self.closing_seconds
 
     @property
     def start(self) -> float:
         """Time of the first keyframe in seconds."""
         return self.keyframes[0].seconds
+
+    @property
+    def closed(self) -> bool:
+        """Whether the camera comes back to the first keyframe."""
+        return self.closing_seconds > 0.0
 
     def camera_at(self, seconds: float, width: int, height: int) -> Camera:
         """The camera at a time, for a picture of ``width`` x ``height``; before and after the path its ends."""
@@ -121,17 +141,76 @@ class CameraPath:
         c2w, fov_y = self._pose_at(seconds)
         return Camera.from_matrix(c2w, width, height, fx=0.5 * height / math.tan(0.5 * fov_y))
 
+    def poses(self, seconds: ArrayLike) -> Poses:
+        """The cameras at many times [M], clamped to the path; not to the last bit as :meth:`camera_at`."""
+        times = np.clip(np.asarray(seconds, np.float64).reshape(-1), self.start, self.start + self.duration)
+        if self.duration == 0.0:
+            key = self.keyframes[0]
+            return Poses.of([key.c2w], [key.fov_y]).taken([0] * len(times))
+        even = self._even
+        return self._curve.poses(times if even is None else np.array([even.parameter(time) for time in times.tolist()]))
+
+    def key_times(self) -> tuple[float, ...]:
+        """When the camera passes each keyframe, in seconds."""
+        if self._even is None:
+            return tuple(key.seconds for key in self.keyframes)
+        return tuple(self._even.key_times()[: len(self.keyframes)].tolist())
+
+    def settled(self) -> "CameraPath":
+        """The same path, ``seconds`` of every key being when the camera passes it."""
+        if self._even is None:
+            return self
+        times = self.key_times()
+        keys = tuple(replace(key, seconds=time) for key, time in zip(self.keyframes, times, strict=True))
+        closing = self.start + self.duration - times[-1] if self.closed else 0.0
+        return replace(self, keyframes=keys, closing_seconds=closing)
+
     def _pose_at(self, seconds: float) -> tuple[ArrayLike, float]:
+        keys = self.keyframes
+        if seconds <= self.start or self.duration == 0.0:
+            return keys[0].c2w, keys[0].fov_y
+        if seconds >= self.start + self.duration:
+            end = keys[0] if self.closed else keys[-1]
+            return end.c2w, end.fov_y
         curve = self._curve
-        after = bisect_right(curve.times, seconds)
-        key = self.keyframes[max(after - 1, 0)]
-        if after == 0 or after == len(self.keyframes) or seconds == key.seconds:
-            return key.c2w, key.fov_y
-        return curve.between(after - 1, seconds)
+        parameter = seconds if self._even is None else self._even.parameter(seconds)
+        key = curve.section(parameter)
+        if parameter == curve.parameters[key]:  # what no arithmetic has touched
+            exact = keys[(key - self._padding) % len(keys)]
+            return exact.c2w, exact.fov_y
+        return curve.at(parameter)
+
+    @property
+    def _padding(self) -> int:
+        """Keys of the curve before the first: a closed path has its last one there too, so that it closes smoothly."""
+        return 1 if self.closed else 0
 
     @cached_property
-    def _curve(self) -> "_Curve":
-        return _Curve.through(self.keyframes)
+    def _curve(self) -> Curve:
+        keys = Poses.of([key.c2w for key in self.keyframes], [key.fov_y for key in self.keyframes])
+        count = len(self.keyframes)
+        around = keys.taken([*range(count), 0]) if self.closed else keys
+        if self.speed == "even":
+            roots = np.sqrt(section_lengths(around, self.duration))
+            parameters = np.insert(np.cumsum(roots), 0, 0.0).tolist()
+        else:
+            parameters = [key.seconds for key in self.keyframes]
+            parameters += [self.start + self.duration] if self.closed else []
+        if not self.closed:
+            return Curve.through(parameters, keys)
+        before = parameters[0] - (parameters[-1] - parameters[-2])
+        after = parameters[-1] + (parameters[1] - parameters[0])
+        rows = [count - 1, *range(count), 0, 1 % count]
+        return Curve.through([before, *parameters, after], keys.taken(rows))
+
+    @cached_property
+    def _even(self) -> EvenSpeed | None:
+        if self.speed != "even" or self.duration == 0.0:
+            return None
+        first, last = self._padding, self._padding + len(self.keyframes) - (0 if self.closed else 1)
+        inner = [(first + i, key.seconds) for i, key in enumerate(self.keyframes) if key.timed and 0 < i < last - first]
+        end = self.start + self.duration
+        return EvenSpeed(self._curve, first, last, [(first, self.start), *inner, (last, end)])
 
     def save(self, path: Path) -> None:
         """Write the path as JSON, whole or not at all; every number survives exactly.
@@ -139,13 +218,15 @@ class CameraPath:
         Raises:
             OutputError: the file cannot be written.
         """
-        keyframes = [
-            {"seconds": k.seconds, "fov_y": k.fov_y, "c2w": [list(row) for row in k.c2w]} for k in self.keyframes
-        ]
-        lines = ",\n    ".join(json.dumps(keyframe) for keyframe in keyframes)
-        write_text(
-            path, f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  "keyframes": [\n    {lines}\n  ]\n}}\n'
-        )
+        write_text(path, self.to_json())
+
+    def to_json(self) -> str:
+        """The file's text."""
+        settled = self.settled()
+        lines = ",\n    ".join(json.dumps(_entry(key)) for key in settled.keyframes)
+        extra = '"speed": "even",\n  ' if self.speed == "even" else ""
+        extra += f'"closing_seconds": {settled.closing_seconds!r},\n  ' if self.closed else ""
+        return f'{{\n  "format": "{FORMAT}",\n  "version": {VERSION},\n  {extra}"keyframes": [\n    {lines}\n  ]\n}}\n'
 
     @classmethod
     def load(cls, path: Path) -> "CameraPath":
@@ -160,97 +241,17 @@ class CameraPath:
         except (ValueError, RecursionError) as error:
             raise CameraPathError(f"{path}: expected JSON, got: {error}") from error
         try:
-            return cls(_parse(document))
+            return _parse(document)
         except CameraPathError as error:
             raise CameraPathError(f"{path}: {error}") from error
 
 
-@dataclass(frozen=True, eq=False)
-class _Curve:
-    """What :meth:`CameraPath.camera_at` needs of the keyframes, made once."""
-
-    times: list[float]
-    positions: Float  # [N, 3]
-    velocities: Float  # [N, 3]
-    quaternions: Float  # [N, 4]
-    spins: Float  # [N, 3] angular velocity in the camera's own axes
-    zooms: Float  # [N, 1] log tan(fov_y / 2): any value is a valid field of view
-    zoom_rates: Float  # [N, 1]
-
-    @classmethod
-    def through(cls, keyframes: Sequence[Keyframe]) -> "_Curve":
-        times = [key.seconds for key in keyframes]
-        matrices = np.array([key.c2w for key in keyframes], dtype=np.float64)
-        positions = matrices[:, :3, 3]
-        quaternions = rotation.quaternion_from_matrix(matrices[:, :3, :3])
-        zooms = np.log(np.tan(0.5 * np.array([[key.fov_y] for key in keyframes])))
-        steps = np.diff(times)[:, None]
-        turns = rotation.logarithm(rotation.multiply(rotation.conjugate(quaternions[:-1]), quaternions[1:]))
-        return cls(
-            times,
-            positions,
-            _tangents(np.diff(positions, axis=0) / steps, steps),
-            quaternions,
-            _tangents(turns / steps, steps),
-            zooms,
-            _tangents(np.diff(zooms, axis=0) / steps, steps),
-        )
-
-    def between(self, i: int, seconds: float) -> tuple[Float, float]:
-        """c2w [4, 4] and field of view strictly between keyframes i and i + 1."""
-        step = self.times[i + 1] - self.times[i]
-        u = (seconds - self.times[i]) / step
-        c2w = np.eye(4)
-        c2w[:3, 3] = _hermite(u, step, self.positions, self.velocities, i)
-        c2w[:3, :3] = rotation.matrix_from_quaternion(self._orientation(u, step, i))
-        zoom = _hermite(u, step, self.zooms, self.zoom_rates, i)
-        return c2w, 2.0 * math.atan(math.exp(float(zoom[0])))
-
-    def _orientation(self, u: float, step: float, i: int) -> Float:
-        first = self.spins[i] * (step / 3.0)
-        last = self.spins[i + 1] * (step / 3.0)
-        whole = rotation.multiply(rotation.conjugate(self.quaternions[i]), self.quaternions[i + 1])
-        inner = rotation.multiply(rotation.multiply(rotation.exponential(-first), whole), rotation.exponential(-last))
-        middle = rotation.logarithm(inner)
-        q = self.quaternions[i]
-        # The cumulative Bernstein basis of degree 3.
-        for vector, weight in ((first, 1.0 - (1.0 - u) ** 3), (middle, u * u * (3.0 - 2.0 * u)), (last, u**3)):
-            q = rotation.multiply(q, rotation.exponential(vector * weight))
-        return q / np.linalg.norm(q)
+def _entry(key: Keyframe) -> dict[str, Any]:
+    entry: dict[str, Any] = {"seconds": key.seconds, "fov_y": key.fov_y, "c2w": [list(row) for row in key.c2w]}
+    return {**entry, "timed": True} if key.timed else entry
 
 
-def _tangents(
-    chords: Float,  # [N - 1, D] mean speed of each segment
-    steps: Float,  # [N - 1, 1] seconds of each segment
-) -> Float:  # [N, D]
-    """Speeds at the keyframes: of the parabola through three neighbours, limited so that rests stay rests."""
-    count = len(chords) + 1
-    tangents = np.zeros((count, chords.shape[1]))
-    if count == 2:
-        tangents[:] = chords[0]
-    if count <= 2:
-        return tangents
-    before, after = steps[:-1], steps[1:]
-    tangents[1:-1] = (after * chords[:-1] + before * chords[1:]) / (before + after)
-    tangents[0] = 2.0 * chords[0] - tangents[1]
-    tangents[-1] = 2.0 * chords[-1] - tangents[-2]
-    speeds = np.linalg.norm(chords, axis=1)
-    limit = 3.0 * np.minimum(np.append(speeds, speeds[-1]), np.insert(speeds, 0, speeds[0]))
-    lengths = np.linalg.norm(tangents, axis=1)
-    too_long = lengths > limit
-    tangents[too_long] *= (limit[too_long] / lengths[too_long])[:, None]
-    return tangents
-
-
-def _hermite(u: float, step: float, values: Float, tangents: Float, i: int) -> Float:
-    """Cubic Hermite between rows i and i + 1 at u in [0, 1]; written as start + offset, so rests stay exact."""
-    rise = u * u * (3.0 - 2.0 * u)
-    leave = u * (1.0 - u) ** 2 * step
-    arrive = u * u * (u - 1.0) * step
-    return values[i] + rise * (values[i + 1] - values[i]) + leave * tangents[i] + arrive * tangents[i + 1]
-
-
-def _parse(document: Any) -> tuple[Keyframe, ...]:
+def _parse(document: Any) -> CameraPath:
     if not is_object(document) or document.get("format") != FORMAT:
         got = repr(document.get("format"))[:80] if is_object(document) else type(document).__name__
         raise CameraPathError(f'format: expected an object with "format": "{FORMAT}", got {got}')
@@ -259,7 +260,12 @@ def _parse(document: Any) -> tuple[Keyframe, ...]:
     entries = document.get("keyframes")
     if not is_array(entries):
         raise CameraPathError(f"keyframes: expected a list, got {type(entries).__name__}")
-    return tuple(_parse_keyframe(entry, f"keyframes[{i}]") for i, entry in enumerate(entries))
+    speed: Any = document.get("speed", "keys")
+    if speed not in ("keys", "even"):
+        raise CameraPathError(f'speed: expected "keys" or "even", got {repr(speed)[:80]}')
+    closing = _number(document.get("closing_seconds", 0.0), "closing_seconds")
+    keyframes = tuple(_parse_keyframe(entry, f"keyframes[{i}]") for i, entry in enumerate(entries))
+    return CameraPath(keyframes, speed, closing)
 
 
 def _parse_keyframe(entry: Any, where: str) -> Keyframe:
@@ -271,6 +277,9 @@ def _parse_keyframe(entry: Any, where: str) -> Keyframe:
     r = [[_number(value, f"{where}.c2w") for value in row] for row in rows]
     seconds = _number(entry.get("seconds"), f"{where}.seconds")
     fov_y = _number(entry.get("fov_y"), f"{where}.fov_y")
+    timed = entry.get("timed", False)
+    if not isinstance(timed, bool):
+        raise CameraPathError(f"{where}.timed: expected true or false, got {repr(timed)[:80]}")
     try:
         return Keyframe(
             seconds,
@@ -281,6 +290,7 @@ def _parse_keyframe(entry: Any, where: str) -> Keyframe:
                 (r[3][0], r[3][1], r[3][2], r[3][3]),
             ),
             fov_y,
+            timed,
         )
     except CameraPathError as error:
         raise CameraPathError(f"{where}.{error}") from error

@@ -175,3 +175,73 @@ def test_why_the_cpu_renders_is_said_once_if_a_gpu_seemed_to_be_there(call, scen
     code, _, said = call(scene_file, "--turntable", 1, "--fps", 2, *SIZE, "-o", out / "f_%d.png")
     assert code == 0
     assert said == (f"rendering on the CPU: {reason}\n" if reason else "")
+
+
+def write_path(file):
+    cameras = [Camera.look_at((x, -4, 1), (0, 0, 0), 8, 8) for x in (0.0, 1.0, 3.0)]
+    CameraPath.from_cameras([0.0, 0.3, 0.5], cameras).save(file)
+    return file
+
+
+def test_parts_joined_equal_the_whole_and_the_window_renders_the_same(call, scene_file, out, tmp_path, monkeypatch):
+    from kilonerf.viewer.notices import Notices
+    from kilonerf.viewer.recording.recording import Recording
+    from kilonerf.viewer.settings import VideoSettings, ViewerSettings
+
+    path = write_path(tmp_path / "p.json")
+    arguments = (scene_file, "--camera-path", path, *SIZE, "--fps", 29.97, "--samples", 3, "--shutter", 180)
+    assert call(*arguments, "-o", out / "whole_%03d.png")[0] == 0
+    for part in ("0:7", "7:12", "12:"):
+        assert call(*arguments, "-o", out / "part_%03d.png", "--frames", part)[0] == 0
+    wholes = sorted(out.glob("whole_*.png"))
+    assert len(wholes) == 15
+    for whole in wholes:
+        assert whole.read_bytes() == (out / whole.name.replace("whole", "part")).read_bytes()
+    (tmp_path / "window").mkdir()
+    video = VideoSettings(32, 24, 29.97, "png", samples=3, shutter=180.0)
+    recording = Recording(ViewerSettings(video=video), tmp_path / "window", Notices())
+    recording.render(CameraPath.load(path), load_scene(scene_file), 0.0)
+    end = time.monotonic() + 60.0
+    while recording.rendering:
+        assert time.monotonic() < end
+        recording.poll(0.0)
+        time.sleep(0.01)
+    made = sorted((tmp_path / "window" / "flight_001").iterdir())
+    assert [file.read_bytes() for file in made] == [whole.read_bytes() for whole in wholes]
+
+
+def test_a_video_of_29_97_frames_is_over_1001(call, scene_file, out, tmp_path):
+    path = write_path(tmp_path / "p.json")
+    assert call(scene_file, "--path", path, *SIZE, "--fps", "30000/1001", "-o", out / "v.mp4", "--codec", "av1")[0] == 0
+    with av.open(str(out / "v.mp4")) as video:
+        assert str(video.streams.video[0].average_rate) == "30000/1001"
+        assert video.streams.video[0].codec_context.name in ("libdav1d", "av1", "libaom-av1")
+
+
+def test_panoramas_and_depth(call, scene_file, out, tmp_path):
+    path = write_path(tmp_path / "p.json")
+    arguments = (scene_file, "--path", path, "--fps", 4)
+    assert call(*arguments, "--projection", "equirectangular", "--size", "64x32", "-o", out / "v.mp4")[0] == 0
+    with av.open(str(out / "v.mp4")) as video:
+        assert [frame.to_ndarray(format="rgb24").shape for frame in video.decode(video=0)] == [(32, 64, 3)] * 3
+    assert call(*arguments, "--depth", *SIZE, "-o", out / "d_%02d.exr")[0] == 0
+    assert call(*arguments, "--depth", *SIZE, "--resume", "-o", out / "d_%02d.png")[0] == 0
+    assert len(names(out)) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--turntable", "1", "--shutter", "180"], "--shutter"),
+        (["--turntable", "1", "--samples", "0"], "--samples"),
+        (["--turntable", "1", "--aperture", "0.1"], "--focus"),
+        (["--turntable", "1", "--depth", "--samples", "4"], "--depth"),
+        (["--turntable", "1", "--fps", "1/0"], "--fps"),
+        (["--turntable", "1", "--projection", "equirectangular", "--samples", "4"], "--projection"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(call, scene_file, out, arguments, said):
+    code, _, complaints = call(scene_file, *arguments, *SIZE, "-o", out / "f_%d.png")
+    assert (code, complaints.count("\n")) == (2, 1)
+    assert said in complaints
+    assert names(out) == []

@@ -121,6 +121,22 @@ class Navigator:
         """Pose and lens alone: the camera of a square picture whose size never changes."""
         return self.camera(VIEW_SIDE, VIEW_SIDE)
 
+    @property
+    def target(self) -> NDArray[np.float64]:
+        """The point [3] that is orbited, or one straight ahead."""
+        matrix = self.matrix()
+        return matrix[:3, 3] - self._distance_ahead() * matrix[:3, 2]
+
+    def place(self, c2w: ArrayLike, fov: float) -> None:
+        """Be at a camera [4, 4] with a vertical field of view in radians, at once; any roll is dropped."""
+        self.fov = fov
+        if self.mode == "fly":
+            self._fly = FlyController(c2w)
+            return
+        self._wheel.stop()
+        self.turntable = False
+        self._orbit.glide_to(OrbitState.from_matrix(c2w, self._orbit.state.distance), 0.0)
+
     def set_mode(self, mode: Mode) -> None:
         """Change between orbit and fly; the picture stays as it is."""
         if mode == self.mode:

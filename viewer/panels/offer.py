@@ -7,6 +7,7 @@ from pathlib import Path
 from imgui_bundle import imgui
 
 from kilonerf.model_io import CameraPath, KiloNeRFError
+from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.datasets import available_splits
 
 from .. import theme
@@ -41,10 +42,12 @@ def offer_for(file: Path) -> Offer | None:
     """
     suffix = file.suffix.lower()
     if suffix == ".json" and file.is_file() and not file.name.startswith("transforms"):
-        path = CameraPath.load(file)
+        path, program = load_any_path(file)
         count = len(path.keyframes)
-        text = f"{count} keyframe{'s' * (count > 1)}, {path.duration:.1f} s. Render its video through the open scene?"
-        return Offer(f"Camera path {file.name}", text, path=path)
+        what = f"{count} keyframe{'s' * (count > 1)}, {path.duration:.1f} s"
+        text = f"{what}. Render its video through the open scene, or edit it?"
+        whose = "" if program == "kilonerf" else f" of {program}"
+        return Offer(f"Camera path{whose} {file.name}", text, path=path)
     if suffix in CHECKPOINTS and file.is_file():
         return Offer(f"Checkpoint {file.name}", "This command makes a scene of it:", import_command(file))
     if suffix == ".json" or (file.is_dir() and suffix != ".knf"):
@@ -73,9 +76,14 @@ def import_command(checkpoint: Path) -> str:
 
 
 class OfferDialog:
-    """Shows an offer; :meth:`draw` returns the path that is to be rendered, once."""
+    """Shows an offer; :meth:`draw` returns the path that is to be rendered or edited, once.
+
+    Attributes:
+        to_edit: whether the path that was returned last is to be edited.
+    """
 
     def __init__(self) -> None:
+        self.to_edit = False
         self._offer: Offer | None = None
         self._wanted = False
 
@@ -120,7 +128,13 @@ class OfferDialog:
             pressed = imgui.button("Render its video")
             imgui.end_disabled()
             widgets.tip("At the size, rate and format of the Recording section" if can_render else "Open a scene first")
-            if pressed:
+            imgui.same_line()
+            imgui.begin_disabled(not can_render)
+            edit = imgui.button("Edit it")
+            imgui.end_disabled()
+            widgets.tip("In the timeline" if can_render else "Open a scene first")
+            if pressed or edit:
+                self.to_edit = edit
                 return offer.path, True
         imgui.same_line()
         return None, imgui.button("Cancel##offer")

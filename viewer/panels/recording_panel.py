@@ -5,11 +5,27 @@ from imgui_bundle import imgui
 from .. import theme
 from ..actions import RECORD, SCREENSHOT, Program
 from ..recording.recording import Recording
-from ..settings import SCREENSHOT_SIZES, SIDE_SAMPLES, VIDEO_RATES, VIDEO_SIZES, VideoFormat, ViewerSettings
+from ..settings import (
+    BLUR_SAMPLES,
+    SCREENSHOT_SIZES,
+    SIDE_SAMPLES,
+    VIDEO_RATES,
+    VIDEO_SAMPLES,
+    VIDEO_SIZES,
+    VideoFormat,
+    ViewerSettings,
+)
 from . import widgets
 from .file_browser import shortened
 
-FORMATS: dict[str, VideoFormat] = {"MP4": "mp4", "WebM": "webm"}
+FORMATS: dict[str, VideoFormat] = {
+    "MP4 (H.264)": "mp4",
+    "MP4 (AV1)": "av1",
+    "WebM (VP9)": "webm",
+    "PNG files": "png",
+}
+SHUTTER_NAMES = {0.0: "Off", 90.0: "Short (90 deg)", 180.0: "Film (180 deg)", 360.0: "Long (360 deg)"}
+CUSTOM = "Other ..."
 
 
 class RecordingPanel:
@@ -19,6 +35,8 @@ class RecordingPanel:
         self._settings = settings
         self._recording = recording
         self._program = program
+        self._other_size = False
+        self._typed: list[int] | None = None  # a size that is being typed
 
     def draw(self, has_scene: bool) -> None:
         """Draw the section; without a scene nothing can be recorded."""
@@ -123,12 +141,47 @@ class RecordingPanel:
         )
         sizes = list(dict.fromkeys([*VIDEO_SIZES, (video.width, video.height)]))
         names = [f"{width} x {height}" for width, height in sizes]
-        name = widgets.choice("Video size", f"{video.width} x {video.height}", names, "Pixels of the video.")
-        video.width, video.height = sizes[names.index(name)]
-        rates = [str(rate) for rate in sorted({*VIDEO_RATES, video.fps})]
-        video.fps = int(widgets.choice("Frames / s", str(video.fps), rates, "Pictures per second of the video."))
+        current = CUSTOM if self._other_size else f"{video.width} x {video.height}"
+        name = widgets.choice("Video size", current, [*names, CUSTOM], "Pixels of the video.")
+        self._other_size = name == CUSTOM
+        if not self._other_size:
+            video.width, video.height = sizes[names.index(name)]
+        else:
+            widgets.label("", "Width and height in pixels; even.")
+            changed, typed = imgui.input_int2("##other size", self._typed or [video.width, video.height])
+            if changed:
+                self._typed = typed
+            if imgui.is_item_deactivated_after_edit() and self._typed:
+                video.set_size(*self._typed)
+                self._typed = None
+        rates = {f"{rate:g}": rate for rate in sorted({*VIDEO_RATES, video.fps})}
+        tooltip = "Pictures per second of the video; 29.97 is 30000/1001."
+        video.fps = rates[widgets.choice("Frames / s", f"{video.fps:g}", list(rates), tooltip)]
         current = next(name for name, value in FORMATS.items() if value == video.format)
-        video.format = FORMATS[widgets.choice("Format", current, list(FORMATS), "MP4 plays everywhere; WebM is free.")]
+        tooltip = "H.264 plays everywhere; AV1 is smaller; WebM is free; PNG files lose nothing."
+        video.format = FORMATS[widgets.choice("Format", current, list(FORMATS), tooltip)]
+        self._exposure()
+
+    def _exposure(self) -> None:
+        """Samples per pixel, blur, 360 degrees."""
+        video = self._settings.video
+        counts = [str(count) for count in sorted({*VIDEO_SAMPLES, video.samples})]
+        tooltip = "Pictures that are averaged into one: smoother edges and blur, as much more time."
+        video.samples = int(widgets.choice("Samples", str(video.samples), counts, tooltip))
+        current = SHUTTER_NAMES.get(video.shutter, f"{video.shutter:g} deg")
+        names = {name: angle for angle, name in SHUTTER_NAMES.items()}
+        tooltip = "How long the shutter is open: 180 degrees are half of a frame's time, as in films."
+        shutter = names.get(widgets.choice("Motion blur", current, list(names), tooltip), video.shutter)
+        tooltip = "Depth of field: the lens's diameter as a share of the distance that is sharp."
+        blur = widgets.slider("Lens blur", 100.0 * video.lens_blur, 0.0, 10.0, "%.1f %%", tooltip)
+        if (shutter, blur > 0.0) != (video.shutter, video.lens_blur > 0.0) and video.samples == 1:
+            video.samples = BLUR_SAMPLES  # one picture shows no blur
+        video.shutter, video.lens_blur = shutter, blur / 100.0
+        if video.lens_blur > 0.0:
+            tooltip = "The distance that is sharp, in the scene's units."
+            video.focus = widgets.slider("Focus", video.focus, 0.01, 1000.0, "%.3g", tooltip, logarithmic=True)
+        tooltip = "All directions in one picture (equirectangular), for viewers that turn in it; half as high as wide."
+        video.panorama = widgets.switch("360 degrees", video.panorama, tooltip)
 
 
 def duration(seconds: float) -> str:

@@ -39,6 +39,18 @@ def check_folder(folder: Path) -> None:
     AtomicFile(folder / "flight").discard()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there yet.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
+
+
 class PngWriter:
     """Writes numbered PNG files in a thread, so that the window does not wait for the compression."""
 

@@ -1,8 +1,9 @@
 """Where rendered frames go: one PNG each, or a video."""
 
 import re
+from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class FrameSink(Protocol):
     def write(
         self,
         number: int,
-        rgb8: NDArray[np.uint8],  # [H, W, 3]
+        picture: NDArray[Any],  # uint8 [H, W, 3]
     ) -> None:
         """Take the frame with this number; raises ``OutputError`` if it cannot be written."""
         ...
@@ -77,10 +78,10 @@ class PngSequence:
     def write(
         self,
         number: int,
-        rgb8: NDArray[np.uint8],  # [H, W, 3]
+        picture: NDArray[Any],  # uint8 [H, W, 3]
     ) -> None:
         """Write one frame."""
-        write_png(self.path_of(number), rgb8)
+        write_png(self.path_of(number), picture)
 
     def has(self, number: int) -> bool:
         """Whether the frame's file is there; it is whole if it is, for it was renamed into place."""
@@ -102,11 +103,11 @@ class VideoSink:
     def write(
         self,
         number: int,
-        rgb8: NDArray[np.uint8],  # [H, W, 3]
+        picture: NDArray[Any],  # uint8 [H, W, 3]
     ) -> None:
         """Append one frame; its number is its place."""
         del number
-        self.writer.write(rgb8)
+        self.writer.write(picture)
 
     def has(self, number: int) -> bool:
         """A video is written from the start each time."""
@@ -153,7 +154,7 @@ def open_sink(
     output: Path,
     width: int,
     height: int,
-    fps: float,
+    fps: float | Fraction,
     *,
     quality: int = DEFAULT_QUALITY,
     codec: VideoCodec = "auto",

@@ -12,11 +12,14 @@ from ..notices import Notices
 from ..settings import ViewerSettings
 from .flight_recorder import FlightRecorder
 from .journal import FlightJournal, recover_flights
-from .output_files import check_folder, next_free_name
+from .output_files import check_folder, make_folder, next_free_name
 from .take_queue import QueueProgress, TakeQueue
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
     from .render_job import RenderJob
+
+NAMES = (".mp4", ".webm", ".json", "")
+"""Endings that the files and folders of a flight have."""
 
 Stage = Literal["idle", "recording", "rendering"]
 
@@ -42,6 +45,7 @@ class Recording:
         folder: as given, or as the user has chosen since.
         unsaved: flights whose path could not be written; they wait for another folder.
         folder_wanted: the folder cannot be written: the user should be asked for another one.
+        last_flight: the newest that was recorded.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class Recording:
         self.folder = folder
         self.unsaved: list[Flight] = []
         self.folder_wanted = False
+        self.last_flight: CameraPath | None = None
 
     @property
     def stage(self) -> Stage:
@@ -113,6 +118,7 @@ class Recording:
             output: the video's name; the path's JSON then has the same one. None: the next free name.
         """
         flight = Flight(self._recorder.stop(), scene)
+        self.last_flight = flight.path
         self._save(flight, now, output)
         self._end_journal()
 
@@ -186,10 +192,13 @@ class Recording:
     def _save(self, flight: Flight, now: float, output: Path | None) -> None:
         try:
             if output is None:
-                video = f".{self._settings.video.format}"
-                output = next_free_name(self.folder, "flight", (video, ".mp4", ".webm", ".json"))
+                output = self._next_output()
             json_file = output.with_suffix(".json")
+            if output.suffix == ".png":
+                json_file = output.parent.with_suffix(".json")
             flight.path.save(json_file)
+            if output.suffix == ".png":
+                make_folder(output.parent)
         except KiloNeRFError as error:
             self.unsaved.append(flight)
             self.folder_wanted = True
@@ -205,7 +214,15 @@ class Recording:
         then = "waits for its turn" if waits else f"rendering {output}"
         self._notices.add(f"Camera path saved: {json_file}; {then}", "info", now)
 
+    def _next_output(self) -> Path:
+        """The next free name for a video, or for numbered pictures in a folder."""
+        suffix = self._settings.video.suffix
+        output = next_free_name(self.folder, "flight", (suffix, *NAMES))
+        return output.with_suffix("") / "frame_%05d.png" if suffix == ".png" else output
+
     def _job(self, flight: Flight, output: Path) -> "RenderJob":
+        from .film import Film
+        from .panorama import PanoramaMaker
         from .render_job import RenderJob
         from .stills import PictureMaker
 
@@ -216,16 +233,21 @@ class Recording:
             overlays=settings.overlays if video.as_seen else None,
             compositor=self._compositor,
         )
-        size = (video.width, video.height)
+        panorama = PanoramaMaker(maker.options)
+        film = Film(video.samples, video.shutter, video.lens_blur * video.focus, video.focus)
+        if video.panorama:  # only time can be sampled
+            film = Film(video.samples if video.shutter > 0.0 else 1, video.shutter)
         return RenderJob(
             flight.scene,
             flight.path,
             maker.options,
             output,
-            *size,
+            *video.size,
             video.fps,
             backend=settings.backend,
-            make_picture=maker.picture,
+            codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
+            make_picture=panorama.picture if video.panorama else maker.picture,
+            film=film,
         )
 
     def _save_anywhere(self, path: CameraPath) -> str:

@@ -1,12 +1,12 @@
 """Renders a flight to a video or to PNG files in its own thread, while the program goes on."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, Renderer, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, CameraPath, Scene
 
+from .depth_files import DepthSequence, check_depth_output, farthest_depth, fitting_unit
+from .film import NO_BLUR, Film, LinearMean, path_cameras, path_exposures, still_exposures
+from .frame_rate import exact_rate
 from .picture_files import FrameSink, check_output, open_sink
 from .video import DEFAULT_QUALITY, VideoCodec
 
-MakePicture = Callable[[Renderer, Camera, CancelToken], NDArray[np.uint8]]
+__all__ = ["JobProgress", "JobState", "MakePicture", "RenderJob", "path_cameras"]
+
+MakePicture = Callable[[Renderer, Camera, CancelToken], NDArray[Any]]
 JobState = Literal["ready", "running", "finished", "aborted", "failed"]
 
 
@@ -36,12 +41,6 @@ class JobProgress:
     seconds_left: float | None
 
 
-def path_cameras(path: CameraPath, width: int, height: int, fps: float) -> list[Camera]:
-    """The cameras of a video: frame k at ``k / fps`` seconds, ``floor(duration * fps) + 1`` of them."""
-    count = math.floor(path.duration * fps + 1e-6) + 1  # the slack: 2.9999999 s at 30 fps have 91 frames
-    return [path.camera_at(path.start + k / fps, width, height) for k in range(count)]
-
-
 class RenderJob:
     """One flight being rendered by a renderer of its own.
 
@@ -53,13 +52,15 @@ class RenderJob:
             :class:`PngSequence`.
         width: width of the pictures in pixels.
         height: their height.
-        fps: frames per second of the video, and of the path.
+        fps: frames per second of the video, and of the path; 29.97 is 30000/1001.
         backend: what renders.
         quality: of a video, 0 to 100.
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
         resume: leave out PNG files that are already there.
         make_picture: makes each picture, uint8 [H, W, 3]; None: ``options`` do.
+        film: samples per pixel and blur; pictures are then the mean of several.
+        depth: write z-depth, as ``make_picture`` gives it, float32 [H, W]; see :class:`DepthSequence`.
         clock: a steady clock in seconds.
 
     Raises:
@@ -74,7 +75,7 @@ class RenderJob:
         output: Path,
         width: int,
         height: int,
-        fps: float,
+        fps: float | Fraction,
         *,
         backend: BackendChoice | str = "auto",
         quality: int = DEFAULT_QUALITY,
@@ -82,21 +83,28 @@ class RenderJob:
         frames: range | None = None,
         resume: bool = False,
         make_picture: MakePicture | None = None,
+        film: Film = NO_BLUR,
+        depth: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._rate = exact_rate(fps)
         if isinstance(path, CameraPath):
-            self._cameras = path_cameras(path, width, height, fps)
+            self._exposures = path_exposures(path, width, height, self._rate, film)
         else:
-            self._cameras = [camera.resized(width, height) for camera in path]
-        self._numbers = range(len(self._cameras)) if frames is None else frames
-        check_output(output, len(self._numbers), codec)
+            self._exposures = still_exposures([camera.resized(width, height) for camera in path], film)
+        self._numbers = range(len(self._exposures)) if frames is None else frames
+        if depth:
+            check_depth_output(output, len(self._numbers))
+        else:
+            check_output(output, len(self._numbers), codec)
+        self._depth = depth
         self.output = output
         self.error: Exception | None = None
         self.device = ""  # what renders, for people; known once the job runs
         self.fallback = ""  # why that is not the GPU that seemed to be there; likewise
         self._scene, self._options = scene, options
         self._size = width, height
-        self._fps, self._quality = fps, quality
+        self._quality = quality
         self._codec: VideoCodec = codec
         self._backend = backend
         self._resume = resume
@@ -156,7 +164,7 @@ class RenderJob:
 
     def _open_and_render(self) -> None:
         try:
-            sink = open_sink(self.output, *self._size, self._fps, quality=self._quality, codec=self._codec)
+            sink = self._open_sink()
         except Exception as error:
             self.error = self._open_error = error
             self._state = "failed"
@@ -183,11 +191,28 @@ class RenderJob:
             if self._cancel.cancelled:
                 raise RenderCancelled
             if not (self._resume and sink.has(number)):
-                sink.write(number, self._make_picture(renderer, self._cameras[number], self._cancel))
+                sink.write(number, self._exposed(renderer, self._exposures[number]))
                 self._rendered += 1
                 self._rendering_seconds = self._clock() - began
             self._done += 1
         sink.close()
+
+    def _open_sink(self) -> FrameSink:
+        if self._depth:
+            unit = fitting_unit(farthest_depth(self._scene, [cameras[0] for cameras in self._exposures]))
+            return DepthSequence(self.output, unit)
+        return open_sink(self.output, *self._size, self._rate, quality=self._quality, codec=self._codec)
+
+    def _exposed(self, renderer: Renderer, cameras: tuple[Camera, ...]) -> NDArray[Any]:
+        """The picture of one camera, or the mean of several."""
+        if len(cameras) == 1:
+            return self._make_picture(renderer, cameras[0], self._cancel)
+        mean = LinearMean()
+        for camera in cameras:
+            if self._cancel.cancelled:
+                raise RenderCancelled
+            mean.add(self._make_picture(renderer, camera, self._cancel))
+        return mean.picture()
 
     def _plain_picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.uint8]:
         return renderer.render(camera, self._options, cancel=cancel).to_rgb8()

@@ -16,8 +16,10 @@ from av.video.reformatter import Colorspace, Interpolation
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from kilonerf.model_io import OutputError
+from kilonerf.model_io import OutputError, UsageError
 from kilonerf.model_io.files.atomic import AtomicFile
+
+from .frame_rate import exact_rate
 
 VideoCodec = Literal["auto", "h264", "vp9", "av1"]
 DEFAULT_QUALITY = 80
@@ -71,7 +73,7 @@ class VideoWriter:
             whoever may not ship it takes VP9 or AV1.
         width: width of the pictures in pixels.
         height: their height.
-        fps: frames per second.
+        fps: frames per second; 29.97 is 30000/1001.
         quality: 0 (small) to 100 (next to lossless).
         codec: "auto" or what the file shall be coded with.
 
@@ -85,7 +87,7 @@ class VideoWriter:
         path: Path,
         width: int,
         height: int,
-        fps: float,
+        fps: float | Fraction,
         *,
         quality: int = DEFAULT_QUALITY,
         codec: VideoCodec = "auto",
@@ -93,14 +95,15 @@ class VideoWriter:
         encoders = encoders_for(path, codec)
         if width < 1 or height < 1:
             raise OutputError(f"{path}: expected a size of at least 1x1, got {width}x{height}")
-        if not 0.0 < fps <= 1000.0:
-            raise OutputError(f"{path}: expected 0 to 1000 frames per second, got {fps}")
+        try:
+            self._rate = exact_rate(fps)
+        except UsageError as error:
+            raise OutputError(f"{path}: {error}") from error
         if not 0 <= quality <= 100:
             raise OutputError(f"{path}: expected a quality from 0 to 100, got {quality}")
         self.path = path
         self.frames = 0
         self._shape = (height, width, 3)
-        self._rate = Fraction(fps).limit_denominator(1001)
         self._file = AtomicFile(path)
         try:
             self._open_first(encoders, quality)
