@@ -14,6 +14,7 @@ from .drawing.scene_view import SceneView
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
+from .orientation.orientation import Orientation
 from .pacing import Pacing
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
 from .panels.offer import OfferDialog, offer_for
@@ -85,6 +86,7 @@ class ViewerApp:
             self._compositor,
             self.notices,
         )
+        self.orientation = Orientation(self.navigator, settings, self.notices)
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
@@ -250,6 +252,7 @@ class ViewerApp:
         """Everything that other threads have finished since the last frame."""
         self._take_scene(now)
         self.picture.take_results(self.scene, now)
+        self.orientation.update(self.view.shown, now)
         self._screenshots.poll(now)
         self.recording.poll(now)
         self._compositor.serve()
