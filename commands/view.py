@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
+from kilonerf.model_io.datasets import available_splits
 from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.scene_loading import SceneLoader
 
@@ -24,6 +25,8 @@ class ViewOptions:
 
     # The .knf file to open; without one, drop a file on the window or press O.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Folder of the data set that the scene was trained from: shows the photos' cameras, and the photos.
+    data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.
     watch: bool = False
     # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
@@ -117,6 +120,7 @@ def view(options: ViewOptions) -> None:
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
+        app.orientation.wanted_data = options.data
         device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
         typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
         ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
@@ -133,6 +137,8 @@ def _check(options: ViewOptions) -> None:
             check_option(f"{name} {output}", check_folder, output.absolute().parent)
     if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
         raise OutputError(f"--record: expected a name that ends in .mp4 or .webm, got {options.record}")
+    if options.data is not None and not available_splits(options.data):
+        raise UsageError(f"--data: expected the folder of a data set, got {options.data}")
     if options.record is not None and options.scene is None:
         raise UsageError("--record: expected a scene to fly through as well, got none")
     if not 1 <= options.video_fps <= 240:

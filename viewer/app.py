@@ -15,6 +15,7 @@ from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
 from .orientation.orientation import Orientation
+from .orientation.panel import OrientationPanel
 from .pacing import Pacing
 from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
 from .panels.offer import OfferDialog, offer_for
@@ -86,8 +87,11 @@ class ViewerApp:
             self._compositor,
             self.notices,
         )
-        self.orientation = Orientation(self.navigator, settings, self.notices)
+        self.orientation = Orientation(
+            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+        )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
+        self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
         self._browser = FileBrowser(self._recent)
@@ -95,7 +99,7 @@ class ViewerApp:
         self._status = StatusBar(self.recording, self)
         self._offer = OfferDialog()
         self._title = PROGRAM
-        self._input = ViewInput(self.navigator, actions.bindings(self))
+        self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._scale = self.window.content_scale
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._pose_time = 0.0  # when the navigator's camera is where it is now
@@ -145,6 +149,7 @@ class ViewerApp:
             self.worker.close()
             self._compositor.close()
             self._screenshots.close()
+            self.orientation.release()
             self.view.release()
             self.window.close()
 
@@ -206,8 +211,10 @@ class ViewerApp:
             return
         if offer is None:
             self._loader.load(path)
-        else:
-            self._offer.show(offer)
+            return
+        self._offer.show(offer)
+        if offer.data is not None and self.scene is not None:
+            self.orientation.open_data(offer.data)
 
     def drop(self, paths: list[Path]) -> None:
         """Files were dropped on the window: open the first."""
@@ -245,6 +252,7 @@ class ViewerApp:
         """Close the list of keys; give up a screenshot that is being rendered."""
         self.settings.show_help = False
         self._screenshots.cancel()
+        self.orientation.cancel()
 
     # One frame's parts.
 
@@ -279,7 +287,8 @@ class ViewerApp:
             return
         self.settings.background = None
         turntable = self.navigator.turntable
-        self.navigator.set_scene(outcome.scene)
+        self.navigator.set_scene(outcome.scene, self.orientation.remembered(outcome.path).up)
+        self.orientation.set_scene(outcome.scene, outcome.path)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
 
@@ -292,6 +301,8 @@ class ViewerApp:
         self._draw_status(area, now)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
+        pixels = self.window.pixels_of(area)
+        self.orientation.draw(area, self._camera(pixels[2], pixels[3]), self.view.pick)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
         self._draw_dialogs(now)
@@ -346,7 +357,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return ""
+        return self.orientation.hint
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -90,6 +90,7 @@ class ViewerSettings:
         video: how recorded flights are rendered.
         screenshot: how screenshots are made.
         frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
+        show_cube: whether the view cube is shown.
         show_panel: whether the side panel is shown.
         show_help: whether the list of keys is shown.
     """
@@ -111,6 +112,7 @@ class ViewerSettings:
     video: VideoSettings = field(default_factory=VideoSettings)
     screenshot: ScreenshotSettings = field(default_factory=ScreenshotSettings)
     frame_guide: bool = False
+    show_cube: bool = True
     show_panel: bool = True
     show_help: bool = False
 

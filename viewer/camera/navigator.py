@@ -1,6 +1,7 @@
 """The camera as the user steers it: orbit or fly, one lens, scaled to the scene. Pure: no window, no clock."""
 
 import math
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,6 +32,8 @@ SPEED_PER_DEPTH = 0.25  # per second: what is seen is reached in four seconds
 DEPTH_SECONDS = 0.3  # time constant with which speed follows the depth in view
 COAST_SECONDS = 0.09  # time constant with which a flight comes to rest after the keys are let go
 SPEED_RANGE = (0.02, 20.0)
+FOV_LIMITS = (math.radians(1.0), math.radians(170.0))
+KEPT_JUMPS = 50
 VIEW_SIDE = 1000  # pixels
 PICKABLE_ALPHA = 0.1  # fainter haze is not what the user points at
 
@@ -85,6 +88,7 @@ class Navigator:
         self._lens: LensGlide | None = None
         self._seen: DepthInView | None = None
         self._reach: float | None = None  # what speed goes by: the depth in view, with a little inertia
+        self._history: deque[Place] = deque(maxlen=KEPT_JUMPS)
         self._driven = False  # by keys, since the last `advance`
         self._pivot_wanted = False  # orbit around what the next picture has in its middle
 
@@ -111,6 +115,7 @@ class Navigator:
             self._start = Place(camera.matrix, camera.fov_y, distance)
         self._orbit.nearest, self._orbit.farthest = 1e-3 * self.radius, 1e2 * self.radius
         self._seen = self._reach = None
+        self._history.clear()
         self.mode = "orbit"
         self._arrive(self._start, 0.0)
         # Inside nested boxes, their middle is nothing that anybody looks at.
@@ -127,6 +132,11 @@ class Navigator:
             self._pivot_wanted = False
             if self.mode == "orbit":
                 self._orbit.set_pivot(depth.ahead)
+
+    @property
+    def wants_depth(self) -> bool:
+        """Whether :meth:`see` would change what happens next, so that a picture may be fetched from a GPU for it."""
+        return self.mode == "fly" or self._pivot_wanted
 
     @property
     def units_per_second(self) -> float:
@@ -193,6 +203,15 @@ class Navigator:
         """Where the camera is, to come back to it."""
         return Place(self.matrix(), self.fov, self.distance_ahead)
 
+    def back(self, seconds: float = GLIDE_SECONDS) -> bool:
+        """Back to where the last jump began; whether there was one."""
+        if not self._history:
+            return False
+        place = self._history.pop()
+        self.go_to(place, seconds)
+        self._history.pop()  # going back is no jump
+        return True
+
     def go_to(self, place: Place, seconds: float = GLIDE_SECONDS) -> None:
         """Go to a place, and orbit there around what it looks at.
 
@@ -200,6 +219,7 @@ class Navigator:
             place: where to. Without a distance, that of the next picture's middle is taken.
             seconds: how long it takes.
         """
+        self._remember()
         self.set_mode("orbit")
         self.turntable = False
         distance = place.distance
@@ -210,12 +230,15 @@ class Navigator:
 
     def reset(self, seconds: float = GLIDE_SECONDS) -> None:
         """Back to the start camera and its lens, upright."""
+        self._remember()
         self.set_mode("orbit")
         self.turntable = False
+        self.fov = self._start.fov
         self._arrive(self._start, seconds, upright=True)
 
     def look_along(self, direction: ArrayLike, seconds: float = GLIDE_SECONDS) -> None:
         """Look along a direction [3] of the world at what was looked at, from the same distance."""
+        self._remember()
         self.set_mode("orbit")
         self.turntable = False
         yaw, pitch = heading_towards(self._level(direction), self._orbit.state.yaw)
@@ -277,6 +300,7 @@ class Navigator:
 
     def focus(self, point: ArrayLike, seconds: float = GLIDE_SECONDS) -> None:
         """Look at ``point`` [3] and orbit around it."""
+        self._remember()
         self.set_mode("orbit")
         self._wheel.stop()
         self._orbit.focus(self._level(point), seconds)
@@ -318,6 +342,10 @@ class Navigator:
         if seconds == 0.0:
             self.fov, self.roll, _ = self._lens.advance(0.0)
             self._lens = None
+
+    def _remember(self) -> None:
+        """A jump begins here."""
+        self._history.append(self.place())
 
     def _follow_depth(self, seconds: float) -> None:
         """Let the speed come nearer to what the depth in view asks for: it must not jump with each picture."""

@@ -1,5 +1,6 @@
 """The panel at the right edge: composes the sections, holds no logic of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from imgui_bundle import imgui
@@ -24,7 +25,11 @@ LARGEST_SHARE = 0.5  # of the window
 
 
 class SidePanel:
-    """All sections, from top to bottom."""
+    """All sections, from top to bottom.
+
+    Attributes:
+        sections: draw further sections, which are none of this package's.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class SidePanel:
         self._statistics = StatisticsPanel(statistics)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
+        self.sections: list[Callable[[], None]] = []
         self._overlays = OverlayPanel(settings)
         self._recording = RecordingPanel(settings, recording, program)
 
@@ -68,6 +74,8 @@ class SidePanel:
         self._render.draw(scene, self._live.outputs)
         self._overlays.draw()
         self._camera.draw()
+        for section in self.sections:
+            section()
         self._recording.draw(scene is not None)
         imgui.text_disabled(f"{HELP.shown.split(',')[0]}  keys      {PANEL.shown}  hide this panel")
         imgui.end()
