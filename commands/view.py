@@ -37,8 +37,8 @@ class ViewOptions:
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
     precision: Literal["auto", "float16", "float32"] = "auto"
-    # False colours: how many samples each ray takes, or which network it meets first (cuda and reference).
-    heat_map: Literal["off", "samples", "networks"] = "off"
+    # False colours: of the scene, or of the work: samples and first network of each ray, voxels looked up (cpu only).
+    heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.

@@ -11,6 +11,7 @@ from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
+from .inspection.legend import Legend
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
@@ -96,6 +97,7 @@ class ViewerApp:
         self._recent = RecentFiles(state_file())
         self._browser = FileBrowser(self._recent)
         self._help = HelpOverlay()
+        self._legend = Legend()
         self._status = StatusBar(self.recording, self)
         self._offer = OfferDialog()
         self._title = PROGRAM
@@ -302,7 +304,9 @@ class ViewerApp:
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         pixels = self.window.pixels_of(area)
-        self.orientation.draw(area, self._camera(pixels[2], pixels[3]), self.view.pick)
+        camera = self._camera(pixels[2], pixels[3])
+        self.orientation.draw(area, camera, self.view.pick)
+        self._legend.draw(area, self.view.shown, camera)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
         self._draw_dialogs(now)

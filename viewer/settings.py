@@ -8,7 +8,7 @@ from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
 from .drawing.overlays import OverlayOptions
-from .rendering.heat_maps import HeatMap
+from .rendering.heat_maps import HeatMap, HeatScale
 
 Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "webm"]
@@ -81,6 +81,7 @@ class ViewerSettings:
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
         heat_map: false colours in place of the scene's.
+        heat_scale: from which value to which they go.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
@@ -103,6 +104,7 @@ class ViewerSettings:
     ert_threshold: float = 0.01
     background: RGB | None = None
     heat_map: HeatMap = "off"
+    heat_scale: HeatScale = "fitted"
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5

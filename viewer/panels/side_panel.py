@@ -71,6 +71,7 @@ class SidePanel:
         imgui.begin("panel", None, flags)
         self._scene.draw(scene, path, loading)
         self._statistics.draw(now)
+        self._render.shown_range = self._live.heat_range
         self._render.draw(scene, self._live.outputs)
         self._overlays.draw()
         self._camera.draw()

@@ -215,6 +215,7 @@ class Recording:
             heat_map=settings.heat_map if video.as_seen else "off",
             overlays=settings.overlays if video.as_seen else None,
             compositor=self._compositor,
+            heat_scale=settings.heat_scale,
         )
         size = (video.width, video.height)
         return RenderJob(

@@ -12,6 +12,11 @@ from support.scenes import nested_scene, views
 ALL = PICTURE | PER_RAY | LOOKUPS
 
 
+def total(counts):
+    assert counts is not None
+    return counts.sum()
+
+
 def compared(scene, camera, options, path="auto"):
     cpu = CpuRenderer(scene, threads=2, path=path)
     return cpu.render(camera, options, ALL), ReferenceRenderer(scene).render(camera, options, PICTURE | PER_RAY)
@@ -25,7 +30,7 @@ def test_counts_are_those_of_the_reference(toy_scene, path, ess):
         counted, reference = compared(toy_scene, camera, RenderOptions(ess=ess, ert=False), path)
         np.testing.assert_array_equal(counted.samples, reference.samples)
         np.testing.assert_array_equal(counted.network, reference.network)
-        assert counted.samples.sum() == counted.statistics.samples
+        assert total(counted.samples) == counted.statistics.samples
 
 
 def test_of_nested_boxes_too():
@@ -41,7 +46,7 @@ def test_with_early_termination_almost_all_are(toy_scene):
     counted, reference = compared(toy_scene, camera, RenderOptions(precision="float32", ert_threshold=0.3))
     np.testing.assert_array_equal(counted.network, reference.network)
     assert (counted.samples == reference.samples).mean() > 0.98
-    assert counted.samples.sum() == counted.statistics.samples
+    assert total(counted.samples) == counted.statistics.samples
 
 
 def test_lookups_are_the_positions_in_the_cells_that_are_visited(toy_scene):
@@ -50,9 +55,9 @@ def test_lookups_are_the_positions_in_the_cells_that_are_visited(toy_scene):
     with_ess = cpu.render(camera, RenderOptions(ert=False), ALL)
     without = cpu.render(camera, RenderOptions(ess=False, ert=False), ALL)
     np.testing.assert_array_equal(without.lookups, without.samples)
-    assert (with_ess.lookups >= with_ess.samples).all()
-    assert (with_ess.lookups <= without.lookups).all()
-    assert with_ess.samples.sum() < with_ess.lookups.sum()
+    np.testing.assert_array_less(with_ess.samples, with_ess.lookups + 1)  # type: ignore[operator]
+    np.testing.assert_array_less(with_ess.lookups, without.lookups + 1)  # type: ignore[operator]
+    assert total(with_ess.samples) < total(with_ess.lookups)
 
 
 def test_a_counted_picture_is_the_same_bit_for_bit(toy_scene):
@@ -63,6 +68,6 @@ def test_a_counted_picture_is_the_same_bit_for_bit(toy_scene):
             np.testing.assert_array_equal(getattr(plain, name), getattr(counted, name))
         assert plain.samples is None
         assert plain.lookups is None
-    only = cpu.render(camera, RenderOptions(), PICTURE | LOOKUPS)
+    only = cpu.render(views(toy_scene)["outside"], RenderOptions(), PICTURE | LOOKUPS)
     assert only.samples is None
     assert only.lookups is not None

@@ -85,8 +85,10 @@ def test_the_rotation_to_up_is_one(up):
 
 def test_three_points_give_the_side_of_the_camera():
     points = [(0, 0, 1), (1, 0, 1), (0, 2, 1)]
-    np.testing.assert_allclose(plane_normal(points, (0, 0, 5)), (0, 0, 1))
-    np.testing.assert_allclose(plane_normal(points, (0, 0, 0)), (0, 0, -1))
+    for place, expected in (((0, 0, 5), (0, 0, 1)), ((0, 0, 0), (0, 0, -1))):
+        normal = plane_normal(points, place)
+        assert normal is not None
+        np.testing.assert_allclose(normal, expected)
     assert plane_normal([(0, 0, 0), (1, 1, 1), (2, 2, 2.0000001)], (0, 0, 5)) is None
     assert plane_normal([(0, 0, 0), (0, 0, 0), (2, 2, 2)], (0, 0, 5)) is None
 
