@@ -12,6 +12,7 @@ from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.datasets import available_splits
 from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.scene_loading import SceneLoader
+from kilonerf.viewer.welcome import CHAIR
 
 from .command_line import run_command
 from .render_switches import check_cpu_path, parse_size
@@ -23,7 +24,7 @@ PROGRAM = "kilonerf-view"
 class ViewOptions:
     """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
 
-    # The .knf file to open; without one, drop a file on the window or press O.
+    # The .knf file to open; without one, a small chair is shown until a file is dropped on the window or chosen there.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
     # Folder of the data set that the scene was trained from: shows the photos' cameras, and the photos.
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -82,10 +83,10 @@ def view(options: ViewOptions) -> None:
     loader = SceneLoader()
     if options.watch:
         loader.watch()
-    if options.scene is not None:
-        if not options.scene.exists():
-            raise SceneError(f"{options.scene}: no such file")
-        loader.load(options.scene)  # while the libraries below are imported
+    if options.scene is not None and not options.scene.exists():
+        raise SceneError(f"{options.scene}: no such file")
+    if options.scene is not None or CHAIR.is_file():
+        loader.load(options.scene or CHAIR)  # while the libraries below are imported
     try:
         from kilonerf.kernels import BackendChoice
         from kilonerf.viewer.app import ViewerApp
@@ -121,6 +122,7 @@ def view(options: ViewOptions) -> None:
     try:
         app.navigator.set_turntable(options.turntable)
         app.orientation.wanted_data = options.data
+        app.welcome.shown = options.scene is None
         device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
         typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
         ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()

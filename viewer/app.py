@@ -29,6 +29,8 @@ from .rendering.interop import Interop
 from .rendering.worker import RendererFactory, RenderWorker
 from .scene_loading import SceneLoader
 from .settings import ViewerSettings
+from .welcome import CHAIR
+from .welcome.card import WelcomeCard
 from .window import Window
 
 PROGRAM = "kilonerf-view"
@@ -96,6 +98,7 @@ class ViewerApp:
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
         self._browser = FileBrowser(self._recent)
+        self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
         self._legend = Legend()
         self._status = StatusBar(self.recording, self)
@@ -251,8 +254,8 @@ class ViewerApp:
         self.settings.show_help = not self.settings.show_help
 
     def cancel(self) -> None:
-        """Close the list of keys; give up a screenshot that is being rendered."""
-        self.settings.show_help = False
+        """Close the list of keys and the welcome; give up a screenshot that is being rendered."""
+        self.settings.show_help = self.welcome.shown = False
         self._screenshots.cancel()
         self.orientation.cancel()
 
@@ -282,7 +285,8 @@ class ViewerApp:
         if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
-        if outcome.path.is_file() and not outcome.again:
+        self.welcome.shown = self.welcome.shown and outcome.path == CHAIR
+        if outcome.path.is_file() and not outcome.again and outcome.path != CHAIR:
             self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
@@ -307,6 +311,7 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.orientation.draw(area, camera, self.view.pick)
         self._legend.draw(area, self.view.shown, camera)
+        self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
         self._draw_dialogs(now)

@@ -89,6 +89,17 @@ def test_options_out_of_range_are_one_line(arguments):
 
 
 @needs_xvfb
+def test_without_a_scene_a_chair_is_shown(tmp_path):
+    output = tmp_path / "window.png"
+    result = run("--size", "700x500", "--exit-after", 0, "--screenshot", output)
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(output) as image:
+        picture = np.asarray(image).astype(int)[150:450, :340]
+    green = (picture[..., 1] > picture[..., 0] + 20) & (picture[..., 1] > picture[..., 2] + 40)
+    assert green.mean() > 0.02
+
+
+@needs_xvfb
 def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
     output = tmp_path / "window.png"
     result = run(scene_file, "--size", "700x500", "--show-box", "--exit-after", 0, "--screenshot", output)

@@ -95,8 +95,8 @@ class RenderPanel:
             HEAT_MAP_NAMES[settings.heat_map],
             [HEAT_MAP_NAMES[heat_map] for heat_map in can],
             "The scene's colors; or, in false colors, depth, opacity and normals of what is seen, the samples that "
-            "each ray takes, the network that it meets first, the occupancy voxels that are looked up for it (CPU only). "
-            "The mouse shows the value under it.",
+            "each ray takes, the network that it meets first, the occupancy voxels that are looked up for it (CPU "
+            "only). The mouse shows the value under it.",
         )
         settings.heat_map = next(choice for choice, shown in HEAT_MAP_NAMES.items() if shown == name)
         if settings.heat_map not in ("depth", *COUNTS):
