@@ -4,13 +4,14 @@ import time
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
-from kilonerf.model_io import Camera, KiloNeRFError, Scene
+from kilonerf.model_io import Camera, Scene
 
 from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
+from .file_actions import FileActions
 from .inspection.legend import Legend
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
@@ -18,8 +19,7 @@ from .notices import Notices
 from .orientation.orientation import Orientation
 from .orientation.panel import OrientationPanel
 from .pacing import Pacing
-from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
-from .panels.offer import OfferDialog, offer_for
+from .panels import HelpOverlay, PictureMessages, SidePanel
 from .panels.recent_files import RecentFiles, state_file
 from .panels.status_bar import StatusBar, progress_text
 from .recording.recording import Recording
@@ -63,7 +63,7 @@ class ViewerApp:
         interop: Interop | None = None,
     ) -> None:
         self.settings = settings
-        self.window = Window(PROGRAM, *size, on_drop=self.drop)
+        self.window = Window(PROGRAM, *size, on_drop=lambda paths: self._files.drop(paths))
         theme.apply(self.window.content_scale)
         self._loader = loader
         self._loader.on_done = Window.wake
@@ -97,12 +97,13 @@ class ViewerApp:
         self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
-        self._browser = FileBrowser(self._recent)
+        self._files = FileActions(
+            self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
+        )
         self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
         self._legend = Legend()
         self._status = StatusBar(self.recording, self)
-        self._offer = OfferDialog()
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._scale = self.window.content_scale
@@ -200,34 +201,15 @@ class ViewerApp:
 
     def browse(self) -> None:
         """Open the file dialog, in the folder of the current scene."""
-        self._browser.open(self.scene_path.absolute().parent if self.scene_path else None)
+        self._files.browse(self.scene_path)
 
     def choose_folder(self) -> None:
         """Open the file dialog to choose where flights and screenshots go."""
-        folder = self.recording.folder
-        self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
+        self._files.choose_folder()
 
     def open_scene(self, path: Path) -> None:
         """Load a scene in the background; of any other file, offer what can be done."""
-        try:
-            offer = offer_for(path)
-        except KiloNeRFError as error:
-            self.notices.add(f"Cannot open: {error}", "error", time.perf_counter())
-            return
-        if offer is None:
-            self._loader.load(path)
-            return
-        self._offer.show(offer)
-        if offer.data is not None and self.scene is not None:
-            self.orientation.open_data(offer.data)
-
-    def drop(self, paths: list[Path]) -> None:
-        """Files were dropped on the window: open the first."""
-        if paths:
-            self.open_scene(paths[0])
-        if len(paths) > 1:
-            text = f"{len(paths)} files dropped: opening {paths[0].name} only"
-            self.notices.add(text, "info", time.perf_counter())
+        self._files.open(path)
 
     def toggle_recording(self) -> None:
         """Begin to record the flight, or end it and render the video."""
@@ -254,7 +236,8 @@ class ViewerApp:
         self.settings.show_help = not self.settings.show_help
 
     def cancel(self) -> None:
-        """Close the list of keys and the welcome; give up a screenshot that is being rendered."""
+        """Close the list of keys, the welcome and messages; give up a screenshot that is being rendered."""
+        self.notices.dismiss()
         self.settings.show_help = self.welcome.shown = False
         self._screenshots.cancel()
         self.orientation.cancel()
@@ -314,24 +297,10 @@ class ViewerApp:
         self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
-        self._draw_dialogs(now)
-        return area
-
-    def _draw_dialogs(self, now: float) -> None:
-        if self.recording.folder_wanted:
-            self.recording.folder_wanted = False
-            self.choose_folder()
-        path = self._offer.draw(can_render=self.scene is not None)
+        path = self._files.draw(has_scene=self.scene is not None, now=now)
         if path is not None and self.scene is not None:
             self.recording.render(path, self.scene, now)
-        chosen = self._browser.draw()
-        if chosen is None:
-            return
-        if self._browser.purpose == "folder":
-            self.recording.choose_folder(chosen, now)
-            self._screenshots.folder = self.recording.folder
-        else:
-            self.open_scene(chosen)
+        return area
 
     @property
     def _guided(self) -> bool:

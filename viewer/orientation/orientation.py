@@ -220,7 +220,8 @@ class Orientation:
         self._settings.overlays = replace(self._settings.overlays, **switches)
 
     def _keep(self) -> None:
-        self._memories.keep(self._path, self.memory)
+        if self._path is not None and self._path.exists():  # not of a scene that is only in memory
+            self._memories.keep(self._path, self.memory)
 
     def _say(self, text: str) -> None:
         """In the status bar, for a moment."""
