@@ -1,6 +1,7 @@
 """The desktop program: composes window, camera, picture, recording and panels, and runs the loop that joins them."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
@@ -172,6 +173,11 @@ class ViewerApp:
     def now(self) -> float:
         """The time of the newest frame, ``time.perf_counter``."""
         return self._pacing.now
+
+    @property
+    def sections(self) -> list[Callable[[], None]]:
+        """What draws further sections of the side panel, in this order."""
+        return self._panel.sections
 
     @property
     def settled(self) -> bool:
