@@ -7,6 +7,7 @@ from imgui_bundle import imgui
 
 from kilonerf.model_io import Scene
 
+from .. import theme
 from ..actions import HELP, PANEL, Program
 from ..camera.navigator import Navigator
 from ..live_statistics import LiveStatistics
@@ -68,7 +69,9 @@ class SidePanel:
             | imgui.WindowFlags_.no_saved_settings.value
             | imgui.WindowFlags_.no_bring_to_front_on_focus.value
         )
+        whole = round(WIDTH * imgui.get_font_size())
         imgui.begin("panel", None, flags)
+        imgui.push_font(None, theme.FONT_SIZE * width / whole)  # in a small window all of it is smaller: nothing is cut
         self._scene.draw(scene, path, loading)
         self._statistics.draw(now)
         self._render.shown_range = self._live.heat_range
@@ -79,4 +82,5 @@ class SidePanel:
             section()
         self._recording.draw(scene is not None)
         imgui.text_disabled(f"{HELP.shown.split(',')[0]}  keys      {PANEL.shown}  hide this panel")
+        imgui.pop_font()
         imgui.end()
