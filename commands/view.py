@@ -9,9 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
+from kilonerf.model_io.datasets import available_splits
 from kilonerf.viewer.recording.frame_rate import parse_rate
 from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.scene_loading import SceneLoader
+from kilonerf.viewer.welcome import CHAIR
 
 from .command_line import run_command
 from .render_switches import check_cpu_path, parse_size
@@ -23,8 +25,10 @@ PROGRAM = "kilonerf-view"
 class ViewOptions:
     """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
 
-    # The .knf file to open; without one, drop a file on the window or press O.
+    # The .knf file to open; without one, a small chair is shown until a file is dropped on the window or chosen there.
     scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # Folder of the data set that the scene was trained from: shows the photos' cameras, and the photos.
+    data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.
     watch: bool = False
     # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
@@ -35,8 +39,8 @@ class ViewOptions:
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
     precision: Literal["auto", "float16", "float32"] = "auto"
-    # False colours: how many samples each ray takes, or which network it meets first (cuda and reference).
-    heat_map: Literal["off", "samples", "networks"] = "off"
+    # False colours: of the scene, or of the work: samples and first network of each ray, voxels looked up (cpu only).
+    heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
@@ -80,10 +84,10 @@ def view(options: ViewOptions) -> None:
     loader = SceneLoader()
     if options.watch:
         loader.watch()
-    if options.scene is not None:
-        if not options.scene.exists():
-            raise SceneError(f"{options.scene}: no such file")
-        loader.load(options.scene)  # while the libraries below are imported
+    if options.scene is not None and not options.scene.exists():
+        raise SceneError(f"{options.scene}: no such file")
+    if options.scene is not None or CHAIR.is_file():
+        loader.load(options.scene or CHAIR)  # while the libraries below are imported
     try:
         from kilonerf.kernels import BackendChoice
         from kilonerf.viewer.app import ViewerApp
@@ -118,6 +122,8 @@ def view(options: ViewOptions) -> None:
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
+        app.orientation.wanted_data = options.data
+        app.welcome.shown = options.scene is None
         device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
         typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
         ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
@@ -134,6 +140,8 @@ def _check(options: ViewOptions) -> None:
             check_option(f"{name} {output}", check_folder, output.absolute().parent)
     if options.record is not None and options.record.suffix.lower() not in (".mp4", ".webm"):
         raise OutputError(f"--record: expected a name that ends in .mp4 or .webm, got {options.record}")
+    if options.data is not None and not available_splits(options.data):
+        raise UsageError(f"--data: expected the folder of a data set, got {options.data}")
     if options.record is not None and options.scene is None:
         raise UsageError("--record: expected a scene to fly through as well, got none")
     if not 1 <= parse_rate(str(options.video_fps), "--video-fps") <= 240:

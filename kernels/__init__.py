@@ -7,10 +7,11 @@ Backends: `reference` (NumPy, the truth that others are compared with), `cpu` (C
 from .backends import BACKENDS, BackendChoice, create_renderer, query
 from .frame import Frame, FrameStatistics
 from .options import RenderOptions
-from .renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, Renderer
+from .renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, Renderer
 
 __all__ = [
     "BACKENDS",
+    "LOOKUPS",
     "PER_RAY",
     "PICTURE",
     "BackendChoice",

@@ -87,6 +87,7 @@ class Frame:
         statistics: the work it took.
         samples: int32 [H, W], samples that each ray took; None unless asked for.
         network: int32 [H, W], the network of each ray's first sample, -1 for none; None unless asked for.
+        lookups: int32 [H, W], sample positions of each ray whose occupancy voxel was looked at; None unless asked for.
         resident: the picture on its device; None if it was made on the host. ``rgb``, ``alpha`` and ``depth`` are then
             copied to the host when one of them is first asked for, by any thread.
     """
@@ -99,9 +100,11 @@ class Frame:
         statistics: FrameStatistics,
         samples: NDArray[np.int32] | None = None,
         network: NDArray[np.int32] | None = None,
+        lookups: NDArray[np.int32] | None = None,
     ) -> None:
         self._arrays: tuple[NDArray[np.float32], ...] | None = (rgb, alpha, depth)
         self.statistics, self.samples, self.network = statistics, samples, network
+        self.lookups = lookups
         self.resident: DevicePicture | None = None
         self.size = (depth.shape[1], depth.shape[0])  # width, height
         self._lock = threading.Lock()
@@ -112,6 +115,7 @@ class Frame:
         frame = cls.__new__(cls)
         frame._arrays, frame._lock = None, threading.Lock()
         frame.statistics, frame.samples, frame.network = statistics, None, None
+        frame.lookups = None
         frame.resident, frame.size = resident, resident.size
         return frame
 
@@ -143,7 +147,7 @@ class Frame:
 
     def with_colors(self, rgb: NDArray[np.float32]) -> "Frame":
         """The same picture in other colours, float32 [H, W, 3]; on the host."""
-        return Frame(rgb, self.alpha, self.depth, self.statistics, self.samples, self.network)
+        return Frame(rgb, self.alpha, self.depth, self.statistics, self.samples, self.network, self.lookups)
 
     def to_rgb8(self) -> NDArray[np.uint8]:
         """The picture as uint8 [H, W, 3]: 255 * clip(rgb, 0, 1), rounded to nearest."""

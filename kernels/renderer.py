@@ -10,11 +10,13 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from .frame import Frame
 from .options import RenderOptions
 
-Output = Literal["rgb", "alpha", "depth", "samples", "network"]
+Output = Literal["rgb", "alpha", "depth", "samples", "network", "lookups"]
 """What a frame can hold, by the names of :class:`Frame`'s attributes."""
 
 PICTURE: frozenset[Output] = frozenset({"rgb", "alpha", "depth"})
 PER_RAY: frozenset[Output] = frozenset({"samples", "network"})
+LOOKUPS: frozenset[Output] = frozenset({"lookups"})
+"""What only a backend that marches cell by cell on the CPU can say."""
 
 
 class RenderCancelled(Exception):  # noqa: N818 - an outcome, not an error

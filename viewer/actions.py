@@ -1,15 +1,29 @@
 """What can be done in the window: one table for keys, the help page, tooltips, panels and the README."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from imgui_bundle import imgui
+
+if TYPE_CHECKING:
+    from .camera_path.tool import CameraPathTool
+    from .orientation.orientation import Orientation
 
 
 class Program(Protocol):
     """What commands and panels may ask the program to do."""
+
+    @property
+    def orientation(self) -> "Orientation":
+        """What brings the user to other places."""
+        ...
+
+    @property
+    def camera_path(self) -> "CameraPathTool":
+        """The path that is edited."""
+        ...
 
     def reset_camera(self) -> None:
         """Back to the scene's start camera."""
@@ -78,6 +92,7 @@ class Command:
         shown: the keys as people read them.
         help: what it does, in a few words.
         run: does it.
+        group: "program", or "place" where it brings the camera somewhere.
     """
 
     name: str
@@ -85,6 +100,7 @@ class Command:
     shown: str
     help: str
     run: Callable[[Program], None]
+    group: str = "program"
 
     @property
     def first_key(self) -> str:
@@ -96,7 +112,7 @@ class Command:
         return f"{text} ({self.shown})"
 
 
-RESET = Command("reset", (imgui.Key.r,), "R", "reset the camera", lambda program: program.reset_camera())
+RESET = Command("reset", (imgui.Key.r,), "R", "reset the camera", lambda program: program.reset_camera(), "place")
 TURNTABLE = Command("turntable", (imgui.Key.t,), "T", "turntable", lambda program: program.toggle_turntable())
 RECORD = Command("record", (imgui.Key.f9,), "F9", "record a flight / stop", lambda program: program.toggle_recording())
 SCREENSHOT = Command("screenshot", (imgui.Key.f12,), "F12", "screenshot", lambda program: program.take_screenshot())
@@ -106,9 +122,61 @@ PLAY = Command("play", (imgui.Key.l,), "L", "camera path: play / stop", lambda p
 OPEN = Command("open", (imgui.Key.o,), "O", "open a scene or a path (or drop it)", lambda program: program.browse())
 PANEL = Command("panel", (imgui.Key.tab,), "Tab", "hide or show the panel", lambda program: program.toggle_panel())
 HELP = Command("help", (imgui.Key.h, imgui.Key.f1), "H, F1", "this list", lambda program: program.toggle_help())
+
+
+def _step_photo(program: Program, direction: int) -> None:
+    if not program.camera_path.shown:  # the timeline steps through its keys
+        program.orientation.step_photo(direction)
+
+
+BACK = Command("back", (imgui.Key.z,), "Z", "back from a jump", lambda program: program.orientation.go_back(), "place")
+PREVIOUS_PHOTO = Command(
+    "previous photo",
+    (imgui.Key.comma,),
+    ",",
+    "previous photo's camera",
+    lambda program: _step_photo(program, -1),
+    "place",
+)
+NEXT_PHOTO = Command(
+    "next photo",
+    (imgui.Key.period,),
+    ".",
+    "next photo's camera",
+    lambda program: _step_photo(program, 1),
+    "place",
+)
+CAMERAS = Command(
+    "cameras",
+    (imgui.Key.v,),
+    "V",
+    "cameras of the photos",
+    lambda program: program.orientation.toggle_cameras(),
+)
+GROUND = Command(
+    "ground", (imgui.Key.g,), "G", "ground grid and axes", lambda program: program.orientation.toggle_ground()
+)
 CANCEL = Command("cancel", (imgui.Key.escape,), "Esc", "close what is open", lambda program: program.cancel())
 
-COMMANDS = (RESET, TURNTABLE, RECORD, SCREENSHOT, TIMELINE, ADD_KEY, PLAY, OPEN, PANEL, HELP, CANCEL)
+COMMANDS = (
+    *(RESET, BACK, TURNTABLE, PREVIOUS_PHOTO, NEXT_PHOTO, CAMERAS, GROUND),
+    *(RECORD, SCREENSHOT, TIMELINE, ADD_KEY, PLAY, OPEN, PANEL, HELP, CANCEL),
+)
+
+COPY = Command(
+    "copy view",
+    (imgui.Key.c,),
+    "Ctrl + C",
+    "copy the view as JSON",
+    lambda program: program.orientation.copy_view(),
+)
+PASTE = Command(
+    "paste view", (imgui.Key.v,), "Ctrl + V", "go to a copied view", lambda program: program.orientation.paste_view()
+)
+CONTROL_COMMANDS = (COPY, PASTE)
+"""With the Ctrl key."""
+DIGITS = {digit: imgui.Key(imgui.Key._0.value + digit) for digit in range(1, 10)}
+"""Keys of the bookmarks; with Ctrl they set them."""
 
 Row = tuple[str, str]  # keys or mouse, and what they do
 
@@ -125,14 +193,31 @@ FLY: tuple[Row, ...] = (
     ("Shift / Alt", "fast / slow"),
     ("Wheel", "change the speed"),
 )
+PLACES: tuple[Row, ...] = (
+    *((command.shown, command.help) for command in (RESET, BACK)),
+    ("1 ... 9", "go to a bookmark"),
+    ("Ctrl + 1 ... 9", "set a bookmark"),
+    *((command.shown, command.help) for command in (PREVIOUS_PHOTO, NEXT_PHOTO, *CONTROL_COMMANDS)),
+)
 KEY_TABLE: tuple[tuple[str, tuple[Row, ...]], ...] = (
-    ("Orbit", ORBIT),
+    ("Orbit, places", (*ORBIT, *PLACES)),
     ("Fly", FLY),
-    ("Program", tuple((command.shown, command.help) for command in COMMANDS)),
+    ("Program", tuple((command.shown, command.help) for command in COMMANDS if command.group == "program")),
 )
 """Everything that keys and mouse do, by group; the mouse and held keys are read by ``camera/input.py``."""
 
 
 def bindings(program: Program) -> dict[imgui.Key, Callable[[], None]]:
-    """What each key of :data:`COMMANDS` does to ``program``."""
-    return {key: (lambda command=command: command.run(program)) for command in COMMANDS for key in command.keys}
+    """What each key of :data:`COMMANDS`, and each digit, does to ``program``."""
+    digits = {key: (lambda digit=digit: program.orientation.go_to_bookmark(digit)) for digit, key in DIGITS.items()}
+    return digits | _bound(COMMANDS, program)
+
+
+def control_bindings(program: Program) -> dict[imgui.Key, Callable[[], None]]:
+    """The same with the Ctrl key."""
+    digits = {key: (lambda digit=digit: program.orientation.set_bookmark(digit)) for digit, key in DIGITS.items()}
+    return digits | _bound(CONTROL_COMMANDS, program)
+
+
+def _bound(commands: Iterable[Command], program: Program) -> dict[imgui.Key, Callable[[], None]]:
+    return {key: (lambda command=command: command.run(program)) for command in commands for key in command.keys}

@@ -1,10 +1,11 @@
 """The desktop program: composes window, camera, picture, recording and panels, and runs the loop that joins them."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from kilonerf.kernels import create_renderer
-from kilonerf.model_io import Camera, KiloNeRFError, Scene
+from kilonerf.model_io import Camera, Scene
 
 from . import actions, theme
 from .camera.input import ViewInput
@@ -12,12 +13,15 @@ from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
+from .file_actions import FileActions
+from .inspection.legend import Legend
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
+from .orientation.orientation import Orientation
+from .orientation.panel import OrientationPanel
 from .pacing import Pacing
-from .panels import FileBrowser, HelpOverlay, PictureMessages, SidePanel
-from .panels.offer import OfferDialog, offer_for
+from .panels import HelpOverlay, PictureMessages, SidePanel
 from .panels.recent_files import RecentFiles, state_file
 from .panels.status_bar import StatusBar, progress_text
 from .recording.recording import Recording
@@ -27,6 +31,8 @@ from .rendering.interop import Interop
 from .rendering.worker import RendererFactory, RenderWorker
 from .scene_loading import SceneLoader
 from .settings import ViewerSettings
+from .welcome import CHAIR
+from .welcome.card import WelcomeCard
 from .window import Window
 
 PROGRAM = "kilonerf-view"
@@ -59,7 +65,7 @@ class ViewerApp:
         interop: Interop | None = None,
     ) -> None:
         self.settings = settings
-        self.window = Window(PROGRAM, *size, on_drop=self.drop)
+        self.window = Window(PROGRAM, *size, on_drop=lambda paths: self._files.drop(paths))
         theme.apply(self.window.content_scale)
         self._loader = loader
         self._loader.on_done = Window.wake
@@ -86,13 +92,20 @@ class ViewerApp:
             self._compositor,
             self.notices,
         )
+        self.orientation = Orientation(
+            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+        )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
+        self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
-        self._browser = FileBrowser(self._recent)
+        self._files = FileActions(
+            self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
+        )
+        self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
+        self._legend = Legend()
         self._status = StatusBar(self.recording, self)
-        self._offer = OfferDialog()
         self.camera_path = CameraPathTool(
             self.window.ctx,
             settings,
@@ -105,7 +118,7 @@ class ViewerApp:
             self.browse,
         )
         self._title = PROGRAM
-        self._input = ViewInput(self.navigator, actions.bindings(self))
+        self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._scale = self.window.content_scale
         self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._pose_time = 0.0  # when the navigator's camera is where it is now
@@ -157,6 +170,7 @@ class ViewerApp:
             self._compositor.close()
             self._screenshots.close()
             self.camera_path.close()
+            self.orientation.release()
             self.view.release()
             self.window.close()
 
@@ -173,6 +187,11 @@ class ViewerApp:
     def now(self) -> float:
         """The time of the newest frame, ``time.perf_counter``."""
         return self._pacing.now
+
+    @property
+    def sections(self) -> list[Callable[[], None]]:
+        """What draws further sections of the side panel, in this order."""
+        return self._panel.sections
 
     @property
     def settled(self) -> bool:
@@ -204,32 +223,15 @@ class ViewerApp:
 
     def browse(self) -> None:
         """Open the file dialog, in the folder of the current scene."""
-        self._browser.open(self.scene_path.absolute().parent if self.scene_path else None)
+        self._files.browse(self.scene_path)
 
     def choose_folder(self) -> None:
         """Open the file dialog to choose where flights and screenshots go."""
-        folder = self.recording.folder
-        self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
+        self._files.choose_folder()
 
     def open_scene(self, path: Path) -> None:
         """Load a scene in the background; of any other file, offer what can be done."""
-        try:
-            offer = offer_for(path)
-        except KiloNeRFError as error:
-            self.notices.add(f"Cannot open: {error}", "error", time.perf_counter())
-            return
-        if offer is None:
-            self._loader.load(path)
-        else:
-            self._offer.show(offer)
-
-    def drop(self, paths: list[Path]) -> None:
-        """Files were dropped on the window: open the first."""
-        if paths:
-            self.open_scene(paths[0])
-        if len(paths) > 1:
-            text = f"{len(paths)} files dropped: opening {paths[0].name} only"
-            self.notices.add(text, "info", time.perf_counter())
+        self._files.open(path)
 
     def toggle_recording(self) -> None:
         """Begin to record the flight, or end it and render the video."""
@@ -268,9 +270,11 @@ class ViewerApp:
         self.settings.show_help = not self.settings.show_help
 
     def cancel(self) -> None:
-        """Close the list of keys; give up a screenshot that is being rendered."""
-        self.settings.show_help = False
+        """Close the list of keys, the welcome and messages; give up a screenshot that is being rendered."""
+        self.notices.dismiss()
+        self.settings.show_help = self.welcome.shown = False
         self._screenshots.cancel()
+        self.orientation.cancel()
 
     # One frame's parts.
 
@@ -278,6 +282,7 @@ class ViewerApp:
         """Everything that other threads have finished since the last frame."""
         self._take_scene(now)
         self.picture.take_results(self.scene, now)
+        self.orientation.update(self.view.shown, now)
         self._screenshots.poll(now)
         self.recording.poll(now)
         self._compositor.serve()
@@ -297,7 +302,8 @@ class ViewerApp:
         if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
-        if outcome.path.is_file() and not outcome.again:
+        self.welcome.shown = self.welcome.shown and outcome.path == CHAIR
+        if outcome.path.is_file() and not outcome.again and outcome.path != CHAIR:
             self._recent.add(outcome.path)
         if outcome.again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
@@ -305,7 +311,8 @@ class ViewerApp:
             return
         self.settings.background = None
         turntable = self.navigator.turntable
-        self.navigator.set_scene(outcome.scene)
+        self.navigator.set_scene(outcome.scene, self.orientation.remembered(outcome.path).up)
+        self.orientation.set_scene(outcome.scene, outcome.path)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
         self.camera_path.set_scene(outcome.scene, outcome.path)
@@ -319,32 +326,21 @@ class ViewerApp:
         self._draw_status(area, now)
         below = Rectangle(area.x, area.height, area.width, self.camera_path.height)
         pixels = self.window.pixels_of(area)
-        view = self.view.displayed or self._camera(pixels[2], pixels[3])
-        self.camera_path.draw(area, below, view, self.view.shown, pixels[2] / area.width)
+        camera = self._camera(pixels[2], pixels[3])
+        self.camera_path.draw(area, below, self.view.displayed or camera, self.view.shown, pixels[2] / area.width)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
+        self.orientation.draw(area, camera, self.view.pick)
+        self._legend.draw(area, self.view.shown, camera)
+        self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
-        self._draw_dialogs(now)
-        return area
-
-    def _draw_dialogs(self, now: float) -> None:
-        if self.recording.folder_wanted:
-            self.recording.folder_wanted = False
-            self.choose_folder()
-        path = self._offer.draw(can_render=self.scene is not None)
-        if path is not None and self._offer.to_edit:
+        path = self._files.draw(has_scene=self.scene is not None, now=now)
+        if path is not None and self._files.to_edit:
             self.camera_path.edit(path)
         elif path is not None and self.scene is not None:
             self.recording.render(path, self.scene, now)
-        chosen = self._browser.draw()
-        if chosen is None:
-            return
-        if self._browser.purpose == "folder":
-            self.recording.choose_folder(chosen, now)
-            self._screenshots.folder = self.recording.folder
-        else:
-            self.open_scene(chosen)
+        return area
 
     @property
     def _guided(self) -> bool:
@@ -381,7 +377,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return ""
+        return self.orientation.hint
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -94,6 +94,7 @@ class LivePicture:
             compositor=self._compositor,
             side_samples=settings.screenshot.side_samples,
             transparent=settings.screenshot.transparent,
+            heat_scale=settings.heat_scale,
         )
         self._screenshots.take(scene, settings.backend, camera, maker)
 
@@ -137,4 +138,4 @@ class LivePicture:
         options, heat_map = self._settings.render_options(scene), self._settings.heat_map
         if heat_map != "off":
             options = replace(options, background=NOTHING)
-        return Shot(scene, self._settings.backend, camera, options, heat_map)
+        return Shot(scene, self._settings.backend, camera, options, heat_map, self._settings.heat_scale)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import PER_RAY, PICTURE, FrameStatistics, Output
 
+from .rendering.heat_maps import Range, shown_range
 from .rendering.worker import RenderResult
 
 HISTORY = 120
@@ -42,6 +43,7 @@ class LiveStatistics:
         scale: its linear scale.
         window_rate: how often the window is redrawn.
         picture_rate: how often a new picture comes.
+        heat_range: the values at the ends of the scale of the newest picture's false colours.
     """
 
     def __init__(self) -> None:
@@ -53,6 +55,7 @@ class LiveStatistics:
         self.scale = 0.0
         self.window_rate = RateCounter()
         self.picture_rate = RateCounter()
+        self.heat_range: Range | None = None
         self._milliseconds: deque[float] = deque(maxlen=HISTORY)
 
     def add(self, result: RenderResult, now: float) -> None:
@@ -61,6 +64,10 @@ class LiveStatistics:
             return
         self.frame = result.frame.statistics
         self.device, self.outputs = result.device, result.outputs
+        shot = result.request.shot
+        self.heat_range = None
+        if shot.heat_map != "off":
+            self.heat_range = shown_range(result.frame, shot.heat_map, shot.heat_scale)
         self.size = (result.request.camera.width, result.request.camera.height)
         self.scale = result.request.scale
         self.picture_rate.add(now)

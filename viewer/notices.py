@@ -36,6 +36,11 @@ class Notices:
             return
         self.log.append(Notice(text, kind, until))
 
+    def dismiss(self) -> None:
+        """Take all messages off the picture; the list keeps them."""
+        for notice in self.log:
+            notice.until = 0.0
+
     def shown(self, now: float) -> list[Notice]:
         """Messages to show over the picture at ``now``, oldest first."""
         return [notice for notice in self.log if notice.until > now][-SHOWN_AT_ONCE:]

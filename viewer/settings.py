@@ -8,7 +8,7 @@ from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
 from .drawing.overlays import OverlayOptions
-from .rendering.heat_maps import HeatMap
+from .rendering.heat_maps import HeatMap, HeatScale
 
 Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "av1", "webm", "png"]
@@ -104,6 +104,7 @@ class ViewerSettings:
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
         heat_map: false colours in place of the scene's.
+        heat_scale: from which value to which they go.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
@@ -113,6 +114,7 @@ class ViewerSettings:
         video: how recorded flights are rendered.
         screenshot: how screenshots are made.
         frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
+        show_cube: whether the view cube is shown.
         show_panel: whether the side panel is shown.
         show_help: whether the list of keys is shown.
     """
@@ -125,6 +127,7 @@ class ViewerSettings:
     ert_threshold: float = 0.01
     background: RGB | None = None
     heat_map: HeatMap = "off"
+    heat_scale: HeatScale = "fitted"
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5
@@ -134,6 +137,7 @@ class ViewerSettings:
     video: VideoSettings = field(default_factory=VideoSettings)
     screenshot: ScreenshotSettings = field(default_factory=ScreenshotSettings)
     frame_guide: bool = False
+    show_cube: bool = True
     show_panel: bool = True
     show_help: bool = False
 

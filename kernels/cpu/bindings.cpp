@@ -2,6 +2,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/array.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/unique_ptr.h>
@@ -11,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -114,7 +116,8 @@ std::map<std::string, std::map<std::string, size_t>> structure_layouts() {
 nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, std::array<float, 9> rotation,
                 std::array<float, 4> lens, float near, float step, float last, bool ess, bool ert, float ert_threshold,
                 Vector3 background, Array<float, nb::ndim<3>> rgb, Array<float, nb::ndim<2>> alpha,
-                Array<float, nb::ndim<2>> depth, Array<const uint8_t, nb::shape<1>> cancel) {
+                Array<float, nb::ndim<2>> depth, std::optional<Array<int32_t, nb::shape<3, -1, -1>>> counts,
+                Array<const uint8_t, nb::shape<1>> cancel) {
     knf::FrameSetup frame{};
     frame.width = width;
     frame.height = height;
@@ -124,7 +127,13 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
     frame.near = near, frame.step = step, frame.last = last;
     frame.ess = ess, frame.ert = ert, frame.ert_threshold = ert_threshold;
     copy(background, frame.background);
-    const knf::Picture picture = {rgb.data(), alpha.data(), depth.data()};
+    knf::Picture picture = {rgb.data(), alpha.data(), depth.data()};
+    if (counts) {
+        const int64_t pixels = static_cast<int64_t>(width) * height;
+        picture.samples = counts->data();
+        picture.network = picture.samples + pixels;
+        picture.lookups = picture.network + pixels;
+    }
     knf::FrameResult result;
     {
         nb::gil_scoped_release release;
@@ -171,7 +180,7 @@ NB_MODULE(_cpu, module) {
         .def_prop_ro("precision", &knf::Renderer::precision)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,
-             "cancel"_a)
+             "counts"_a.none(), "cancel"_a)
         .def(
             "order_cells",
             [](knf::Renderer& renderer, Vector3 origin) {

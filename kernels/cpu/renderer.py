@@ -12,7 +12,7 @@ from ..frame import Frame, FrameStatistics
 from ..native.folding import folded_layers
 from ..native.grid import as_bytes, native_cells, native_grid, voxel_words
 from ..options import RenderOptions
-from ..renderer import PICTURE, CancelToken, Output, RenderCancelled, check_outputs
+from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, ray_origin
 
 
@@ -40,7 +40,7 @@ class CpuRenderer:
     """
 
     backend = "cpu"
-    outputs = PICTURE
+    outputs = PICTURE | PER_RAY | LOOKUPS
 
     def __init__(self, scene: Scene, *, threads: int | None = None, path: str = "auto", fallback: str = "") -> None:
         try:
@@ -100,6 +100,7 @@ class CpuRenderer:
         rgb = np.empty((camera.height, camera.width, 3), np.float32)
         alpha = np.empty((camera.height, camera.width), np.float32)
         depth = np.empty((camera.height, camera.width), np.float32)
+        counts = None if outputs <= PICTURE else np.empty((3, camera.height, camera.width), np.int32)
         self._newest = self._in_float32() if options.precision == "float32" else self._native
         result = self._newest.render(
             width=camera.width,
@@ -117,6 +118,7 @@ class CpuRenderer:
             rgb=rgb,
             alpha=alpha,
             depth=depth,
+            counts=counts,
             cancel=(cancel or CancelToken()).flag,
         )
         if result["cancelled"]:
@@ -130,7 +132,13 @@ class CpuRenderer:
             stages_ms=result["stages_ms"],
             threads=self._threads,
         )
-        return Frame(rgb=rgb, alpha=alpha, depth=depth, statistics=statistics)
+        if counts is None:
+            return Frame(rgb, alpha, depth, statistics)
+        samples, network, lookups = (
+            array if name in outputs else None
+            for name, array in zip(("samples", "network", "lookups"), counts, strict=True)
+        )
+        return Frame(rgb, alpha, depth, statistics, samples, network, lookups)
 
     def query(
         self,

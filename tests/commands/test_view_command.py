@@ -89,6 +89,17 @@ def test_options_out_of_range_are_one_line(arguments):
 
 
 @needs_xvfb
+def test_without_a_scene_a_chair_is_shown(tmp_path):
+    output = tmp_path / "window.png"
+    result = run("--size", "700x500", "--exit-after", 0, "--screenshot", output)
+    assert (result.returncode, result.stderr) == (0, "")
+    with Image.open(output) as image:
+        picture = np.asarray(image).astype(int)[150:450, :340]
+    green = (picture[..., 1] > picture[..., 0] + 20) & (picture[..., 1] > picture[..., 2] + 40)
+    assert green.mean() > 0.02
+
+
+@needs_xvfb
 def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
     output = tmp_path / "window.png"
     result = run(scene_file, "--size", "700x500", "--show-box", "--exit-after", 0, "--screenshot", output)
@@ -194,7 +205,16 @@ def test_errors_name_the_option_that_was_typed(tmp_path):
 
 
 @needs_xvfb
-@pytest.mark.parametrize("heat_map", ["samples", "networks"])
+@pytest.mark.parametrize("heat_map", ["lookups"])
 def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, heat_map):
-    asked = ("--heat-map", heat_map, "--backend", "cpu", "--exit-after", 0, "--screenshot", tmp_path / "window.png")
-    assert_one_line(run(scene_file, *asked), f"--heat-map {heat_map}: a heat map needs the CUDA or the reference")
+    asked = (
+        "--heat-map",
+        heat_map,
+        "--backend",
+        "reference",
+        "--exit-after",
+        0,
+        "--screenshot",
+        tmp_path / "window.png",
+    )
+    assert_one_line(run(scene_file, *asked), f"--heat-map {heat_map}: the heat map 'lookups' needs the CPU backend")

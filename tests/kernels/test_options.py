@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kilonerf.kernels import (
+    LOOKUPS,
     PER_RAY,
     PICTURE,
     BackendChoice,
@@ -126,10 +127,12 @@ def test_ert_ends_rays_after_the_sample_that_crosses_the_threshold() -> None:
 def test_what_a_renderer_cannot_give_is_refused_with_what_it_can(toy_scene: Scene) -> None:
     camera = views(toy_scene)["outside"].resized(8, 6)
     cpu = create_renderer(toy_scene, "cpu")
-    assert cpu.outputs == PICTURE
-    message = "backend 'cpu': expected outputs among alpha, depth, rgb, got network, samples"
+    assert cpu.outputs == PICTURE | PER_RAY | LOOKUPS
+    reference = create_renderer(toy_scene, "reference")
+    assert reference.outputs == PICTURE | PER_RAY
+    message = "backend 'reference': expected outputs among alpha, depth, network, rgb, samples, got lookups"
     with pytest.raises(BackendError, match=message):
-        cpu.render(camera, RenderOptions(), PICTURE | PER_RAY)
+        reference.render(camera, RenderOptions(), PICTURE | LOOKUPS)
     frame = cpu.render(camera, RenderOptions(), on_device=True)  # it has no device of its own
     assert frame.resident is None
     assert frame.host() is frame

@@ -18,6 +18,10 @@ class Told:
     def __init__(self):
         self.calls = []
 
+    @property
+    def orientation(self):
+        return self
+
     def __getattr__(self, name):
         return lambda *arguments: self.calls.append(name)
 

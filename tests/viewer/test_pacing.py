@@ -1,5 +1,6 @@
 """How often the window is redrawn; the test is the clock."""
 
+from kilonerf.viewer.notices import Notices
 from kilonerf.viewer.pacing import (
     AWAKE_SECONDS,
     BUSY_INTERVAL,
@@ -29,3 +30,14 @@ def test_held_keys_count_from_the_first_frame_of_a_motion_and_never_for_a_stall(
     assert abs(pacing.begin_frame(5.02, event=False) - 0.02) < 1e-9
     assert pacing.begin_frame(9.0, event=False) == LONGEST_STEP
     assert pacing.now == 9.0
+
+
+def test_dismissed_messages_leave_the_picture_and_stay_in_the_list():
+    notices = Notices()
+    notices.add("one", "error", 10.0)
+    assert [notice.text for notice in notices.shown(11.0)] == ["one"]
+    notices.dismiss()
+    assert notices.shown(11.0) == []
+    notices.add("two", "info", 11.0)
+    assert [notice.text for notice in notices.log] == ["one", "two"]
+    assert [notice.text for notice in notices.shown(11.5)] == ["two"]

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from imgui_bundle import imgui
 from PIL import Image
 
 from kilonerf.kernels import PICTURE, Frame
 from kilonerf.model_io import BackendError, save_scene
+from kilonerf.viewer.panels.side_panel import SidePanel
 from kilonerf.viewer.panels.status_bar import StatusBar
 from support.driving import Driver
 from support.gated_renderer import GatedRenderer
@@ -302,3 +304,18 @@ def test_f_and_the_mouse_focus_on_what_is_under_the_cursor(driver):
     ahead = np.linalg.inv(driver.app.navigator.matrix()) @ [*point, 1.0]
     assert abs(ahead[0] / ahead[2]) < 0.05
     assert abs(ahead[1] / ahead[2]) < 0.05
+
+
+def test_a_section_of_ones_own_is_drawn_in_the_panel(driver):
+    pressed, asked = [], []
+
+    def section():
+        asked.append(imgui.get_window_width())
+        if imgui.button("Mine"):
+            pressed.append(1)
+
+    driver.app.sections.append(section)
+    driver.steps(3)
+    assert len(asked) >= 3
+    assert set(asked) == {SidePanel.width(driver.app.window.size[0])}
+    assert not pressed

@@ -38,6 +38,19 @@ def pose_matrix(position: NDArray[np.float64], yaw: float, pitch: float) -> NDAr
     return c2w
 
 
+def heading_towards(direction: ArrayLike, yaw_at_pole: float = 0.0) -> tuple[float, float]:
+    """Yaw and pitch of a camera that looks along a direction [3]; straight up or down any yaw does."""
+    backward = -np.asarray(direction, dtype=np.float64)
+    x, y, z = backward / np.linalg.norm(backward)
+    yaw = math.atan2(y, x) if math.hypot(x, y) > 1e-9 else yaw_at_pole
+    return yaw, math.asin(max(-1.0, min(1.0, z)))
+
+
+def eased_share(share: float) -> float:
+    """A share 0..1 of a way's time to that of the way: rest at both ends."""
+    return share * share * (3.0 - 2.0 * share)
+
+
 def _clamp_pitch(pitch: float) -> float:
     return max(-POLE, min(POLE, pitch))
 
@@ -73,8 +86,7 @@ class _Glide:
     seconds: float
 
     def at(self, elapsed: float) -> OrbitState:
-        share = min(1.0, elapsed / self.seconds)
-        s = share * share * (3.0 - 2.0 * share)
+        s = eased_share(min(1.0, elapsed / self.seconds))
         a, b = self.start, self.end
         turn = math.remainder(b.yaw - a.yaw, 2.0 * math.pi)  # the short way round
         return OrbitState(
@@ -139,11 +151,13 @@ class OrbitController:
         distance = float(np.linalg.norm(offset))
         if distance < 1e-9:
             return
-        x, y, z = offset / distance
-        yaw = math.atan2(y, x) if math.hypot(x, y) > 1e-9 else self.state.yaw
-        pitch = math.asin(max(-1.0, min(1.0, z)))
+        yaw, pitch = heading_towards(-offset, self.state.yaw)
         target = np.asarray(point, dtype=np.float64).copy()
         self.glide_to(OrbitState(target, max(self.nearest, min(self.farthest, distance)), yaw, pitch), seconds)
+
+    def set_pivot(self, distance: float) -> None:
+        """Turn around the point straight ahead at ``distance`` from now on; the picture stays as it is."""
+        self.state = OrbitState.from_matrix(self.matrix(), max(self.nearest, min(self.farthest, distance)))
 
     def glide_to(self, end: OrbitState, seconds: float) -> None:
         """Go to ``end`` smoothly within ``seconds`` (0: at once); any other motion stops it."""

@@ -2,6 +2,9 @@
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 class Eased:
     """An amount that is pushed in steps and given out smoothly: a critically damped spring, solved exactly.
@@ -41,3 +44,39 @@ class Eased:
         if abs(self._left) < self._done and abs(self._rate) * self._seconds < self._done:
             self.stop()
         return before - self._left
+
+
+class Coasting:
+    """A velocity that dies away: what goes on by itself after the hand has let go. Exact for any step of time.
+
+    Args:
+        seconds: time constant.
+        done: share of the first speed below which it stops.
+    """
+
+    def __init__(self, seconds: float, done: float = 0.01) -> None:
+        self._seconds, self._done = seconds, done
+        self._velocity: NDArray[np.float64] = np.zeros(3)
+        self._slowest = 0.0
+
+    @property
+    def moving(self) -> bool:
+        """Whether there is still a velocity."""
+        return bool(self._velocity.any())
+
+    def push(self, velocity: NDArray[np.float64]) -> None:
+        """Go on with ``velocity`` [3], in units a second, from now on."""
+        self._velocity = velocity
+        self._slowest = self._done * float(np.linalg.norm(velocity))
+
+    def stop(self) -> None:
+        """At once."""
+        self._velocity = np.zeros(3)
+
+    def advance(self, seconds: float) -> NDArray[np.float64]:
+        """The way [3] within ``seconds``; what is left comes at once when it has become slow."""
+        decay = math.exp(-seconds / self._seconds)
+        before, self._velocity = self._velocity, self._velocity * decay
+        if float(np.linalg.norm(self._velocity)) <= self._slowest:
+            self.stop()
+        return self._seconds * (before - self._velocity)

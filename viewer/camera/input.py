@@ -31,11 +31,18 @@ class ViewInput:
     Args:
         navigator: what is steered.
         shortcuts: what single keys do; they repeat nothing while held.
+        with_ctrl: the same with the Ctrl key.
     """
 
-    def __init__(self, navigator: Navigator, shortcuts: Mapping[imgui.Key, Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        navigator: Navigator,
+        shortcuts: Mapping[imgui.Key, Callable[[], None]],
+        with_ctrl: Mapping[imgui.Key, Callable[[], None]] | None = None,
+    ) -> None:
         self._navigator = navigator
         self._shortcuts = shortcuts
+        self._with_ctrl = with_ctrl or {}
         self._dragging: int | None = None
         self._drag_depth: float | None = None
 
@@ -87,8 +94,8 @@ class ViewInput:
         io = imgui.get_io()
         if io.want_text_input or imgui.is_popup_open("", imgui.PopupFlags_.any_popup.value):
             return False
-        for key, action in self._shortcuts.items():
-            if imgui.is_key_pressed(key, False) and not io.key_ctrl:
+        for key, action in (self._with_ctrl if io.key_ctrl else self._shortcuts).items():
+            if imgui.is_key_pressed(key, False):
                 action()
         if io.key_ctrl or io.key_super:
             return False

@@ -76,6 +76,9 @@ class OverlayOptions:
         occupancy_grid: the outer faces of occupied voxels.
         occupancy_level: voxels merged by 2**level on each axis, occupied if any of them is; 0 is the full grid.
         opacity: of all lines, 0..1.
+        axes: x, y and z of the world.
+        ground: a grid on the floor.
+        cameras: where photos were taken from.
     """
 
     box: bool = False
@@ -83,11 +86,19 @@ class OverlayOptions:
     occupancy_grid: bool = False
     occupancy_level: int = 0
     opacity: float = 0.8
+    axes: bool = False
+    ground: bool = False
+    cameras: bool = False
+
+    @property
+    def guides(self) -> bool:
+        """Whether lines are wanted that are not the scene's own."""
+        return self.axes or self.ground or self.cameras
 
     @property
     def visible(self) -> bool:
         """Whether any lines are wanted."""
-        return self.box or self.network_grid or self.occupancy_grid
+        return self.box or self.network_grid or self.occupancy_grid or self.guides
 
 
 @dataclass(frozen=True)

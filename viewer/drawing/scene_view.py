@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import BackendError, Camera, Scene
 
-from ..camera.navigator import picked_point
+from ..camera.picking import picked_point
 from ..rendering.interop import Interop
 from ..rendering.worker import RenderResult
 from ..window import read_framebuffer
+from .guides import Guides
 from .overlays import OverlayOptions, Overlays
 from .picture import Picture
 from .projection import ClipPlanes, clip_planes
@@ -53,6 +54,7 @@ class SceneView:
 
     Attributes:
         shown: the result on the screen, None before the first.
+        guides: lines that are drawn while the overlays' options want any.
     """
 
     def __init__(self, ctx: moderngl.Context, interop: Interop | None = None) -> None:
@@ -60,11 +62,12 @@ class SceneView:
         self._picture = Picture(ctx, interop)
         self._reprojection = Reprojection(ctx, self._picture)
         self._overlays = Overlays(ctx)
+        self.guides = Guides(ctx)
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self._triangle = ctx.vertex_array(self._program, [])
         self._texture: moderngl.Texture | None = None
         self._composed: moderngl.Framebuffer | None = None
-        self._composed_from: tuple[RenderResult, Camera, OverlayOptions] | None = None
+        self._composed_from: tuple[RenderResult, Camera, OverlayOptions, int] | None = None
         self._reprojected: RenderResult | None = None  # what the reprojection was prepared for
         self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with depth
         self.shown: RenderResult | None = None
@@ -176,6 +179,7 @@ class SceneView:
         """Free everything on the GPU."""
         self._release_composed()
         self._overlays.release()
+        self.guides.release()
         self._reprojection.release()
         self._picture.release()
         self._triangle.release()
@@ -189,7 +193,7 @@ class SceneView:
             self._release_composed()
             self._texture = self._ctx.texture((width, height), 4)
             self._composed = self._ctx.framebuffer([self._texture], self._ctx.depth_renderbuffer((width, height)))
-        if self._composed_from == (result, camera, options):
+        if self._composed_from == (result, camera, options, self.guides.version):
             return self._composed
         planes = self._planes(result, camera)
         reprojected = camera != result.request.shot.camera
@@ -203,8 +207,10 @@ class SceneView:
         else:
             self._picture.draw(planes)
         self._overlays.draw(camera, planes, options)
+        if options.guides:
+            self.guides.draw(camera, planes)
         # Lines that are still being computed are missing: compose again with the next frame.
-        self._composed_from = None if self._overlays.busy else (result, camera, options)
+        self._composed_from = None if self._overlays.busy else (result, camera, options, self.guides.version)
         return self._composed
 
     def _prepare_reprojection(self, result: RenderResult) -> None:

@@ -26,12 +26,14 @@ class Offer:
         text: what is offered.
         command: to be run in a terminal; "" if there is none.
         path: a camera path that can be rendered.
+        data: a data set whose cameras can be shown.
     """
 
     title: str
     text: str
     command: str = ""
     path: CameraPath | None = None
+    data: Path | None = None
 
 
 def offer_for(file: Path) -> Offer | None:
@@ -58,7 +60,7 @@ def offer_for(file: Path) -> Offer | None:
         output = file.absolute().with_name(f"{file.absolute().stem}.knf")
         command = shlex.join(["kilonerf-train", str(file), "-o", str(output)])
         text = f"Splits: {', '.join(splits)}. This command trains a scene from it, and shows it meanwhile:"
-        return Offer(f"Data set {file.name}", text, f"{command} --view")
+        return Offer(f"Data set {file.name}", text, f"{command} --view", data=file)
     return None
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from imgui_bundle import imgui
 
+from ..actions import CAMERAS, GROUND
 from ..settings import ViewerSettings
 from . import widgets
 
@@ -23,11 +24,16 @@ class OverlayPanel:
         now = self._settings.overlays
         column = widgets.LABEL_SHARE * imgui.get_window_width()
         box = widgets.switch("Box", now.box, "The box that holds the scene.")
-        imgui.same_line(0.60 * column)
+        imgui.same_line(0.68 * column)
         network = widgets.switch("Networks", now.network_grid, "The cells that have a tiny network of their own.")
-        imgui.same_line(1.67 * column)
+        imgui.same_line(1.75 * column)
         occupancy = widgets.switch("Occupancy", now.occupancy_grid, "The voxels in which something may be.")
         imgui.begin_disabled(not occupancy)
+        axes = widgets.switch("Axes", now.axes, "The world's x, y and z, red, green and blue.")
+        imgui.same_line(0.68 * column)
+        ground = widgets.switch("Ground", now.ground, GROUND.tooltip("A grid on the floor; with the key, axes as well"))
+        imgui.same_line(1.75 * column)
+        cameras = widgets.switch("Cameras", now.cameras, CAMERAS.tooltip("Where the photos were taken"))
         level = widgets.choice(
             "Occupancy at",
             LEVELS[now.occupancy_level],
@@ -44,5 +50,8 @@ class OverlayPanel:
             network_grid=network,
             occupancy_grid=occupancy,
             occupancy_level=LEVELS.index(level),
+            axes=axes,
+            ground=ground,
+            cameras=cameras,
             opacity=now.opacity if opacity == 100.0 * now.opacity else opacity / 100.0,
         )

@@ -1,16 +1,14 @@
 """How pictures are made: backend, precision, sampling, ESS, early termination, resolution, background, heat maps."""
 
-import itertools
 from dataclasses import replace
 
 from imgui_bundle import imgui
 
-from kilonerf.kernels import BACKENDS, PER_RAY, Output
+from kilonerf.kernels import BACKENDS, Output
 from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
-from .. import theme
-from ..rendering.heat_maps import MOST_SAMPLES, SCALE, TICKS, HeatMap, scale_position
+from ..rendering.heat_maps import COUNTS, NEEDED, HeatMap, Range
 from ..settings import ViewerSettings
 from . import widgets
 
@@ -21,15 +19,28 @@ BACKEND_NAMES = {
     "reference": "Reference (NumPy, slow)",
 }
 PRECISION_NAMES: dict[PrecisionChoice, str] = {"auto": "Automatic", "float32": "float32", "float16": "16 bits"}
-HEAT_MAP_NAMES: dict[HeatMap, str] = {"off": "Picture", "samples": "Samples per ray", "networks": "First network"}
+HEAT_MAP_NAMES: dict[HeatMap, str] = {
+    "off": "Picture",
+    "depth": "Depth",
+    "alpha": "Opacity",
+    "normals": "Normals",
+    "samples": "Samples per ray",
+    "networks": "First network",
+    "lookups": "Voxels looked up",
+}
 SAMPLING_NAMES = {"flying": "Flying", "as trained": "As trained"}
 
 
 class RenderPanel:
-    """The switches of :class:`~kilonerf.kernels.RenderOptions`, and the choice of resolution."""
+    """The switches of :class:`~kilonerf.kernels.RenderOptions`, and the choice of resolution.
+
+    Attributes:
+        shown_range: the values at the ends of the scale of the false colours that are shown.
+    """
 
     def __init__(self, settings: ViewerSettings) -> None:
         self._settings = settings
+        self.shown_range: Range | None = None
 
     def draw(self, scene: Scene | None, outputs: frozenset[Output]) -> None:
         """Draw the section; ``outputs`` are those of what renders."""
@@ -76,18 +87,27 @@ class RenderPanel:
 
     def _heat_map(self, outputs: frozenset[Output]) -> None:
         settings = self._settings
-        imgui.begin_disabled(not outputs >= PER_RAY)
+        can: list[HeatMap] = [heat_map for heat_map in HEAT_MAP_NAMES if outputs >= NEEDED[heat_map]]
+        if settings.heat_map not in can:
+            can.append(settings.heat_map)  # until the renderer has refused it
         name = widgets.choice(
             "Show",
             HEAT_MAP_NAMES[settings.heat_map],
-            list(HEAT_MAP_NAMES.values()),
-            "The scene's colours, or how many samples each ray takes, or which network it meets first. "
-            "Only the CUDA and the reference backends count them by ray.",
+            [HEAT_MAP_NAMES[heat_map] for heat_map in can],
+            "The scene's colors; or, in false colors, depth, opacity and normals of what is seen, the samples that "
+            "each ray takes, the network that it meets first, the occupancy voxels that are looked up for it (CPU "
+            "only). The mouse shows the value under it.",
         )
-        imgui.end_disabled()
         settings.heat_map = next(choice for choice, shown in HEAT_MAP_NAMES.items() if shown == name)
-        if settings.heat_map == "samples":
-            _scale()
+        if settings.heat_map not in ("depth", *COUNTS):
+            return
+        fitted = widgets.switch(
+            "Fit the scale to the picture",
+            settings.heat_scale == "fitted",
+            "Off: the scale stays as it is, so that pictures can be compared, with and without ESS, say.",
+        )
+        if fitted != (settings.heat_scale == "fitted"):
+            settings.heat_scale = "fitted" if fitted else self.shown_range or "fixed"
 
     def _switches(self) -> None:
         settings = self._settings
@@ -154,24 +174,3 @@ class RenderPanel:
             settings.background = None
         imgui.end_disabled()
         widgets.tip("Back to the scene's own background.")
-
-
-def _scale() -> None:
-    """The colours of counts of samples, and some of the counts."""
-    width, height = imgui.get_content_region_avail().x, 0.6 * imgui.get_font_size()
-    corner = imgui.get_cursor_screen_pos()
-    draw_list = imgui.get_window_draw_list()
-    part = width / (len(SCALE) - 1)
-    for index, (left, right) in enumerate(itertools.pairwise(widgets.color((*rgb, 1.0)) for rgb in SCALE)):
-        draw_list.add_rect_filled_multi_color(
-            imgui.ImVec2(corner.x + index * part, corner.y),
-            imgui.ImVec2(corner.x + (index + 1) * part, corner.y + height),
-            *(left, right, right, left),
-        )
-    for count in TICKS:
-        text = f"{count}" if count < MOST_SAMPLES else f"{count}+"
-        place = float(scale_position(count))
-        left = corner.x + place * (width - imgui.calc_text_size(text).x)
-        draw_list.add_text(imgui.ImVec2(left, corner.y + height), widgets.color(theme.DIM), text)
-    imgui.dummy(imgui.ImVec2(width, height + imgui.get_text_line_height()))
-    widgets.tip("Samples of a ray, on a logarithmic scale that is the same for every picture; dark: none.")

@@ -1,11 +1,13 @@
 """The panel at the right edge: composes the sections, holds no logic of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from imgui_bundle import imgui
 
 from kilonerf.model_io import Scene
 
+from .. import theme
 from ..actions import HELP, PANEL, Program
 from ..camera.navigator import Navigator
 from ..live_statistics import LiveStatistics
@@ -24,7 +26,11 @@ LARGEST_SHARE = 0.5  # of the window
 
 
 class SidePanel:
-    """All sections, from top to bottom."""
+    """All sections, from top to bottom.
+
+    Attributes:
+        sections: draw further sections, which are none of this package's.
+    """
 
     def __init__(
         self,
@@ -40,6 +46,7 @@ class SidePanel:
         self._statistics = StatisticsPanel(statistics)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
+        self.sections: list[Callable[[], None]] = []
         self._overlays = OverlayPanel(settings)
         self._recording = RecordingPanel(settings, recording, program)
 
@@ -62,12 +69,18 @@ class SidePanel:
             | imgui.WindowFlags_.no_saved_settings.value
             | imgui.WindowFlags_.no_bring_to_front_on_focus.value
         )
+        whole = round(WIDTH * imgui.get_font_size())
         imgui.begin("panel", None, flags)
+        imgui.push_font(None, theme.FONT_SIZE * width / whole)  # in a small window all of it is smaller: nothing is cut
         self._scene.draw(scene, path, loading)
         self._statistics.draw(now)
+        self._render.shown_range = self._live.heat_range
         self._render.draw(scene, self._live.outputs)
         self._overlays.draw()
         self._camera.draw()
+        for section in self.sections:
+            section()
         self._recording.draw(scene is not None)
         imgui.text_disabled(f"{HELP.shown.split(',')[0]}  keys      {PANEL.shown}  hide this panel")
+        imgui.pop_font()
         imgui.end()

@@ -232,6 +232,7 @@ class Recording:
             heat_map=settings.heat_map if video.as_seen else "off",
             overlays=settings.overlays if video.as_seen else None,
             compositor=self._compositor,
+            heat_scale=settings.heat_scale,
         )
         panorama = PanoramaMaker(maker.options)
         film = Film(video.samples, video.shutter, video.lens_blur * video.focus, video.focus)

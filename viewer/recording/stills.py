@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.kernels import PER_RAY, PICTURE, BackendChoice, CancelToken, Frame, Renderer, RenderOptions
-from kilonerf.model_io import BackendError, Camera
+from kilonerf.kernels import PICTURE, BackendChoice, CancelToken, Frame, Renderer, RenderOptions
+from kilonerf.model_io import Camera
 
 from ..camera.navigator import scaled_camera
 from ..drawing.compositor import Compositor
 from ..drawing.overlays import OverlayOptions
-from ..rendering.heat_maps import NOTHING, HeatMap, false_colors
+from ..rendering.heat_maps import NEEDED, NOTHING, HeatMap, HeatScale, check_heat_map, false_colors
 from ..rendering.resolution import Shot
 from ..rendering.worker import RenderRequest, RenderResult
 
@@ -27,6 +27,7 @@ class PictureMaker:
         compositor: draws the overlays.
         side_samples: samples of a pixel along each side: 2 is four a pixel.
         transparent: RGBA without the background; overlays are then left out.
+        heat_scale: from which value to which false colours go.
     """
 
     options: RenderOptions
@@ -35,6 +36,7 @@ class PictureMaker:
     compositor: Compositor | None = None
     side_samples: int = 1
     transparent: bool = False
+    heat_scale: HeatScale = "fixed"
 
     def picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.uint8]:
         """The picture, uint8 [H, W, 3] or [H, W, 4].
@@ -60,10 +62,10 @@ class PictureMaker:
     def _frame(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> Frame:
         if self.heat_map == "off":
             return renderer.render(camera, self.options, cancel=cancel)
-        if not renderer.outputs >= PER_RAY:
-            raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
+        check_heat_map(self.heat_map, renderer.backend, renderer.outputs)
         options = replace(self.options, background=NOTHING)
-        return false_colors(renderer.render(camera, options, PICTURE | PER_RAY, cancel=cancel), self.heat_map)
+        frame = renderer.render(camera, options, PICTURE | NEEDED[self.heat_map], cancel=cancel)
+        return false_colors(frame, self.heat_map, self.heat_scale, camera)
 
 
 def _straight_alpha(frame: Frame, options: RenderOptions) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.model_io import Camera, Scene
 
-from .heat_maps import HeatMap
+from .heat_maps import HeatMap, HeatScale
 
 SMALLEST_SCALE = 1.0 / 16.0
 REST_SECONDS = 0.05
@@ -83,6 +83,7 @@ class Shot:
     camera: Camera
     options: RenderOptions
     heat_map: HeatMap = "off"
+    heat_scale: HeatScale = "fixed"
 
 
 class FrameScheduler:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from kilonerf.kernels import (
-    PER_RAY,
     PICTURE,
     BackendChoice,
     CancelToken,
@@ -20,7 +19,7 @@ from kilonerf.kernels import (
 )
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
-from .heat_maps import false_colors
+from .heat_maps import NEEDED, check_heat_map, false_colors
 from .priority import PICTURE_NICENESS, lower_thread_priority
 from .resolution import Shot
 
@@ -212,9 +211,9 @@ class RenderWorker:
         camera, options, heat_map = request.camera, request.shot.options, request.shot.heat_map
         if heat_map == "off":
             return renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
-        if not renderer.outputs >= PER_RAY:
-            raise BackendError(f"a heat map needs the CUDA or the reference backend, got {renderer.backend!r}")
-        return false_colors(renderer.render(camera, options, PICTURE | PER_RAY, cancel=token), heat_map)
+        check_heat_map(heat_map, renderer.backend, renderer.outputs)
+        frame = renderer.render(camera, options, PICTURE | NEEDED[heat_map], cancel=token)
+        return false_colors(frame, heat_map, request.shot.heat_scale, camera)
 
     def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
         if scene is not self._scene:

@@ -70,8 +70,26 @@ KNF_INLINE words occupied_samples(const Grid& grid, const uint32_t* occupancy, c
     return mask;
 }
 
+// The positions that occupied_samples looks at are those that count where empty space is not skipped.
+void count_lookups(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
+                   const floats (&direction)[3], floats first, floats last, int at, Workspace& work) {
+    FrameSetup without = frame;
+    without.ess = false;
+    const words inside = occupied_samples(grid, occupancy, without, cell, direction, first, last);
+    for (int i = 0; i < W; i++) work.counted[2][at + i] += __builtin_popcount(inside[i]);
+}
+
+// Every queued ray takes a sample.
+void count_samples(const Cell& cell, int count, Workspace& work) {
+    for (int i = 0; i < count; i++) {
+        const int ray = work.ray[i];
+        if (!work.counted[0][ray]++) work.counted[1][ray] = cell.network;
+    }
+}
+
 // Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
-// each. Returns their number; `more` is set if a ray has indices beyond this chunk.
+// each. Returns their number; `more` is set if a ray has indices beyond this chunk. COUNTED: see count_lookups.
+template <bool COUNTED>
 int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
                const Rectangle& tile, const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
@@ -109,6 +127,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
             const words mask = occupied_samples(grid, occupancy, frame, cell, direction, first, end);
+            if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, end, at, work);
             const ints hit = mask != 0;
             const unsigned lanes = lane_bits(hit);
             if (!lanes) continue;
@@ -192,6 +211,17 @@ int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
     return kept;
 }
 
+void write_counts(const FrameSetup& frame, const Rectangle& tile, const Workspace* work, const Picture& picture) {
+    int32_t* const outputs[] = {picture.samples, picture.network, picture.lookups};
+    for (int number = 0; number < 3; number++)
+        for (int y = tile.y0; y < tile.y1; y++)
+            for (int x = tile.x0; x < tile.x1; x++)
+                outputs[number][static_cast<int64_t>(y) * frame.width + x] =
+                    work          ? work->counted[number][(y - tile.y0) * TILE + (x - tile.x0)]
+                    : number == 1 ? -1
+                                  : 0;
+}
+
 void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, const Picture& picture,
                    Counters& counters) {
     int hit = 0;
@@ -251,15 +281,17 @@ FrameSetup frame_of_level(const FrameSetup& frame, const Level& level) {
 
 // The samples of one cell that lie behind `area`: find them; round by round evaluate one of each ray and composite.
 // One at a time: with early termination, none is evaluated that the picture does not need.
+template <bool COUNTED>
 void render_visit(const SceneData& scene, const Grid& grid, const FrameSetup& frame, const Cell& cell,
                   const Rectangle& tile, const Rectangle& area, Workspace& work, Counters& counters,
                   StageClock& clock) {
     const void* network = scene.networks + cell.network * scene.network_size;
     bool more = true, begun = false;
     for (int chunk = 0; more; chunk++) {
-        int count = queue_rays(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
+        int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
         while (count) {
             take_samples(grid, frame, cell, count, work);
+            if (COUNTED) count_samples(cell, count, work);
             clock.lap(counters.march_ms);
             if (!begun) begin_visit(network, frame, tile, area, work);
             begun = true;
@@ -280,9 +312,15 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     StageClock clock;
     if (!num_visits) {
         write_background(frame, tile, picture);
+        if (picture.samples) write_counts(frame, tile, nullptr, picture);
         return clock.lap(counters.rays_ms);
     }
     start_rays(frame, tile, work);
+    if (picture.samples) {
+        __builtin_memset(work.counted, 0, sizeof(work.counted));
+        __builtin_memset(work.counted[1], 0xff, sizeof(work.counted[1]));  // -1
+    }
+    const auto visit_cell = picture.samples ? render_visit<true> : render_visit<false>;
     clock.lap(counters.rays_ms);
     const Cell* cells = frame.ess ? scene.cells : scene.full_cells;
     FrameSetup frames[MAX_LEVELS];
@@ -294,15 +332,16 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
         for (int part = 0; part < columns * rows; part++) {
             const int column = part % columns, row = part / columns;
-            render_visit(scene, scene.levels[visit->level].grid, frames[visit->level], cells[visit->cell], tile,
-                         {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
-                          seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
-                          seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},
-                         work, counters, clock);
+            visit_cell(scene, scene.levels[visit->level].grid, frames[visit->level], cells[visit->cell], tile,
+                       {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
+                        seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
+                        seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},
+                       work, counters, clock);
         }
     }
     clock.lap(counters.march_ms);
     write_picture(frame, tile, work, picture, counters);
+    if (picture.samples) write_counts(frame, tile, &work, picture);
     clock.lap(counters.rays_ms);
 }
 

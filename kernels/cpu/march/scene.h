@@ -60,6 +60,10 @@ struct Picture {
     float* rgb;    // [height][width][3]
     float* alpha;  // [height][width]
     float* depth;  // [height][width]
+    // What each ray took, [height][width]; all three or none. Counting costs time, so only when asked for.
+    int32_t* samples = nullptr;
+    int32_t* network = nullptr;  // of the first sample, -1: none
+    int32_t* lookups = nullptr;  // sample positions whose voxel was looked at
 };
 
 struct Counters {
@@ -90,6 +94,7 @@ struct alignas(64) Workspace {
     float color[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
     float depth[TILE_RAYS];     // sum of weight * t
     int hit[TILE_RAYS];         // whether a sample was taken
+    int counted[3][TILE_RAYS];  // samples, first network and lookups; left alone unless they are asked for
 
     // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
     // of each, and that is then compacted. Sums are of this cell.

@@ -6,7 +6,8 @@ import pytest
 
 from kilonerf.kernels import Frame, FrameStatistics
 from kilonerf.model_io import Camera
-from kilonerf.viewer.camera.navigator import MotionKeys, Navigator, picked_point, scaled_camera
+from kilonerf.viewer.camera.navigator import MotionKeys, Navigator, scaled_camera
+from kilonerf.viewer.camera.picking import picked_point
 from kilonerf.viewer.rectangle import Rectangle
 
 

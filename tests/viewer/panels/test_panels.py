@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from imgui_bundle import imgui
 
 from kilonerf.kernels import PER_RAY, PICTURE, BackendChoice, Frame, FrameStatistics, RenderOptions
 from kilonerf.model_io import Camera
@@ -11,7 +12,7 @@ from kilonerf.viewer.camera.navigator import Navigator
 from kilonerf.viewer.drawing.overlays import OverlayOptions
 from kilonerf.viewer.live_statistics import LiveStatistics
 from kilonerf.viewer.notices import Notices
-from kilonerf.viewer.panels import FileBrowser, SidePanel, statistics_panel
+from kilonerf.viewer.panels import FileBrowser, HelpOverlay, SidePanel, statistics_panel
 from kilonerf.viewer.panels.file_browser import list_folder
 from kilonerf.viewer.panels.recording_panel import duration
 from kilonerf.viewer.panels.widgets import thousands
@@ -111,13 +112,14 @@ def test_heat_maps_are_chosen_where_a_backend_may_count(panel, frames):
     # As the newest picture's renderer says: "auto" may have become the CPU.
     for backend, outputs in (("reference", PICTURE | PER_RAY), ("cpu", PICTURE), ("auto", PICTURE)):
         panel.settings.backend, panel.statistics.outputs = BackendChoice(backend), outputs
-        for below in range(20, 120, 12):
+        for below in range(20, 200, 12):
             panel.click("##Show", x=0.5)
             left, top = panel.places.at("##Show", 0.3, 0.5)
             frames.click(panel.draw, left, top + below)
             frames.click(panel.draw, 2, 2)
             chosen.add(panel.settings.heat_map)
-        assert chosen == ({"off", "samples", "networks"} if backend == "reference" else {"off"})
+        plain = {"off", "depth", "alpha", "normals"}
+        assert chosen == (plain | {"samples", "networks"} if backend == "reference" else plain)
         panel.settings.heat_map = "off"
         chosen.clear()
 
@@ -271,3 +273,16 @@ def test_a_folder_that_cannot_be_read_is_a_message(frames, places, folder):
     browser.open(folder / "missing")
     frames.frames(browser.draw)
     assert "Open" in places.places
+
+
+@pytest.mark.parametrize("size", [(480.0, 320.0), (1280.0, 800.0)])
+def test_the_list_of_keys_is_inside_of_any_window(frames, size):
+    theme.apply(1.0)
+    frames.io.display_size = imgui.ImVec2(*size)
+    helped = HelpOverlay()
+    frames.frames(lambda: helped.draw(0.25 * size[0], 0.45 * size[1], True), 5)
+    window = imgui.internal.find_window_by_name("Keys")
+    assert window.pos.x >= 0.0
+    assert window.pos.y >= 0.0
+    assert window.pos.x + window.size.x <= size[0]
+    assert window.pos.y + window.size.y <= size[1]

@@ -221,7 +221,7 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
         mapped, counted = shown_by(driver), CudaRenderer(toy_scene, SimtDevice(80))
         assert mapped.frame is not None
         frame = counted.render(mapped.request.camera, mapped.request.shot.options, PICTURE | PER_RAY)
-        np.testing.assert_array_equal(mapped.frame.rgb, false_colors(frame, "samples").rgb)
+        np.testing.assert_array_equal(mapped.frame.rgb, false_colors(frame, "samples", "fitted").rgb)
         assert driver.app.statistics.transfer == "through the host"
         driver.settings.heat_map = "off"
         driver.settle()

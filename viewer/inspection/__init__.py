@@ -1,0 +1,1 @@
+"""Looking closely at pictures: scales of false colours, comparison, what a picture cost."""
