@@ -184,21 +184,14 @@ class Navigator:
         """Pose and lens alone: the camera of a square picture whose size never changes."""
         return self.camera(VIEW_SIDE, VIEW_SIDE)
 
-    @property
-    def target(self) -> NDArray[np.float64]:
-        """The point [3] that is orbited, or one straight ahead."""
-        matrix = self.matrix()
-        return matrix[:3, 3] - self._distance_ahead() * matrix[:3, 2]
-
-    def place(self, c2w: ArrayLike, fov: float) -> None:
-        """Be at a camera [4, 4] with a vertical field of view in radians, at once; any roll is dropped."""
-        self.fov = fov
-        if self.mode == "fly":
-            self._fly = FlyController(c2w)
-            return
-        self._wheel.stop()
+    def be_at(self, c2w: ArrayLike, fov: float) -> None:
+        """Be at a camera [4, 4] with a vertical field of view in radians, at once: no jump that can be taken back."""
         self.turntable = False
-        self._orbit.glide_to(OrbitState.from_matrix(c2w, self._orbit.state.distance), 0.0)
+        if self.mode == "orbit":
+            self._arrive(Place(np.asarray(c2w, np.float64), fov, self._orbit.state.distance), 0.0)
+            return
+        level = self._level_matrix(np.asarray(c2w, np.float64))
+        self._fly, self.fov, self.roll = FlyController(level), fov, roll_of(level[:3, :3])
 
     def set_mode(self, mode: Mode) -> None:
         """Change between orbit and fly; the picture stays as it is."""
@@ -347,8 +340,7 @@ class Navigator:
 
     def _arrive(self, place: Place, seconds: float, *, upright: bool = False) -> None:
         self._wheel.stop()
-        level = place.matrix.copy()
-        level[:3] = self.world_from_level.T @ level[:3]
+        level = self._level_matrix(place.matrix)
         distance = place.distance or self.radius
         self._orbit.glide_to(OrbitState.from_matrix(level, distance), seconds)
         roll = 0.0 if upright else roll_of(level[:3, :3])
@@ -377,6 +369,12 @@ class Navigator:
         matrix[:3] = self.world_from_level @ level[:3]
         return matrix
 
+    def _level_matrix(self, c2w: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A camera [4, 4] in the controllers' space."""
+        level = c2w.copy()
+        level[:3] = self.world_from_level.T @ level[:3]
+        return level
+
     def _level(self, vector: ArrayLike) -> NDArray[np.float64]:
         """A point or direction [3] in the controllers' space."""
         return self.world_from_level.T @ np.asarray(vector, np.float64)
@@ -389,21 +387,3 @@ def scaled_camera(camera: Camera, scale: float) -> Camera:
     return replace(
         camera, width=width, height=height, fx=camera.fx * x, fy=camera.fy * y, cx=camera.cx * x, cy=camera.cy * y
     )
-
-
-def picked_point(camera: Camera, frame: Frame, u: float, v: float) -> tuple[NDArray[np.float64], float] | None:
-    """World point [3] and z-depth seen at (u, v), fractions of the picture from its top left; None on background.
-
-    Args:
-        camera: the camera that ``frame`` was made with.
-        frame: the picture that the user sees.
-        u: 0 at the left edge, 1 at the right.
-        v: 0 at the top, 1 at the bottom.
-    """
-    height, width = frame.depth.shape
-    x, y = math.floor(u * width), math.floor(v * height)
-    if not (0 <= x < width and 0 <= y < height) or frame.alpha[y, x] < PICKABLE_ALPHA:
-        return None
-    z = float(frame.depth[y, x])
-    direction = np.array([(u * width - camera.cx) / camera.fx, -(v * height - camera.cy) / camera.fy, -1.0])
-    return camera.position + z * (camera.matrix[:3, :3] @ direction), z

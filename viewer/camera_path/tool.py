@@ -136,7 +136,7 @@ class CameraPathTool:
         if self.following:
             view = editor.camera(2, 2)
             if view is not None:
-                self._navigator.place(view.matrix, view.fov_y)
+                self._navigator.be_at(view.matrix, view.fov_y)
         if self._settings.video.lens_blur == 0.0:  # what it begins with: the point that is orbited is sharp
             away = self._navigator.target - self._navigator.matrix()[:3, 3]
             self._settings.video.focus = float(np.linalg.norm(away))
