@@ -31,7 +31,7 @@ class PhotoSettings:
     # Refine the cameras' poses while the teacher learns.
     poses: bool = False
     # Learning rate of the poses, at the beginning: radians, and parts of the cameras' distance.
-    pose_rate: Positive = 5e-4
+    pose_rate: Positive = 1e-4
     # Photos that are blurred, compared with those taken near them, count less: from this part of their sharpness on
     # downwards. 0: all count the same. Left out: 0.5 for captures.
     sharpness: NotNegative | None = None
