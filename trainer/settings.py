@@ -49,7 +49,7 @@ class TrainingSettings:
 
     # Of all random numbers.
     seed: CountOrZero = 0
-    # Downscale photos by this factor before training. Left out: to what the networks can show, and memory can hold.
+    # Downscale photos by this factor before training. Left out: to what the networks can show.
     downscale: Annotated[int | None, Range(1)] = None
     # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
     # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.

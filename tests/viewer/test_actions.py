@@ -3,6 +3,7 @@
 from collections import Counter
 from itertools import zip_longest
 from pathlib import Path
+from types import SimpleNamespace
 
 from imgui_bundle import imgui
 
@@ -21,6 +22,10 @@ class Told:
     @property
     def orientation(self):
         return self
+
+    @property
+    def camera_path(self):
+        return SimpleNamespace(shown=False)
 
     def __getattr__(self, name):
         return lambda *arguments: self.calls.append(name)
@@ -53,3 +58,12 @@ def test_readme_has_this_table():
     for rows in zip_longest(*(rows for _, rows in KEY_TABLE), fillvalue=("", "")):
         lines.append("| " + " | ".join(cell for row in rows for cell in row) + " |")
     assert "\n".join(lines) in README.read_text(), "README's keys: expected\n" + "\n".join(lines)
+
+
+def test_the_timeline_takes_the_keys_that_step_through_photos():
+    told = Told()
+    told.__class__ = type("Editing", (Told,), {"camera_path": SimpleNamespace(shown=True)})
+    bound = bindings(told)  # type: ignore[arg-type]
+    bound[imgui.Key.comma]()
+    bound[imgui.Key.period]()
+    assert told.calls == []

@@ -6,12 +6,13 @@ Without corrections the scene pays for both, with fog that has another colour fr
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 
 from kilonerf.model_io import Camera
 
-from ..ranges import NotNegative, Positive
+from ..ranges import Positive, Range
 from .photos import RayBatch
 from .ray_sampling import RaySamples
 
@@ -34,7 +35,7 @@ class PhotoSettings:
     pose_rate: Positive = 1e-4
     # Photos that are blurred, compared with those taken near them, count less: from this part of their sharpness on
     # downwards. 0: all count the same. Left out: 0.5 for captures.
-    sharpness: NotNegative | None = None
+    sharpness: Annotated[float | None, Range(0)] = None
 
     def of_capture(self, capture: bool) -> "PhotoSettings":
         """With nothing left out."""

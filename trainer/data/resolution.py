@@ -9,17 +9,16 @@ from .bounds import Bounds
 PIXELS_PER_VOXEL = 2.5  # along a side of an occupancy voxel of the innermost level: what networks learn to show
 
 
-def fitting_downscale(dataset: Dataset, bounds: Bounds, voxels: int, memory: int) -> int:
+def fitting_downscale(dataset: Dataset, bounds: Bounds, voxels: int) -> int:
     """By which factor photos are made smaller if nobody says.
 
     Args:
         dataset: its cameras.
         bounds: of the scene, in the cameras' unit.
         voxels: occupancy voxels along the longest side of the (innermost) box.
-        memory: bytes that the photos should fit into.
 
     Returns:
-        the largest factor that leaves :data:`PIXELS_PER_VOXEL`, or as large a one as memory asks for; at least 1.
+        the largest factor that leaves :data:`PIXELS_PER_VOXEL`; at least 1.
     """
     cameras = [view.camera for view in dataset.views]
     low, high = np.array(bounds.box_min), np.array(bounds.box_max)
@@ -27,7 +26,4 @@ def fitting_downscale(dataset: Dataset, bounds: Bounds, voxels: int, memory: int
     distances = [max(float(np.linalg.norm(camera.position - middle)), voxel) for camera in cameras]
     sharpest = float(np.median([camera.fx for camera in cameras] / np.array(distances))) * voxel
     most = min(min(camera.width, camera.height) for camera in cameras)
-    factor = min(max(1, int(sharpest / PIXELS_PER_VOXEL)), most)
-    while factor < most and 3 * sum((c.width // factor) * (c.height // factor) for c in cameras) > memory:
-        factor += 1
-    return factor
+    return min(max(1, int(sharpest / PIXELS_PER_VOXEL)), most)

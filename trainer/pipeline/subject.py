@@ -89,15 +89,15 @@ def read_subject(
     photos = Photos(dataset.views, downscale=factor, memory=memory) if with_photos else None
     bounds = _bounds(dataset, photos, box, levels)
     if downscale is None and photos is not None:
-        downscale = fitting_downscale(dataset, bounds, voxels, memory)
+        downscale = fitting_downscale(dataset, bounds, voxels)
         if downscale != factor:
             photos = Photos(dataset.views, downscale=downscale, memory=memory)
             bounds = _bounds(dataset, photos, box, levels)
         if downscale > 1:
             size = f"{photos.cameras[0].width}x{photos.cameras[0].height} pixels"
             say(
-                f"photos are made smaller by {downscale}, to {size}: finer details the networks cannot hold, or "
-                "memory; --downscale decides otherwise"
+                f"photos are made smaller by {downscale}, to {size}: the networks hold no finer details "
+                "(--downscale 1 keeps them)"
             )
     looked_at = [view for view in (other or dataset).views if view.image_path is not None]
     previews = looked_at[:: max(1, -(-len(looked_at) // PREVIEWS))]

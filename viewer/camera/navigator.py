@@ -193,6 +193,13 @@ class Navigator:
         level = self._level_matrix(np.asarray(c2w, np.float64))
         self._fly, self.fov, self.roll = FlyController(level), fov, roll_of(level[:3, :3])
 
+    def stop(self) -> None:
+        """End every motion that would go on by itself."""
+        self._wheel.stop()
+        self._coasting.stop()
+        self.turntable, self._lens = False, None
+        self._orbit.glide_to(self._orbit.state, 0.0)
+
     def set_mode(self, mode: Mode) -> None:
         """Change between orbit and fly; the picture stays as it is."""
         if mode == self.mode:

@@ -125,6 +125,9 @@ class CameraPathTool:
         """Let time pass; the user who steers takes the camera over."""
         editor, track = self.editor, self.timeline.track
         self._now = now
+        if track.sought and not self.inset:  # a camera that still glides does not steer
+            self._navigator.stop()
+            steering = False
         if steering:
             self.following = False
             if not self.inset:
@@ -176,6 +179,8 @@ class CameraPathTool:
 
     def toggle_playing(self) -> None:
         """Play or stop; the timeline is shown."""
+        if not self.inset:
+            self._navigator.stop()
         self.shown = True
         self.editor.toggle_playing()
 
