@@ -81,8 +81,8 @@ void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars densit
 void run_places(ConstRows rows, ConstVectors directions, ConstVectors rgb, ConstScalars density, ConstPlaces located,
                 ConstVectors d_rgb, ConstScalars d_density, Vectors d_places, int threads, const std::string& path) {
     const size_t count = directions.shape(0);
-    for (const size_t samples : {rgb.shape(0), density.shape(0), located.shape(0), d_rgb.shape(0), d_density.shape(0),
-                                 d_places.shape(0)})
+    for (const size_t samples :
+         {rgb.shape(0), density.shape(0), located.shape(0), d_rgb.shape(0), d_density.shape(0), d_places.shape(0)})
         expect(count, samples, "samples");
     const GridKept kept = {static_cast<int64_t>(count), directions.data(), rgb.data(), density.data(),
                            reinterpret_cast<const Located*>(located.data())};
