@@ -15,6 +15,7 @@ from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.measure import metrics
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Scene, UsageError, load_scene, save_scene
+from kilonerf.trainer.data.corrections import PhotoSettings
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline.observers import Observer
@@ -22,7 +23,7 @@ from kilonerf.trainer.pipeline.pipeline import Training
 from kilonerf.trainer.pipeline.subject import Subject, read_subject
 from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
-from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
+from kilonerf.trainer.stages.fine_tuning import FineTuning, FineTuningSettings
 from kilonerf.trainer.teachers.grid import GridSettings
 from support.analytic_scene import ROOM_BALL, WALL, room_cameras, room_photo, write_room
 
@@ -101,18 +102,57 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: 
         occupancy=replace(SETTINGS.occupancy, threshold=0.1),
         distillation=replace(SETTINGS.distillation, steps=5),
         fine_tuning=replace(SETTINGS.fine_tuning, steps=5, rays=128),
+        photos=PhotoSettings(colors=True, poses=True),
     )
     subject, _ = read_subject(room)
     whole = train(subject, tmp_path / "whole", settings)
+    assert set(whole.provenance["photos"]) == {"gains", "turned_degrees", "moved"}
+    assert whole.training_poses is not None
+    given = np.stack([view.camera.matrix for view in subject.dataset.views])
+    turned = np.abs(whole.training_poses - given)[:, :3, :3]
+    assert 1e-5 < turned.max() < 0.1  # the refined cameras
     for stop_after in (11, 25, 3):
         with pytest.raises(KeyboardInterrupt):
             train(subject, tmp_path / "parts", settings, stop_after)
     parts = train(subject, tmp_path / "parts", settings)
     assert len(parts.outer) == len(whole.outer)
+    assert parts.provenance["photos"] == whole.provenance["photos"]
     for name, layer in whole.layers.items():
         assert np.array_equal(parts.layers[name], layer), name
     for level, other in zip(whole.levels, parts.levels, strict=True):
         assert np.array_equal(level.occupancy, other.occupancy)
+
+
+def test_networks_learn_through_the_photos_exposure(room: Path, tmp_path: Path) -> None:
+    subject, _ = read_subject(room)
+    assert subject.photos is not None
+    training = Training(
+        subject,
+        replace(SETTINGS, grid=replace(SETTINGS.grid, steps=(20, 20, 0, 0))),
+        tmp_path,
+        world=World(),
+        observer=Observer(),
+    )
+    student = training.run("occupancy")
+    assert student is not None
+    before = student.networks.rows.detach().clone()
+
+    def tuned(**more: torch.Tensor) -> torch.Tensor:
+        assert subject.photos is not None
+        with torch.no_grad():
+            student.networks.rows.copy_(before)
+        settings = FineTuningSettings(steps=3, rays=256, covered_only=False, view_dependent_l2=0.0)
+        stage = FineTuning(student, subject.photos, settings, random_background=False, seed=0, world=World(), **more)
+        for step in range(3):
+            stage.step(step)
+        stage.finish()
+        return student.networks.rows.detach().clone()
+
+    views = len(subject.photos)
+    plain = tuned()
+    assert torch.equal(tuned(weights=torch.ones(views), colors=torch.zeros(views, 3, 4)), plain)
+    assert not torch.equal(tuned(colors=torch.full((views, 3, 4), 0.1)), plain)
+    assert torch.equal(tuned(weights=torch.zeros(views)), before)  # photos of no weight teach nothing
 
 
 def test_one_level_and_the_nerf_teacher_are_for_bounded_scenes(room: Path, tmp_path: Path) -> None:
