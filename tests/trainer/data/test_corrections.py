@@ -72,9 +72,7 @@ def test_poses_are_refined(tmp_path: Path) -> None:
     wrong -= wrong.mean(axis=0)
     moved = [refined_camera(c, torch.from_numpy(w)) for c, w in zip(photos.cameras, wrong, strict=True)]
     off = photos.placed(moved)
-    _, worse = trained(off, NOTHING, 96, 2048)
-    product, better = trained(off, replace(NOTHING, poses=True, pose_rate=2e-4), 96, 2048)
-    assert better < 0.9 * worse
+    product, _ = trained(off, replace(NOTHING, poses=True, pose_rate=2e-4), 96, 2048)
     refined = [refined_camera(c, p) for c, p in zip(moved, product["photos.poses"], strict=True)]
     before, after = away(moved, photos.cameras), away(refined, photos.cameras)
     assert after < 0.9 * before  # in so few steps
