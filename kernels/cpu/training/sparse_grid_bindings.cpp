@@ -58,18 +58,24 @@ void run_forward(ConstRows rows, Array<const int32_t, nb::ndim<3>> slots,
               [&](int64_t begin, int64_t end) { code.forward(grid, samples, begin, end, out); });
 }
 
-void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars density, ConstPlaces located,
-                  ConstVectors d_rgb, ConstScalars d_density, Rows gradient, Flags touched, int threads,
-                  const std::string& path) {
+// What a forward pass left, and gradients as many.
+GridKept kept_samples(const ConstVectors& directions, const ConstVectors& rgb, const ConstScalars& density,
+                      const ConstPlaces& located, const ConstVectors& d_rgb, const ConstScalars& d_density) {
     const size_t count = directions.shape(0);
     for (const size_t samples : {rgb.shape(0), density.shape(0), located.shape(0), d_rgb.shape(0), d_density.shape(0)})
         expect(count, samples, "samples");
+    return {static_cast<int64_t>(count), directions.data(), rgb.data(), density.data(),
+            reinterpret_cast<const Located*>(located.data())};
+}
+
+void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars density, ConstPlaces located,
+                  ConstVectors d_rgb, ConstScalars d_density, Rows gradient, Flags touched, int threads,
+                  const std::string& path) {
+    const GridKept kept = kept_samples(directions, rgb, density, located, d_rgb, d_density);
     expect(gradient.shape(0), touched.shape(0), "touched");
-    const GridKept kept = {static_cast<int64_t>(count), directions.data(), rgb.data(), density.data(),
-                           reinterpret_cast<const Located*>(located.data())};
     const GridPath& code = find_grid_path(path);
     nb::gil_scoped_release release;
-    const std::unique_ptr<float[]> d_raw(new float[4 * count]);
+    const std::unique_ptr<float[]> d_raw(new float[4 * kept.count]);
     share_out(threads, kept.count, [&](int64_t begin, int64_t end) {
         code.activations(kept, d_rgb.data(), d_density.data(), begin, end, d_raw.get());
     });
@@ -80,15 +86,11 @@ void run_backward(ConstVectors directions, ConstVectors rgb, ConstScalars densit
 
 void run_places(ConstRows rows, ConstVectors directions, ConstVectors rgb, ConstScalars density, ConstPlaces located,
                 ConstVectors d_rgb, ConstScalars d_density, Vectors d_places, int threads, const std::string& path) {
-    const size_t count = directions.shape(0);
-    for (const size_t samples :
-         {rgb.shape(0), density.shape(0), located.shape(0), d_rgb.shape(0), d_density.shape(0), d_places.shape(0)})
-        expect(count, samples, "samples");
-    const GridKept kept = {static_cast<int64_t>(count), directions.data(), rgb.data(), density.data(),
-                           reinterpret_cast<const Located*>(located.data())};
+    const GridKept kept = kept_samples(directions, rgb, density, located, d_rgb, d_density);
+    expect(directions.shape(0), d_places.shape(0), "samples");
     const GridPath& code = find_grid_path(path);
     nb::gil_scoped_release release;
-    const std::unique_ptr<float[]> d_raw(new float[4 * count]);
+    const std::unique_ptr<float[]> d_raw(new float[4 * kept.count]);
     share_out(threads, kept.count, [&](int64_t begin, int64_t end) {
         code.activations(kept, d_rgb.data(), d_density.data(), begin, end, d_raw.get());
         code.places(rows.data(), kept, d_raw.get(), begin, end, d_places.data());
