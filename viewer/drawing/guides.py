@@ -7,38 +7,24 @@ from numpy.typing import ArrayLike, NDArray
 from kilonerf.model_io import Camera
 
 from .projection import ClipPlanes, projection_matrix, view_matrix
+from .ribbon import RIBBON
 
-VERTEX = """
-#version 330 core
-// One line per instance: a screen-aligned ribbon of four vertices, one pixel wider than the line for its soft border.
+VERTEX = (
+    RIBBON
+    + """
 uniform mat4 clip_from_world;
-uniform float nearest;    // z-depth, which is clip w: lines are cut there, not at the near plane
-uniform vec2 viewport;    // pixels
-uniform float half_width; // pixels
+uniform float nearest;
 in vec3 begin;
 in vec3 end;
 in vec4 tint;
-noperspective out float distance;  // pixels from the line's middle
 flat out vec4 color;
 void main() {
-    vec4 a = clip_from_world * vec4(begin, 1.0);
-    vec4 b = clip_from_world * vec4(end, 1.0);
-    distance = 0.0;
     color = tint;
-    if (a.w < nearest && b.w < nearest) {
-        gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // behind the camera: clipped away
-        return;
-    }
-    if (a.w < nearest) a = mix(a, b, (nearest - a.w) / (b.w - a.w));
-    if (b.w < nearest) b = mix(b, a, (nearest - b.w) / (a.w - b.w));
-    vec2 along = (b.xy / b.w - a.xy / a.w) * viewport;
-    along = dot(along, along) > 1e-12 ? normalize(along) : vec2(1.0, 0.0);
-    distance = (gl_VertexID & 1) == 0 ? -half_width - 1.0 : half_width + 1.0;
-    vec4 clip = gl_VertexID < 2 ? a : b;
-    clip.xy += vec2(-along.y, along.x) * distance * 2.0 / viewport * clip.w;
+    vec4 clip = ribbon(clip_from_world * vec4(begin, 1.0), clip_from_world * vec4(end, 1.0), nearest);
     gl_Position = vec4(clip.xy, clamp(clip.z, -clip.w, clip.w), clip.w);  // outside of the planes: still drawn
 }
 """
+)
 
 FRAGMENT = """
 #version 330 core

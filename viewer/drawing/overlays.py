@@ -13,36 +13,24 @@ from kilonerf.model_io.scene.cells import Cells
 
 from .occupancy_lines import MAX_CELLS_ON_AXIS, TooManyLinesError, grid_lines, merge_voxels
 from .projection import ClipPlanes, projection_matrix, view_matrix
+from .ribbon import RIBBON
 
-VERTEX = """
-#version 330 core
-// One line per instance: a screen-aligned ribbon of four vertices, one pixel wider than the line for its soft border.
+VERTEX = (
+    RIBBON
+    + """
 uniform mat4 clip_from_corner;
-uniform float near;       // z-depth, which is clip w
-uniform vec2 viewport;    // pixels
+uniform float near;
 uniform vec3 last_corner; // merged voxels may stick out of the box: they end there
-uniform float half_width; // pixels
 in uvec3 begin;
 in uvec3 end;
-noperspective out float distance;  // pixels from the line's middle
 void main() {
     vec4 a = clip_from_corner * vec4(min(vec3(begin), last_corner), 1.0);
     vec4 b = clip_from_corner * vec4(min(vec3(end), last_corner), 1.0);
-    distance = 0.0;
-    if (a.w < near && b.w < near) {
-        gl_Position = vec4(2.0, 2.0, 2.0, 1.0);  // wholly outside: clipped away
-        return;
-    }
-    if (a.w < near) a = mix(a, b, (near - a.w) / (b.w - a.w));
-    if (b.w < near) b = mix(b, a, (near - b.w) / (a.w - b.w));
-    vec2 along = (b.xy / b.w - a.xy / a.w) * viewport;
-    along = dot(along, along) > 1e-12 ? normalize(along) : vec2(1.0, 0.0);
-    distance = (gl_VertexID & 1) == 0 ? -half_width - 1.0 : half_width + 1.0;
-    vec4 clip = gl_VertexID < 2 ? a : b;
-    clip.xy += vec2(-along.y, along.x) * distance * 2.0 / viewport * clip.w;
+    vec4 clip = ribbon(a, b, near);
     gl_Position = vec4(clip.xy, max(clip.z, -clip.w), clip.w);  // lifted over the near plane: still drawn
 }
 """
+)
 
 FRAGMENT = """
 #version 330 core
