@@ -26,7 +26,7 @@ test: $(DEV_INSTALLED) $(CUPY)  ## set up everything, then ruff, clang-format, p
 	@$(VENV)/bin/ruff format --check
 	@$(CPP) --dry-run -Werror
 	@$(VENV)/bin/pyright
-	@$(VENV)/bin/pytest
+	@$(VENV)/bin/pytest -n 2 --dist loadfile
 
 bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800
 	@$(VENV)/bin/kilonerf-bench $(SCENE) --size 800x800

@@ -28,7 +28,7 @@ from ..ranges import Count, NotNegative, Range
 FourRates = tuple[float, float, float, float]
 PHASES = 4
 SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
-PRUNING_RAYS = 1 << 18
+_MOST_PRUNING_RAYS = 1 << 18
 _CHUNK = 1 << 16
 
 
@@ -259,7 +259,7 @@ class GridTraining:
         most = torch.zeros(resolution).reshape(-1)
         size = torch.tensor(resolution)
         self._tell_densities()
-        for chunk in range(PRUNING_RAYS // _CHUNK):
+        for chunk in range(pruning_batches(self._photos, _CHUNK)):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among).to(self._device)
             _, (points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
@@ -276,3 +276,8 @@ class GridTraining:
             self.grid = self.grid.refined()
             self._adam = GridAdam(self.grid)
         self._look_at_voxels()
+
+
+def pruning_batches(photos: Photos, rays: int) -> int:
+    """Of how many batches the weights of voxels are looked at; about as many rays as there are pixels, or enough."""
+    return max(1, -(-min(_MOST_PRUNING_RAYS, int(photos.offsets[-1])) // rays))

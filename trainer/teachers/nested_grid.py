@@ -25,7 +25,7 @@ from ..loop.schedule import sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
 from ..ops.sparse_grid import SparseGrid, sparse_grid
-from .grid import PHASES, PRUNING_RAYS, SCALES, GridSettings
+from .grid import PHASES, SCALES, GridSettings, pruning_batches
 
 _CHUNK = 1 << 15
 _FEWEST_VIEWS = 3  # that see a voxel, for it to hold anything
@@ -245,7 +245,7 @@ class NestedGridTraining:
         shape = self.grids[0].active.shape
         most = torch.zeros(len(self.grids), *shape)
         size = torch.tensor(shape)
-        for chunk in range(PRUNING_RAYS // _CHUNK):
+        for chunk in range(pruning_batches(self._photos, _CHUNK)):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK).to(self._device)
             _, _, (levels, points, weights) = self._render(batch, seed=chunk)
             voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)

@@ -202,7 +202,8 @@ def test_damaged_files_are_named(subject: Subject, tmp_path: Path, damage: bytes
         train(subject, SHORT, folder)
 
 
-def test_two_processes_equal_one(subject: Subject, tmp_path: Path) -> None:
+@pytest.mark.parametrize("levels", [1, 3])
+def test_two_processes_equal_one(subject: Subject, tmp_path: Path, levels: int) -> None:
     """Networks and rays are shared out; sums of gradients round otherwise, and nothing else differs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -211,7 +212,8 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path) -> None:
     assert source is not None
     data = source.parent.parent
     options = {
-        "--grid.resolution": [16],
+        "--levels": [levels],
+        "--grid.resolution": [16 * min(levels, 2)],
         "--grid.steps": SHORT.grid.steps,
         "--grid.rays": [256],
         "--occupancy.cells": [4],
@@ -248,7 +250,9 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path) -> None:
                 process.communicate()
         scenes.append(load_scene(output))
     one, two = scenes
-    assert np.array_equal(one.occupancy, two.occupancy)
+    assert len(one.levels) == len(two.levels) == levels
+    for level, other in zip(one.levels, two.levels, strict=True):
+        assert np.array_equal(level.occupancy, other.occupancy)
     for name, layer in one.layers.items():
         assert np.allclose(layer, two.layers[name], rtol=0, atol=2e-3), name
 
