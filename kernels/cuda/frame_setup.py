@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
 from kilonerf.model_io.scene.levels import MAX_LEVELS
+from kilonerf.model_io.scene.sky import COEFFICIENTS
 
 from ..native.grid import GRID, SAMPLE_STEPS, native_steps
 from ..options import RenderOptions
@@ -19,6 +20,7 @@ _SLACK = 4e-6  # as box_slack in sampling_rule.h
 
 def frame_setup_type(levels: int) -> np.dtype[np.void]:
     """The ``FrameSetup`` structure of kernels that can have so many levels."""
+    sky = [("sky", "<f4", (COEFFICIENTS, 3)), ("shows_sky", "<i4")] if levels > 1 else []
     return np.dtype(
         [
             ("levels", LEVEL, levels),
@@ -37,6 +39,7 @@ def frame_setup_type(levels: int) -> np.dtype[np.void]:
             ("first_tile", "<i4"),
             ("end_tile", "<i4"),
             ("seen_tiles", "<i4", 4),
+            *sky,
         ]
     )
 
@@ -65,6 +68,8 @@ class FrameSetup:
             frame["levels"][number] = grid, native_steps(steps.of_level(number))
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
+        if options.sky and scene.sky is not None:
+            frame["sky"], frame["shows_sky"] = scene.sky, 1
         frame["num_groups"], frame["ess"] = len(groups.boxes), options.ess
         frame["leaf_words"] = layout.leaf_words if layout.leaf_words <= LEAF_WORDS else 0
         words, fields = frame.reshape(1).view(np.int32), frame.dtype.fields
@@ -74,7 +79,7 @@ class FrameSetup:
         self._eye = words[place["origin"] : place["ert_threshold"]].view(np.float32)
         self._slack = words[place["slack"] : place["width"]].view(np.float32)
         self._size = words[place["width"] : place["num_groups"]]
-        self._seen = words[place["seen_tiles"] :]
+        self._seen = words[place["seen_tiles"] :][:4]
 
     def aim(self, camera: Camera, num_cells: int) -> NDArray[np.void]:
         """The structure for a frame from ``camera`` with so many cells in order; the same one each time."""

@@ -11,10 +11,10 @@
 
 namespace knf {
 
-constexpr int AHEAD = 8;        // visits whose boxes are looked at together
-constexpr int BATCH = 16;       // samples that a warp evaluates at once on tensor cores; counted so in float32 too
-constexpr int COUNTERS = 13;    // of a frame
-constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
+constexpr int AHEAD = 8;   // visits whose boxes are looked at together
+constexpr int BATCH = 16;  // samples that a warp evaluates at once on tensor cores; counted so in float32 too
+constexpr int COUNTERS = 13 + MAX_LEVELS;  // of a frame
+constexpr float OPAQUE = 0.5f;             // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
@@ -25,7 +25,7 @@ struct Output {
     int* network;  // [height][width], of the first sample, -1 for none
     float4* rgbz;  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
     // Two rows of COUNTERS. The first is at work, and zero before and after a frame; the second is the last frame's:
-    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally.
+    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally; evaluations by level, if there are several.
     unsigned long long* counters;
     int* next_tile;  // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
@@ -54,6 +54,9 @@ struct Block {
     unsigned votes[2][WARPS];  // in turns: one may still be read when the next is written
     int tile;
     int queued;
+#ifdef KNF_NESTED
+    int evaluations[LEVELS];  // of the tile at work; thread 0's
+#endif
 };
 
 struct Ray {
@@ -203,6 +206,9 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
         const int queued = block.queued;
         Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
         if (thread == 0) tally.evaluations += queued;
+#ifdef KNF_NESTED
+        if (thread == 0) block.evaluations[cell.level] += queued;
+#endif
         KNF_COUNT(tally, rounds, thread == 0);
         KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
         KNF_COUNT(tally, passes, thread == 0 ? (queued + BATCH * WARPS - 1) / (BATCH * WARPS) : 0);
@@ -228,8 +234,14 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
 KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const Ray& ray, int x, int y) {
     const long long pixel = static_cast<long long>(y) * frame.width + x;
     const float rest = 1.0f - ray.weight;
-    const float rgb[3] = {ray.red + rest * frame.background[0], ray.green + rest * frame.background[1],
-                          ray.blue + rest * frame.background[2]};
+    float behind[3] = {frame.background[0], frame.background[1], frame.background[2]};
+#ifdef KNF_NESTED
+    if (frame.shows_sky && ray.alive) {  // rays that ended do not reach it
+        sky_color(frame.sky, ray.direction, ray.length, behind);
+        for (int channel = 0; channel < 3; channel++) behind[channel] = fminf(fmaxf(behind[channel], 0.0f), 1.0f);
+    }
+#endif
+    const float rgb[3] = {ray.red + rest * behind[0], ray.green + rest * behind[1], ray.blue + rest * behind[2]};
     const float depth = ray.weight > 0.0f ? ray.depth / ray.weight : __int_as_float(0x7f800000);
     if (output.rgb)
         for (int channel = 0; channel < 3; channel++) output.rgb[3 * pixel + channel] = rgb[channel];
@@ -318,7 +330,7 @@ KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& b
 }
 
 // Adds a tile's figures to the frame's.
-KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tally, int thread) {
+KNF_DEVICE void count_up(const Output& output, Block& block, const Ray& ray, const Tally& tally, int thread) {
     int samples = ray.samples, hit = ray.samples > 0;
     for (int offset = 16; offset; offset /= 2) {
         samples += __shfl_xor_sync(0xffffffffu, samples, offset);
@@ -329,6 +341,13 @@ KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tall
         atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
     }
     if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
+#ifdef KNF_NESTED
+    for (int level = 0; thread == 0 && level < LEVELS; level++) {
+        const int evaluations = block.evaluations[level];
+        if (evaluations) atomicAdd(&output.counters[13 + level], static_cast<unsigned long long>(evaluations));
+        block.evaluations[level] = 0;
+    }
+#endif
 #ifdef KNF_COUNTERS
     const int counts[] = {tally.groups, tally.cells,   tally.tiles,  tally.votes,   tally.visits,
                           tally.rounds, tally.batches, tally.passes, tally.lookups, tally.far};
@@ -343,7 +362,7 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, c
     const Ray ray = trace(frame, scene, block, pixel_of(frame, block.tile), tally);
     const Pixel pixel = pixel_of(frame, block.tile);
     if (pixel.x < frame.width && pixel.y < frame.height) write_pixel(frame, output, ray, pixel.x, pixel.y);
-    count_up(output, ray, tally, thread);
+    count_up(output, block, ray, tally, thread);
 }
 
 }  // namespace knf
@@ -351,6 +370,9 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, c
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
     render(const knf::FrameSetup frame, const knf::SceneArrays scene, const knf::Output output) {
     __shared__ knf::Block block;
+#ifdef KNF_NESTED
+    for (int level = 0; threadIdx.x == 0 && level < knf::LEVELS; level++) block.evaluations[level] = 0;
+#endif
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
         if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);

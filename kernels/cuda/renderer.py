@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import BackendError, Camera, Scene
+from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
@@ -98,7 +99,7 @@ class CudaRenderer:
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            counters = np.zeros((2, 3 + len(COUNTS)), np.uint64)  # at work, and of the last frame
+            counters = np.zeros((2, 3 + len(COUNTS) + MAX_LEVELS), np.uint64)  # at work, and of the last frame
             self._counters = self._memory.upload(counters, "counters")
             self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
             self._counted = self._counters.pointer, self._next_tile.pointer
@@ -280,13 +281,16 @@ class CudaRenderer:
         """The figures of a finished frame; stages are pairs of marks."""
         done = counters[1] if _tiles(launched.camera) else np.zeros_like(counters[1])  # of no tiles nothing is launched
         samples, evaluations, hit, *counts = done.tolist()
-        self.counts = dict(zip(COUNTS, counts, strict=True)) if self._counting else {}
+        levels = len(self.scene.levels)
+        by_level = counts[len(COUNTS) :][:levels] if levels > 1 else [evaluations]
+        self.counts = dict(zip(COUNTS, counts, strict=False)) if self._counting else {}
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
         self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])
         return FrameStatistics(
             samples=samples,
             evaluations=evaluations,
+            evaluations_by_level=tuple(by_level),
             rays=launched.camera.width * launched.camera.height,
             rays_hit=hit,
             total_ms=sum(stages.values()),
