@@ -54,6 +54,8 @@ class TrainingSettings:
     # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
     # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.
     levels: Annotated[int | None, Range(1, most=MAX_LEVELS)] = None
+    # A sky behind the last of several levels, found in the photos: where they show open space, always, or never.
+    sky: Literal["auto", "on", "off"] = "auto"
     # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else
     # the plain colour behind the photos' object, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None

@@ -54,9 +54,6 @@ struct Block {
     unsigned votes[2][WARPS];  // in turns: one may still be read when the next is written
     int tile;
     int queued;
-#ifdef KNF_NESTED
-    int evaluations[LEVELS];  // of the tile at work; thread 0's
-#endif
 };
 
 struct Ray {
@@ -173,8 +170,8 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& blo
 }
 
 // All samples of the tile's rays in one cell, which lies in shared memory.
-KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, Block& block,
-                           Ray& ray, int thread, Tally& tally) {
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Output& output,
+                           Block& block, Ray& ray, int thread, Tally& tally) {
     const Cell& cell = stage.cell;
     KNF_COUNT(tally, visits, thread == 0);
     const SampleSteps& steps = level_of(frame, cell).steps;
@@ -206,8 +203,8 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
         const int queued = block.queued;
         Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
         if (thread == 0) tally.evaluations += queued;
-#ifdef KNF_NESTED
-        if (thread == 0) block.evaluations[cell.level] += queued;
+#ifdef KNF_NESTED  // neither registers nor shared memory are left to add them up in
+        if (thread == 0) atomicAdd(&output.counters[13 + cell.level], static_cast<unsigned long long>(queued));
 #endif
         KNF_COUNT(tally, rounds, thread == 0);
         KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
@@ -254,8 +251,8 @@ KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const
 }
 
 // All that the tile's rays meet, front to back; adds to the evaluations of this block.
-KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& block, Ray& ray, int thread,
-                      Tally& tally) {
+KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block, Ray& ray,
+                      int thread, Tally& tally) {
     __syncthreads();  // rays and sides are in place
     if (!choose_groups(frame, scene.groups, block.view, thread, tally)) return;
     for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
@@ -284,7 +281,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
             } else {
                 __syncthreads();
             }
-            visit_cell(frame, block.stage[stage], scene.occupancy, block, ray, thread, tally);
+            visit_cell(frame, block.stage[stage], scene.occupancy, output, block, ray, thread, tally);
             if (Evaluator::STAGES == 1) {
                 next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
@@ -315,8 +312,8 @@ KNF_DEVICE Pixel pixel_of(const FrameSetup& frame, int tile) {
     return {column, row, x, y};
 }
 
-KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& block, const Pixel& pixel,
-                     Tally& tally) {
+KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block,
+                     const Pixel& pixel, Tally& tally) {
     const int thread = threadIdx.x;
     Ray ray = start_ray(frame, pixel.x, pixel.y);
     const int (&seen)[4] = frame.seen_tiles;
@@ -325,12 +322,12 @@ KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& b
     block.unit[thread] = make_float4(d[0] / ray.length, d[1] / ray.length, d[2] / ray.length, 0.0f);
     KNF_COUNT(tally, tiles, thread == 0);
     start_planes(frame, TILE * pixel.column, TILE * pixel.row, block.view, thread);
-    march(frame, scene, block, ray, thread, tally);
+    march(frame, scene, output, block, ray, thread, tally);
     return ray;
 }
 
 // Adds a tile's figures to the frame's.
-KNF_DEVICE void count_up(const Output& output, Block& block, const Ray& ray, const Tally& tally, int thread) {
+KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tally, int thread) {
     int samples = ray.samples, hit = ray.samples > 0;
     for (int offset = 16; offset; offset /= 2) {
         samples += __shfl_xor_sync(0xffffffffu, samples, offset);
@@ -341,13 +338,6 @@ KNF_DEVICE void count_up(const Output& output, Block& block, const Ray& ray, con
         atomicAdd(&output.counters[2], static_cast<unsigned long long>(hit));
     }
     if (tally.evaluations) atomicAdd(&output.counters[1], static_cast<unsigned long long>(tally.evaluations));
-#ifdef KNF_NESTED
-    for (int level = 0; thread == 0 && level < LEVELS; level++) {
-        const int evaluations = block.evaluations[level];
-        if (evaluations) atomicAdd(&output.counters[13 + level], static_cast<unsigned long long>(evaluations));
-        block.evaluations[level] = 0;
-    }
-#endif
 #ifdef KNF_COUNTERS
     const int counts[] = {tally.groups, tally.cells,   tally.tiles,  tally.votes,   tally.visits,
                           tally.rounds, tally.batches, tally.passes, tally.lookups, tally.far};
@@ -359,10 +349,10 @@ KNF_DEVICE void count_up(const Output& output, Block& block, const Ray& ray, con
 KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block) {
     const int thread = threadIdx.x;
     Tally tally;
-    const Ray ray = trace(frame, scene, block, pixel_of(frame, block.tile), tally);
+    const Ray ray = trace(frame, scene, output, block, pixel_of(frame, block.tile), tally);
     const Pixel pixel = pixel_of(frame, block.tile);
     if (pixel.x < frame.width && pixel.y < frame.height) write_pixel(frame, output, ray, pixel.x, pixel.y);
-    count_up(output, block, ray, tally, thread);
+    count_up(output, ray, tally, thread);
 }
 
 }  // namespace knf
@@ -370,9 +360,6 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, c
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
     render(const knf::FrameSetup frame, const knf::SceneArrays scene, const knf::Output output) {
     __shared__ knf::Block block;
-#ifdef KNF_NESTED
-    for (int level = 0; threadIdx.x == 0 && level < knf::LEVELS; level++) block.evaluations[level] = 0;
-#endif
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
         if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);

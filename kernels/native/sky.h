@@ -12,7 +12,8 @@ KNF_SHARED void sky_color(const float* sky, const F (&direction)[3], F length, F
     const F x = direction[0] / length, y = direction[1] / length, z = direction[2] / length;
     const F xx = x * x, yy = y * y, zz = z * z;
     const F difference = xx - yy, ring = 5.0f * zz - 1.0f;
-    const F basis[SKY_COEFFICIENTS - 1] = {  // after the constant one
+    const F basis[SKY_COEFFICIENTS - 1] = {
+        // after the constant one
         0.48860251f * y,
         0.48860251f * z,
         0.48860251f * x,
@@ -29,7 +30,8 @@ KNF_SHARED void sky_color(const float* sky, const F (&direction)[3], F length, F
         1.4453057f * (z * difference),
         0.59004359f * (x * (xx - 3.0f * yy)),
     };
-    for (int channel = 0; channel < 3; channel++) color[channel] = 0.28209479f * sky[channel] + basis[0] * sky[3 + channel];
+    for (int channel = 0; channel < 3; channel++)
+        color[channel] = 0.28209479f * sky[channel] + basis[0] * sky[3 + channel];
     for (int number = 1; number < SKY_COEFFICIENTS - 1; number++)
         for (int channel = 0; channel < 3; channel++)
             color[channel] = color[channel] + basis[number] * sky[3 * number + 3 + channel];

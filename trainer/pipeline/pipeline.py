@@ -104,6 +104,7 @@ class Training:
         self._store = StageStore(folder, world, self._describe)
         self.seconds = self._store.seconds
         self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
+        self._known_sky = teacher.sky if isinstance(teacher, SceneTeacher) else None
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._nested = subject.bounds.levels > 1
         self._photos = CorrectedPhotos(subject, settings.photos.of_capture(self._nested), device)
@@ -119,6 +120,8 @@ class Training:
         if settings.teacher != "grid" and (settings.photos.poses or settings.photos.colors):
             wanted = "poses" if settings.photos.poses else "colors"
             raise UsageError(f"--photos.{wanted}: expected the teacher that learns them, grid, got {settings.teacher}")
+        if settings.sky == "on" and not self._nested:
+            raise UsageError("--sky: expected nested boxes that it is behind (--levels), got on for a single box")
         if self._nested and settings.teacher == "nerf":
             raise UsageError("--teacher: expected grid for nested boxes (or --levels 1), got nerf")
 
@@ -205,6 +208,7 @@ class Training:
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
+            self._photos.find_sky(self.settings, self._known_sky)
             return self._finished_teacher
         box_min, box_max = (
             np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
@@ -223,7 +227,7 @@ class Training:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
         box = (self._photos.photos, box_min, box_max, self._near, self._far)
-        corrections = self._photos.corrections(sum(settings.grid.steps))
+        corrections, sky = self._photos.corrections(sum(settings.grid.steps)), self._photos.find_sky(settings)
         if self._nested:
             stage = NestedGridTraining(
                 self._photos.photos,
@@ -233,6 +237,7 @@ class Training:
                 self._far,
                 settings.grid,
                 corrections=corrections,
+                sky=self._photos.sky,
                 seed=seed,
                 device=self._device,
             )
@@ -249,7 +254,7 @@ class Training:
         else:
             stage = NerfTraining(*box, settings.nerf, background=self._background, seed=seed, device=self._device)
         self._run_stage(stage, "teacher", None, World())
-        state = stage.teacher().state() | corrections.product()
+        state = stage.teacher().state() | corrections.product() | sky
         self._store.keep("teacher", state)
         return state
 
@@ -271,7 +276,7 @@ class Training:
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
         sampling = Sampling(self._near, self._far, max(2, num_samples))
         length = half_side(inner.box, 0) if self._nested else 1.0
-        student = Student(inner, networks, sampling, self._background, outer, length)
+        student = Student(inner, networks, sampling, self._background, outer, length, self._photos.sky)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
@@ -372,7 +377,7 @@ class Training:
                 saving = saved - now
             if stop:
                 raise KeyboardInterrupt
-            if student is not None and world.any(self._observer.wants_snapshot(self._total_seconds())):
+            if student is not None and world.any(self._observer.wants_snapshot(sum(self.seconds.values()))):
                 stage.state()  # all processes' networks
                 self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
         stage.finish()
@@ -392,6 +397,3 @@ class Training:
             **({"levels": self.subject.bounds.levels} if self._nested else {}),
             **self.subject.frame.said(),
         }
-
-    def _total_seconds(self) -> float:
-        return sum(self.seconds.values())
