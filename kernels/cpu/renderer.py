@@ -106,7 +106,7 @@ class CpuRenderer:
         result = self._newest.render(
             width=camera.width,
             height=camera.height,
-            origin=ray_origin(camera).tolist(),
+            origin=ray_origin(camera, self.scene).tolist(),
             rotation=camera.matrix[:3, :3].ravel().tolist(),
             lens=(camera.fx, camera.fy, camera.cx, camera.cy),
             near=float(steps.near),

@@ -9,7 +9,7 @@ from kilonerf.model_io.scene.sky import COEFFICIENTS
 
 from ..native.grid import GRID, SAMPLE_STEPS, native_steps
 from ..options import RenderOptions
-from ..sampling import SampleSteps
+from ..sampling import SampleSteps, ray_origin
 from .groups import seen_tiles
 from .scene import CudaScene
 
@@ -58,7 +58,7 @@ class FrameSetup:
     """
 
     def __init__(self, scene: Scene, layout: CudaScene, options: RenderOptions) -> None:
-        self.options = options
+        self.options, self._scene = options, scene
         levels, groups, outermost = len(layout.grids), layout.groups_of(options.ess), scene.levels[-1].box
         self._around: tuple[list[float], list[float]] = tuple(groups.box.tolist())
         self._extent: list[float] = np.maximum(np.abs(outermost.min), np.abs(outermost.max)).tolist()
@@ -84,6 +84,8 @@ class FrameSetup:
     def aim(self, camera: Camera, num_cells: int) -> NDArray[np.void]:
         """The structure for a frame from ``camera`` with so many cells in order; the same one each time."""
         (a, b, c, x), (d, e, f, y), (g, h, i, z), _ = camera.c2w
+        if self._scene.outer:
+            x, y, z = ray_origin(camera, self._scene).tolist()
         self._eye[:] = (x, y, z, a, b, c, d, e, f, g, h, i, camera.fx, camera.fy, camera.cx, camera.cy)
         slack = [_SLACK * (abs(at) + extent) for at, extent in zip((x, y, z), self._extent, strict=True)]
         self._slack[:] = slack

@@ -14,6 +14,7 @@ from kilonerf.model_io.scene.levels import MAX_LEVELS
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
+from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
 from .frame_setup import FrameSetup
 from .groups import TILE
@@ -250,9 +251,10 @@ class CudaRenderer:
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        key = (ess, layout.camera_cells(camera))
+        origin = ray_origin(camera, self.scene)
+        key = (ess, layout.camera_cells(origin))
         if self._order is None or self._order[0] != key:
-            rows = layout.order(self.scene, camera, ess)
+            rows = layout.order(self.scene, origin, ess)
             self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 

@@ -78,7 +78,7 @@ class ReferenceRenderer:
             if cancel is not None and cancel.cancelled:
                 raise RenderCancelled
             directions = ray_directions(camera, slice(y, y + 1))[0]
-            traced = self._trace(ray_origin(camera), directions, steps, options)
+            traced = self._trace(ray_origin(camera, self.scene), directions, steps, options)
             color, opacity, distance, samples[y], ended, network[y], found = traced
             background = np.asarray(options.background, self.dtype)
             if options.sky and self.scene.sky is not None:  # which rays that ended early do not reach

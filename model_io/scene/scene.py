@@ -21,7 +21,7 @@ from .architecture import (
 from .box import Box
 from .cells import Cells
 from .checks import check_scene
-from .levels import OuterLevel, nested
+from .levels import OuterLevel, Planes, nested
 from .sampling import Sampling
 
 __all__ = [
@@ -100,6 +100,11 @@ class Scene:
     def levels(self) -> tuple[Cells, ...]:
         """The grid of each level, ``cells`` and those of ``outer``."""
         return nested(self.cells, self.outer)
+
+    @cached_property
+    def planes(self) -> Planes:
+        """Where cameras are moved away from, if there are several levels."""
+        return Planes(self.levels)
 
     @property
     def sampling(self) -> Sampling:
