@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -310,7 +310,7 @@ def _defined(**wanted: bool) -> dict[str, None]:
 
 def _kind(options: RenderOptions) -> RenderOptions:
     """Options that frames of about the same cost share."""
-    return replace(options, background=(0.0, 0.0, 0.0))
+    return options.before((0.0, 0.0, 0.0))
 
 
 def _check_token(cancel: CancelToken | None) -> None:

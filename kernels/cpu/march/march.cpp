@@ -265,7 +265,7 @@ void find_sky(const SceneData& scene, const FrameSetup& frame, const Rectangle& 
             const int at = (y - tile.y0) * TILE + (x - tile.x0);
             ints reaches = splat(-1);
             if (frame.ert) reaches = load(work.transmittance + at) >= frame.ert_threshold;
-            floats color[3];
+            floats color[3] = {};
             if (lane_bits(reaches)) {
                 floats direction[3];
                 for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
