@@ -153,6 +153,7 @@ def mode_as_json(timing: Timing) -> dict[str, Any]:
         "ms_max": round(max(timing.ms), 3),
         "samples": round(timing.samples),
         "evaluations": round(timing.evaluations),
+        "evaluations_by_level": [round(evaluations) for evaluations in timing.evaluations_by_level],
         "samples_per_ray": round(timing.samples_per_ray, 4),
         "stages_ms": {name: round(ms, 3) for name, ms in timing.stages_ms.items()},
         "per_pose": [
@@ -180,8 +181,10 @@ def print_table(document: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     stages = ", ".join(f"{name} {ms:.1f}" for name, ms in document["stages_ms"].items())
+    levels = ", ".join(f"{evaluations:,}" for evaluations in document["evaluations_by_level"])
     for line in (
         f"stages of the first row, ms: {stages}",
+        *([f"evaluations by level of the first row: {levels}"] if "," in levels else []),
         f"{poses['count']} poses ({poses['source']}); {machine['cpu']}, {machine['cores']} cores, {machine['os']}",
         f"program: {document['commit']}",
     ):

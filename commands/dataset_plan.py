@@ -49,6 +49,7 @@ def plan_rows(plan: "Plan") -> Rows:
         ("unit", unit),
         ("box to be trained", str(plan.bounds).removeprefix("box ")),
         ("depths", f"{plan.near:.4g} to {plan.far:.4g}"),
+        *([("sky", f"behind {plan.sky:.0%} of the photos' pixels")] if plan.sky else []),
         ("memory for training", f"about {plan.memory / 2**30:.1f} GiB (estimate)"),
         ("time for training", f"{times} (rough estimates where nothing else runs, from a short measurement)"),
     ]

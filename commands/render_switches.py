@@ -36,7 +36,7 @@ class RenderSwitches:
     ert: bool = True
     # Transmittance below which a ray ends.
     ert_threshold: float = 0.01
-    # Red, green and blue behind the scene, each 0 to 1; the scene's own if left out.
+    # Red, green and blue behind the scene, each 0 to 1; the scene's own, or its sky, if left out.
     background: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")] = None
     # Take the samples that the scene was trained with: from its near to its far.
     as_trained: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -69,6 +69,7 @@ class RenderSwitches:
             ert=self.ert,
             ert_threshold=self.ert_threshold,
             background=background,
+            sky=self.background is None,
             near=base.near,
             far=base.far,
             step=base.step,

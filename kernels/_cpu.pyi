@@ -43,6 +43,7 @@ class Renderer:
         ert: bool,
         ert_threshold: float,
         background: Sequence[float],
+        sky: bool,
         rgb: NDArray[np.float32],
         alpha: NDArray[np.float32],
         depth: NDArray[np.float32],
@@ -65,6 +66,7 @@ def make_renderer(
     full_cells: NDArray[np.uint8],
     occupancy: NDArray[np.uint32],
     layers: Mapping[str, NDArray[np.float32]],
+    sky: NDArray[np.float32] | None,
     threads: int,
     path: str,
 ) -> Renderer: ...

@@ -26,6 +26,7 @@ class FrameStatistics:
         total_ms: wall time of the whole frame in milliseconds.
         stages_ms: wall time by stage, in the order in which the stages run; sums to about ``total_ms``.
         threads: threads that made the frame.
+        evaluations_by_level: evaluations by the level of their cell, the innermost first.
     """
 
     samples: int = 0
@@ -35,6 +36,7 @@ class FrameStatistics:
     total_ms: float = 0.0
     stages_ms: Mapping[str, float] = field(default_factory=dict[str, float])
     threads: int = 1
+    evaluations_by_level: tuple[int, ...] = ()
 
     @property
     def samples_per_ray(self) -> float:

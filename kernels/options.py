@@ -23,6 +23,8 @@ class RenderOptions:
             ``ert_threshold``.
         ert_threshold: epsilon in [0, 1); the paper uses 0.01. 0 never ends a ray.
         background: RGB behind the scene, in [0, 1].
+        sky: where the scene has a sky (:mod:`kilonerf.model_io.scene.sky`), it is behind the scene instead. What is
+            left of a ray that ended early, less than ``ert_threshold``, still shows the background.
         near: z-depth of sample 0. None: flying, a small near plane.
         far: z-depth of the last sample. None: flying, no end but the box.
         step: z-depth between samples. None: as trained.
@@ -35,6 +37,7 @@ class RenderOptions:
     ert: bool = True
     ert_threshold: float = 0.01
     background: RGB = (1.0, 1.0, 1.0)
+    sky: bool = False
     near: float | None = None
     far: float | None = None
     step: float | None = None
@@ -56,6 +59,14 @@ class RenderOptions:
 
     @classmethod
     def as_trained(cls, scene: Scene, **changes: object) -> "RenderOptions":
-        """The samples the scene was trained with: its near, far, step and background; ``changes`` on top."""
-        options = cls(background=scene.background, near=scene.near, far=scene.far, step=scene.step)
+        """The samples the scene was trained with: its near, far, step, background and sky; ``changes`` on top.
+
+        A background among these takes the sky away.
+        """
+        sky = "background" not in changes
+        options = cls(background=scene.background, sky=sky, near=scene.near, far=scene.far, step=scene.step)
         return replace(options, **changes)  # type: ignore[arg-type]
+
+    def before(self, background: RGB) -> "RenderOptions":
+        """The same before a plain background, without the sky."""
+        return replace(self, background=background, sky=False)

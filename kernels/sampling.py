@@ -54,9 +54,10 @@ class SampleSteps:
         return self.near + index.astype(np.float32) * self.step
 
 
-def ray_origin(camera: Camera) -> Floats:
-    """Origin of every ray, float32 [3]."""
-    return camera.position.astype(np.float32)
+def ray_origin(camera: Camera, scene: Scene | None = None) -> Floats:
+    """Origin of every ray, float32 [3]; in a scene of several levels off the planes between its cells (``Planes``)."""
+    origin = camera.position.astype(np.float32)
+    return scene.planes.cleared(origin) if scene is not None and scene.outer else origin
 
 
 def ray_directions(camera: Camera, rows: slice = slice(None)) -> Floats:

@@ -54,6 +54,8 @@ class TrainingSettings:
     # Levels of nested boxes, each twice as large as the one inside it; 1: the box holds the whole scene. Left out: 1
     # for an object before a plain background or in a given box; as many as it takes for photos of a whole place.
     levels: Annotated[int | None, Range(1, most=MAX_LEVELS)] = None
+    # A sky behind the last of several levels, found in the photos: where they show open space, always, or never.
+    sky: Literal["auto", "on", "off"] = "auto"
     # Red, green and blue behind the scene and transparent photos, 0 to 1; the data set's if left out, else
     # the plain colour behind the photos' object, else white.
     background: Annotated[tuple[float, float, float] | None, Range(0, most=1)] = None
@@ -65,6 +67,9 @@ class TrainingSettings:
     random_background: bool = True
     # Units of each hidden layer that the networks use; fewer than 32 only to compare.
     units: Annotated[int, Range(1, most=HIDDEN)] = HIDDEN
+    # After fine-tuning, voxels are left out whose weight (transmittance times alpha) is below this in all rays of the
+    # photos, and networks without voxels; 0: none.
+    least_weight: Annotated[float, Range(0, most=1)] = 0.01
     # What networks are distilled from: a fast grid, the paper's NeRF, a teacher's checkpoint (.pth) or a scene (.knf);
     # none: networks learn the photos from the beginning.
     teacher: str = "grid"
@@ -93,7 +98,7 @@ class TrainingSettings:
     def document(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
         whole = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=True).replace("Infinity", '"inf"'))
-        later = {"occupancy": 1, "units": 2, "distillation": 2, "fine_tuning": 3}
+        later = {"occupancy": 1, "units": 2, "distillation": 2, "fine_tuning": 3, "least_weight": len(STAGES)}
         unused = {"grid", "nerf"} - {self.teacher}
         last = STAGES.index(stage)
         return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}

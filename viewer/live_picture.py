@@ -137,5 +137,5 @@ class LivePicture:
     def _shot_of(self, scene: Scene, camera: Camera) -> Shot:
         options, heat_map = self._settings.render_options(scene), self._settings.heat_map
         if heat_map != "off":
-            options = replace(options, background=NOTHING)
+            options = options.before(NOTHING)
         return Shot(scene, self._settings.backend, camera, options, heat_map, self._settings.heat_scale)

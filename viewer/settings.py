@@ -149,6 +149,7 @@ class ViewerSettings:
             "ert": self.ert,
             "ert_threshold": self.ert_threshold,
             "background": background,
+            "sky": self.background is None,
             "precision": self.precision,
         }
         if self.sampling == "as trained":

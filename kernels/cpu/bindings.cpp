@@ -20,6 +20,9 @@
 #include "cpu/simd/probe.h"
 #include "cpu/structures.h"
 
+#define KNF_SHARED static inline
+#include "sky.h"
+
 namespace nb = nanobind;
 using namespace nb::literals;
 
@@ -42,6 +45,7 @@ using Layers = std::map<std::string, Array<const float>>;
 std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std::vector<int>& first_cells,
                                              const knf::Bytes& cells, const knf::Bytes& full_cells,
                                              Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
+                                             std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
                                              int threads, const std::string& path) {
     const size_t num_cells = cells.shape(0) / sizeof(knf::Cell);
     knf::SceneArrays arrays{};
@@ -55,6 +59,7 @@ std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std:
     arrays.full_cells = knf::structures<knf::Cell>(full_cells, num_cells, "full_cells");
     arrays.num_words = static_cast<int64_t>(occupancy.shape(0));
     arrays.occupancy = occupancy.data();
+    arrays.sky = sky ? sky->data() : nullptr;
     const size_t networks = layers.at("pts_linears.0.bias").shape(0);
     arrays.num_networks = static_cast<int>(networks);
     const auto layer = [&](const char* name, size_t size) {
@@ -115,7 +120,7 @@ std::map<std::string, std::map<std::string, size_t>> structure_layouts() {
 
 nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, std::array<float, 9> rotation,
                 std::array<float, 4> lens, float near, float step, float last, bool ess, bool ert, float ert_threshold,
-                Vector3 background, Array<float, nb::ndim<3>> rgb, Array<float, nb::ndim<2>> alpha,
+                Vector3 background, bool sky, Array<float, nb::ndim<3>> rgb, Array<float, nb::ndim<2>> alpha,
                 Array<float, nb::ndim<2>> depth, std::optional<Array<int32_t, nb::shape<3, -1, -1>>> counts,
                 Array<const uint8_t, nb::shape<1>> cancel) {
     knf::FrameSetup frame{};
@@ -127,6 +132,7 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
     frame.near = near, frame.step = step, frame.last = last;
     frame.ess = ess, frame.ert = ert, frame.ert_threshold = ert_threshold;
     copy(background, frame.background);
+    frame.sky = sky;
     knf::Picture picture = {rgb.data(), alpha.data(), depth.data()};
     if (counts) {
         const int64_t pixels = static_cast<int64_t>(width) * height;
@@ -150,6 +156,8 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
     out["cancelled"] = result.cancelled;
     out["samples"] = result.counters.samples;
     out["evaluations"] = result.counters.samples;  // none is evaluated in vain
+    out["samples_of_level"] = std::vector<int64_t>(result.counters.samples_of_level,
+                                                   result.counters.samples_of_level + renderer.num_levels());
     out["rays_hit"] = result.counters.rays_hit;
     out["total_ms"] = result.total_ms;
     out["stages_ms"] = stages;
@@ -179,8 +187,8 @@ NB_MODULE(_cpu, module) {
         .def_prop_ro("title", &knf::Renderer::title)
         .def_prop_ro("precision", &knf::Renderer::precision)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
-             "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "rgb"_a, "alpha"_a, "depth"_a,
-             "counts"_a.none(), "cancel"_a)
+             "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "sky"_a, "rgb"_a, "alpha"_a,
+             "depth"_a, "counts"_a.none(), "cancel"_a)
         .def(
             "order_cells",
             [](knf::Renderer& renderer, Vector3 origin) {
@@ -193,7 +201,7 @@ NB_MODULE(_cpu, module) {
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a, "full_cells"_a,
-               "occupancy"_a, "layers"_a, "threads"_a, "path"_a);
+               "occupancy"_a, "layers"_a, "sky"_a.none(), "threads"_a, "path"_a);
     module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);

@@ -74,6 +74,7 @@ class CpuRenderer:
                 full_cells=as_bytes(native_cells(*levels, ess=False)),
                 occupancy=np.concatenate([voxel_words(cells) for cells in levels]),
                 layers=layers,
+                sky=self.scene.sky,
                 threads=self._threads,
                 path=path,
             )
@@ -105,7 +106,7 @@ class CpuRenderer:
         result = self._newest.render(
             width=camera.width,
             height=camera.height,
-            origin=ray_origin(camera).tolist(),
+            origin=ray_origin(camera, self.scene).tolist(),
             rotation=camera.matrix[:3, :3].ravel().tolist(),
             lens=(camera.fx, camera.fy, camera.cx, camera.cy),
             near=float(steps.near),
@@ -115,6 +116,7 @@ class CpuRenderer:
             ert=options.ert,
             ert_threshold=options.ert_threshold,
             background=options.background,
+            sky=options.sky,
             rgb=rgb,
             alpha=alpha,
             depth=depth,
@@ -126,6 +128,7 @@ class CpuRenderer:
         statistics = FrameStatistics(
             samples=result["samples"],
             evaluations=result["evaluations"],
+            evaluations_by_level=tuple(result["samples_of_level"]),
             rays=camera.width * camera.height,
             rays_hit=result["rays_hit"],
             total_ms=result["total_ms"],

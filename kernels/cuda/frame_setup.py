@@ -5,10 +5,11 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
 from kilonerf.model_io.scene.levels import MAX_LEVELS
+from kilonerf.model_io.scene.sky import COEFFICIENTS
 
 from ..native.grid import GRID, SAMPLE_STEPS, native_steps
 from ..options import RenderOptions
-from ..sampling import SampleSteps
+from ..sampling import SampleSteps, ray_origin
 from .groups import seen_tiles
 from .scene import CudaScene
 
@@ -19,6 +20,7 @@ _SLACK = 4e-6  # as box_slack in sampling_rule.h
 
 def frame_setup_type(levels: int) -> np.dtype[np.void]:
     """The ``FrameSetup`` structure of kernels that can have so many levels."""
+    sky = [("sky", "<f4", (COEFFICIENTS, 3)), ("shows_sky", "<i4")] if levels > 1 else []
     return np.dtype(
         [
             ("levels", LEVEL, levels),
@@ -37,6 +39,7 @@ def frame_setup_type(levels: int) -> np.dtype[np.void]:
             ("first_tile", "<i4"),
             ("end_tile", "<i4"),
             ("seen_tiles", "<i4", 4),
+            *sky,
         ]
     )
 
@@ -55,7 +58,7 @@ class FrameSetup:
     """
 
     def __init__(self, scene: Scene, layout: CudaScene, options: RenderOptions) -> None:
-        self.options = options
+        self.options, self._scene = options, scene
         levels, groups, outermost = len(layout.grids), layout.groups_of(options.ess), scene.levels[-1].box
         self._around: tuple[list[float], list[float]] = tuple(groups.box.tolist())
         self._extent: list[float] = np.maximum(np.abs(outermost.min), np.abs(outermost.max)).tolist()
@@ -65,6 +68,8 @@ class FrameSetup:
             frame["levels"][number] = grid, native_steps(steps.of_level(number))
         frame["ert_threshold"] = options.ert_threshold if options.ert else -1.0
         frame["background"] = options.background
+        if options.sky and scene.sky is not None:
+            frame["sky"], frame["shows_sky"] = scene.sky, 1
         frame["num_groups"], frame["ess"] = len(groups.boxes), options.ess
         frame["leaf_words"] = layout.leaf_words if layout.leaf_words <= LEAF_WORDS else 0
         words, fields = frame.reshape(1).view(np.int32), frame.dtype.fields
@@ -74,11 +79,13 @@ class FrameSetup:
         self._eye = words[place["origin"] : place["ert_threshold"]].view(np.float32)
         self._slack = words[place["slack"] : place["width"]].view(np.float32)
         self._size = words[place["width"] : place["num_groups"]]
-        self._seen = words[place["seen_tiles"] :]
+        self._seen = words[place["seen_tiles"] :][:4]
 
     def aim(self, camera: Camera, num_cells: int) -> NDArray[np.void]:
         """The structure for a frame from ``camera`` with so many cells in order; the same one each time."""
         (a, b, c, x), (d, e, f, y), (g, h, i, z), _ = camera.c2w
+        if self._scene.outer:
+            x, y, z = ray_origin(camera, self._scene).tolist()
         self._eye[:] = (x, y, z, a, b, c, d, e, f, g, h, i, camera.fx, camera.fy, camera.cx, camera.cy)
         slack = [_SLACK * (abs(at) + extent) for at, extent in zip((x, y, z), self._extent, strict=True)]
         self._slack[:] = slack

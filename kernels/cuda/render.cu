@@ -11,10 +11,10 @@
 
 namespace knf {
 
-constexpr int AHEAD = 8;        // visits whose boxes are looked at together
-constexpr int BATCH = 16;       // samples that a warp evaluates at once on tensor cores; counted so in float32 too
-constexpr int COUNTERS = 13;    // of a frame
-constexpr float OPAQUE = 0.5f;  // as in kernels/frame.py
+constexpr int AHEAD = 8;   // visits whose boxes are looked at together
+constexpr int BATCH = 16;  // samples that a warp evaluates at once on tensor cores; counted so in float32 too
+constexpr int COUNTERS = 13 + MAX_LEVELS;  // of a frame
+constexpr float OPAQUE = 0.5f;             // as in kernels/frame.py
 
 // What a frame leaves behind; null pointers are left out.
 struct Output {
@@ -25,7 +25,7 @@ struct Output {
     int* network;  // [height][width], of the first sample, -1 for none
     float4* rgbz;  // [height][width], the window's texture: rgb; depth where alpha >= OPAQUE, else inf
     // Two rows of COUNTERS. The first is at work, and zero before and after a frame; the second is the last frame's:
-    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally.
+    // samples, evaluations, rays hit; with KNF_COUNTERS those of Tally; evaluations by level, if there are several.
     unsigned long long* counters;
     int* next_tile;  // [0] the next tile, [1] blocks that are done; zero before and after a launch
 };
@@ -170,8 +170,8 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& blo
 }
 
 // All samples of the tile's rays in one cell, which lies in shared memory.
-KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, Block& block,
-                           Ray& ray, int thread, Tally& tally) {
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Output& output,
+                           Block& block, Ray& ray, int thread, Tally& tally) {
     const Cell& cell = stage.cell;
     KNF_COUNT(tally, visits, thread == 0);
     const SampleSteps& steps = level_of(frame, cell).steps;
@@ -203,6 +203,9 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
         const int queued = block.queued;
         Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
         if (thread == 0) tally.evaluations += queued;
+#ifdef KNF_NESTED  // neither registers nor shared memory are left to add them up in
+        if (thread == 0) atomicAdd(&output.counters[13 + cell.level], static_cast<unsigned long long>(queued));
+#endif
         KNF_COUNT(tally, rounds, thread == 0);
         KNF_COUNT(tally, batches, thread == 0 ? (queued + BATCH - 1) / BATCH : 0);
         KNF_COUNT(tally, passes, thread == 0 ? (queued + BATCH * WARPS - 1) / (BATCH * WARPS) : 0);
@@ -228,8 +231,14 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
 KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const Ray& ray, int x, int y) {
     const long long pixel = static_cast<long long>(y) * frame.width + x;
     const float rest = 1.0f - ray.weight;
-    const float rgb[3] = {ray.red + rest * frame.background[0], ray.green + rest * frame.background[1],
-                          ray.blue + rest * frame.background[2]};
+    float behind[3] = {frame.background[0], frame.background[1], frame.background[2]};
+#ifdef KNF_NESTED
+    if (frame.shows_sky && ray.alive) {  // rays that ended do not reach it
+        sky_color(frame.sky, ray.direction, ray.length, behind);
+        for (int channel = 0; channel < 3; channel++) behind[channel] = fminf(fmaxf(behind[channel], 0.0f), 1.0f);
+    }
+#endif
+    const float rgb[3] = {ray.red + rest * behind[0], ray.green + rest * behind[1], ray.blue + rest * behind[2]};
     const float depth = ray.weight > 0.0f ? ray.depth / ray.weight : __int_as_float(0x7f800000);
     if (output.rgb)
         for (int channel = 0; channel < 3; channel++) output.rgb[3 * pixel + channel] = rgb[channel];
@@ -242,8 +251,8 @@ KNF_DEVICE void write_pixel(const FrameSetup& frame, const Output& output, const
 }
 
 // All that the tile's rays meet, front to back; adds to the evaluations of this block.
-KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& block, Ray& ray, int thread,
-                      Tally& tally) {
+KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block, Ray& ray,
+                      int thread, Tally& tally) {
     __syncthreads();  // rays and sides are in place
     if (!choose_groups(frame, scene.groups, block.view, thread, tally)) return;
     for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
@@ -272,7 +281,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, Block& 
             } else {
                 __syncthreads();
             }
-            visit_cell(frame, block.stage[stage], scene.occupancy, block, ray, thread, tally);
+            visit_cell(frame, block.stage[stage], scene.occupancy, output, block, ray, thread, tally);
             if (Evaluator::STAGES == 1) {
                 next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
@@ -303,8 +312,8 @@ KNF_DEVICE Pixel pixel_of(const FrameSetup& frame, int tile) {
     return {column, row, x, y};
 }
 
-KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& block, const Pixel& pixel,
-                     Tally& tally) {
+KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block,
+                     const Pixel& pixel, Tally& tally) {
     const int thread = threadIdx.x;
     Ray ray = start_ray(frame, pixel.x, pixel.y);
     const int (&seen)[4] = frame.seen_tiles;
@@ -313,7 +322,7 @@ KNF_DEVICE Ray trace(const FrameSetup& frame, const SceneArrays& scene, Block& b
     block.unit[thread] = make_float4(d[0] / ray.length, d[1] / ray.length, d[2] / ray.length, 0.0f);
     KNF_COUNT(tally, tiles, thread == 0);
     start_planes(frame, TILE * pixel.column, TILE * pixel.row, block.view, thread);
-    march(frame, scene, block, ray, thread, tally);
+    march(frame, scene, output, block, ray, thread, tally);
     return ray;
 }
 
@@ -340,7 +349,7 @@ KNF_DEVICE void count_up(const Output& output, const Ray& ray, const Tally& tall
 KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, const Output& output, Block& block) {
     const int thread = threadIdx.x;
     Tally tally;
-    const Ray ray = trace(frame, scene, block, pixel_of(frame, block.tile), tally);
+    const Ray ray = trace(frame, scene, output, block, pixel_of(frame, block.tile), tally);
     const Pixel pixel = pixel_of(frame, block.tile);
     if (pixel.x < frame.width && pixel.y < frame.height) write_pixel(frame, output, ray, pixel.x, pixel.y);
     count_up(output, ray, tally, thread);

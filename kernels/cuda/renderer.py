@@ -2,17 +2,19 @@
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import BackendError, Camera, Scene
+from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
+from ..sampling import ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
 from .frame_setup import FrameSetup
 from .groups import TILE
@@ -98,7 +100,7 @@ class CudaRenderer:
         self._precision: Precision = "float32"
         self._take_precision(RenderOptions())
         with device.active():
-            counters = np.zeros((2, 3 + len(COUNTS)), np.uint64)  # at work, and of the last frame
+            counters = np.zeros((2, 3 + len(COUNTS) + MAX_LEVELS), np.uint64)  # at work, and of the last frame
             self._counters = self._memory.upload(counters, "counters")
             self._next_tile = self._memory.upload(np.zeros(2, np.int32), "tile counters")
             self._counted = self._counters.pointer, self._next_tile.pointer
@@ -249,9 +251,10 @@ class CudaRenderer:
 
     def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
-        key = (ess, layout.camera_cells(camera))
+        origin = ray_origin(camera, self.scene)
+        key = (ess, layout.camera_cells(origin))
         if self._order is None or self._order[0] != key:
-            rows = layout.order(self.scene, camera, ess)
+            rows = layout.order(self.scene, origin, ess)
             self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 
@@ -280,13 +283,16 @@ class CudaRenderer:
         """The figures of a finished frame; stages are pairs of marks."""
         done = counters[1] if _tiles(launched.camera) else np.zeros_like(counters[1])  # of no tiles nothing is launched
         samples, evaluations, hit, *counts = done.tolist()
-        self.counts = dict(zip(COUNTS, counts, strict=True)) if self._counting else {}
+        levels = len(self.scene.levels)
+        by_level = counts[len(COUNTS) :][:levels] if levels > 1 else [evaluations]
+        self.counts = dict(zip(COUNTS, counts, strict=False)) if self._counting else {}
         marks = {"kernel": launched.marks, **more_stages}
         stages = {name: self._device.milliseconds(begin, end) for name, (begin, end) in marks.items()}
         self._pace.frame_done(_kind(options), _tiles(launched.camera), stages["kernel"])
         return FrameStatistics(
             samples=samples,
             evaluations=evaluations,
+            evaluations_by_level=tuple(by_level),
             rays=launched.camera.width * launched.camera.height,
             rays_hit=hit,
             total_ms=sum(stages.values()),
@@ -304,7 +310,7 @@ def _defined(**wanted: bool) -> dict[str, None]:
 
 def _kind(options: RenderOptions) -> RenderOptions:
     """Options that frames of about the same cost share."""
-    return replace(options, background=(0.0, 0.0, 0.0))
+    return options.before((0.0, 0.0, 0.0))
 
 
 def _check_token(cancel: CancelToken | None) -> None:

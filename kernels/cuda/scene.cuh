@@ -4,6 +4,7 @@
 #include "device.cuh"
 #include "grid.h"
 #include "network_rows.h"
+#include "sky.h"
 
 namespace knf {
 
@@ -47,8 +48,12 @@ struct FrameSetup {
     int leaf_words;            // words of a cell's voxels, a multiple of 4; 0 if they are more than LEAF_WORDS
     int first_tile, end_tile;  // those of this launch, row by row
     int seen_tiles[4];         // first column and row, end column and row: no ray of the others meets anything
+#ifdef KNF_NESTED
+    float sky[3 * SKY_COEFFICIENTS];
+    int shows_sky;  // behind the scene instead of the background
+#endif
 };
-static_assert(sizeof(FrameSetup) == 140 + LEVELS * 132, "as frame_setup in kernels/cuda/scene.py");
+static_assert(sizeof(FrameSetup) == 140 + LEVELS * 132 + (LEVELS > 1 ? 196 : 0), "as kernels/cuda/frame_setup.py");
 
 KNF_DEVICE const Level& level_of(const FrameSetup& frame, const Cell& cell) {
     return frame.levels[LEVELS == 1 ? 0 : cell.level];

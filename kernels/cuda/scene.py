@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Scene
 from kilonerf.model_io.scene.architecture import (
     DIRECTION_CHANNELS,
     DIRECTION_FREQUENCIES,
@@ -15,11 +15,11 @@ from kilonerf.model_io.scene.architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
+from kilonerf.model_io.scene.cells import Floats
 from kilonerf.model_io.scene.levels import front_to_back
 
 from ..native.folding import folded_layers
 from ..native.grid import native_cells, native_grid, voxel_words
-from ..sampling import ray_origin
 from .groups import Groups
 
 Precision = Literal["float16", "float32"]
@@ -107,15 +107,15 @@ class CudaScene:
         last = (grids["resolution"] * grids["factor"] - 1).astype(np.float32)
         return grids["box_min"], grids["inverse_voxel"], last, grids["factor"]
 
-    def camera_cells(self, camera: Camera) -> bytes:
-        """The camera's cell in each level, by which cells are ordered; the same bytes for the same cells."""
+    def camera_cells(self, origin: Floats) -> bytes:
+        """The rays' origin's cell in each level, by which cells are ordered; the same bytes for the same cells."""
         low, inverse_voxel, last, factor = self._camera_cells
-        voxels = np.minimum(np.maximum((ray_origin(camera) - low) * inverse_voxel, 0), last)
+        voxels = np.minimum(np.maximum((origin - low) * inverse_voxel, 0), last)
         return (voxels.astype(np.int32) // factor).tobytes()
 
-    def order(self, scene: Scene, camera: Camera, ess: bool) -> NDArray[np.void]:
+    def order(self, scene: Scene, origin: Floats, ess: bool) -> NDArray[np.void]:
         """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
-        rows = front_to_back(scene.levels, ray_origin(camera))
+        rows = front_to_back(scene.levels, origin)
         rows = rows[self.cells["occupied"][rows] != 0] if ess else rows
         order = np.empty(len(rows), PLACE)
         order["cell"], order["group"] = rows, self.groups_of(ess).of_leaf[rows]

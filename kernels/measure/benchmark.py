@@ -67,6 +67,12 @@ class Timing:
         return statistics.fmean(pose.statistics.evaluations for pose in self.poses)
 
     @property
+    def evaluations_by_level(self) -> list[float]:
+        """The same by level, the innermost first."""
+        levels = zip(*(pose.statistics.evaluations_by_level for pose in self.poses), strict=True)
+        return [statistics.fmean(level) for level in levels]
+
+    @property
     def samples_per_ray(self) -> float:
         """Samples per ray of the picture, mean over the poses."""
         return statistics.fmean(pose.statistics.samples_per_ray for pose in self.poses)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from kilonerf.model_io import Camera, Scene
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells, Floats
+from kilonerf.model_io.scene.sky import sky_colors
 
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
@@ -72,21 +73,24 @@ class ReferenceRenderer:
         depth = np.empty((height, width), np.float32)
         samples = np.empty((height, width), np.int32)
         network = np.empty((height, width), np.int32)
-        evaluations = 0
+        evaluations = np.zeros(len(self.scene.levels), np.int64)
         for y in range(height if width else 0):
             if cancel is not None and cancel.cancelled:
                 raise RenderCancelled
             directions = ray_directions(camera, slice(y, y + 1))[0]
-            traced = self._trace(ray_origin(camera), directions, steps, options)
-            color, opacity, distance, samples[y], network[y], found = traced
+            traced = self._trace(ray_origin(camera, self.scene), directions, steps, options)
+            color, opacity, distance, samples[y], ended, network[y], found = traced
             background = np.asarray(options.background, self.dtype)
+            if options.sky and self.scene.sky is not None:  # which rays that ended early do not reach
+                background = np.where(ended[:, None], background, sky_colors(self.scene.sky, directions))
             rgb[y] = color + (1 - opacity)[:, None] * background
             alpha[y], depth[y] = opacity, distance
             evaluations += found
         total_ms = (time.perf_counter() - started) * 1e3
         statistics = FrameStatistics(
             samples=int(samples.sum()),
-            evaluations=evaluations,
+            evaluations=int(evaluations.sum()),
+            evaluations_by_level=tuple(evaluations.tolist()),
             rays=width * height,
             rays_hit=int((samples > 0).sum()),
             total_ms=total_ms,
@@ -112,8 +116,18 @@ class ReferenceRenderer:
         directions: Floats,  # [R, 3]
         steps: SampleSteps,
         options: RenderOptions,
-    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.int32], int]:
-        """Colour [R, 3], opacity, depth, samples taken and first network [R] each; and how many were evaluated."""
+    ) -> tuple[
+        NDArray[Any],
+        NDArray[Any],
+        NDArray[Any],
+        NDArray[np.integer],
+        NDArray[np.bool_],
+        NDArray[np.int32],
+        NDArray[np.int64],
+    ]:
+        """Of each ray: colour [R, 3], opacity, depth, samples taken, whether it ended early, first network; and
+        evaluations [levels].
+        """  # noqa: D205
         rays = len(directions)
         found = [
             _samples_of_level(origin, directions, steps.of_level(number), cells, ess=options.ess)
@@ -140,7 +154,11 @@ class ReferenceRenderer:
         first_network = np.full(rays, -1, np.int32)
         hit, first_sample = np.unique(ray, return_index=True)
         first_network[hit] = network[first_sample]
-        return *_composite(rays, ray, sample_alpha, rgb, t, options), first_network, len(ray)
+        return (
+            *_composite(rays, ray, sample_alpha, rgb, t, options),
+            first_network,
+            np.bincount(level, minlength=len(found)),
+        )
 
 
 def _samples_of_level(
@@ -191,10 +209,10 @@ def _composite(
     rgb: NDArray[np.floating],  # [S, 3]
     t: Floats,  # [S]
     options: RenderOptions,
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer]]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.bool_]]:
     """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon.
 
-    Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0) and samples taken [R].
+    Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0), samples taken and whether it ended [R].
     """
     dtype = alpha.dtype
     found = np.bincount(ray, minlength=rays)
@@ -211,4 +229,5 @@ def _composite(
     opacity = np.bincount(ray, weight, minlength=rays).astype(dtype)
     with np.errstate(invalid="ignore", divide="ignore"):
         depth = np.where(opacity > 0, np.bincount(ray, weight * t, minlength=rays) / opacity, np.inf)
-    return color, opacity, depth, np.bincount(ray[taken], minlength=rays)
+    ended = np.asarray((transmittance < options.ert_threshold).any(1) & options.ert, np.bool_)
+    return color, opacity, depth, np.bincount(ray[taken], minlength=rays), ended

@@ -71,6 +71,8 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
         **_grids(scene),
         **cast_layers(scene.layers, scene.dtype if dtype is None else dtype),
     }
+    if scene.sky is not None:
+        tensors["sky"] = scene.sky
     if scene.training_poses is not None:
         tensors["training_poses"] = scene.training_poses
     if scene.preview is not None:
@@ -189,6 +191,7 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
         preview=None if preview is None else preview.tobytes(),
         provenance=provenance,
         outer=tuple(outer),
+        sky=tensors.get("sky"),
     )
 
 

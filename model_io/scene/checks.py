@@ -16,6 +16,7 @@ from ..errors import SceneError
 from .architecture import tensor_shapes
 from .cells import occupied_cells
 from .levels import MAX_CELLS, MAX_LEVELS, hole
+from .sky import COEFFICIENTS
 
 if TYPE_CHECKING:
     from .scene import Scene
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 MAX_VOXELS = 2**30  # 1 GiB of memory for the occupancy grid
 MAX_FACTOR = 64  # occupancy voxels per network cell and axis
 MAX_SAMPLES = 2**16  # samples per ray
+MAX_SKY = 1e6
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -43,6 +45,7 @@ def check_scene(scene: "Scene") -> None:
     _check_layers(scene)
     _check_network_index(scene)
     _check_sampling(scene)
+    _check_sky(scene)
     _check_extras(scene)
 
 
@@ -180,6 +183,18 @@ def _check_sampling(scene: "Scene") -> None:
         or not all(isinstance(value, Real) and 0 <= value <= 1 for value in background)
     ):
         fail("background", "three numbers in [0, 1]", repr(background))
+
+
+def _check_sky(scene: "Scene") -> None:
+    if scene.sky is None:
+        return
+    _check_array("sky", scene.sky, np.float32, 2)
+    if scene.sky.shape != (COEFFICIENTS, 3):
+        fail("sky", f"shape [{COEFFICIENTS}, 3]", f"shape {list(scene.sky.shape)}")
+    if not (np.abs(scene.sky) <= MAX_SKY).all():  # nor is NaN; larger ones might not have a finite sum
+        fail("sky", f"numbers from -{MAX_SKY:g} to {MAX_SKY:g}", f"{np.abs(scene.sky).max()}")
+    if not scene.outer:
+        fail("sky", "several levels around which it is", "a scene of one level")
 
 
 def _check_extras(scene: "Scene") -> None:

@@ -4,17 +4,20 @@ import json
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..files.json_values import is_array
 from ..knf.format import KIND, version_of
 from .architecture import PARAMETERS_PER_NETWORK
 from .scene import Scene
+from .sky import sky_colors
 
 
 def describe(scene: Scene) -> dict[str, Any]:
     """Facts about a scene, JSON values only."""
     camera = scene.start_camera
-    voxels = sum(int(np.count_nonzero(cells.occupancy)) for cells in scene.levels)
+    voxels_by_level = [int(np.count_nonzero(cells.occupancy)) for cells in scene.levels]
+    voxels = sum(voxels_by_level)
     return {
         "kind": KIND,
         "version": version_of(scene),
@@ -26,6 +29,8 @@ def describe(scene: Scene) -> dict[str, Any]:
         "occupied_voxels": voxels,
         "occupied_share": voxels / (len(scene.levels) * scene.occupancy.size),
         "networks": scene.num_networks,
+        "networks_by_level": [len(cells.leaves) for cells in scene.levels],
+        "occupied_voxels_by_level": voxels_by_level,
         "networks_dropped": sum(cells.network_index.size - len(cells.leaves) for cells in scene.levels),
         "parameters": scene.num_networks * PARAMETERS_PER_NETWORK,
         "dtype": str(scene.dtype),
@@ -34,6 +39,7 @@ def describe(scene: Scene) -> dict[str, Any]:
         "num_samples": int(scene.num_samples),
         "step": float(scene.step),
         "background": [float(value) for value in scene.background],
+        "sky": scene.sky is not None,
         "start_camera": None
         if camera is None
         else {
@@ -62,7 +68,7 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {facts['kind']} version {facts['version']}"),
         ("box", f"({numbers(facts['aabb'][0])}) to ({numbers(facts['aabb'][1])})"),
         ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
-        *([("levels", f"{facts['levels']} nested boxes, each twice as large")] if scene.outer else []),
+        *_level_rows(facts),
         ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
         ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
         ("occupancy grid", f"{times(facts['occupancy_resolution'])}, {times(list(scene.occupancy_factor))} per cell"),
@@ -72,6 +78,7 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
             f"{facts['num_samples']} samples from {facts['near']:.4g} to {facts['far']:.4g}, step {facts['step']:.4g}",
         ),
         ("background", numbers(facts["background"])),
+        *([("sky", _sky(scene.sky))] if scene.sky is not None else []),
         (
             "start camera",
             "none"
@@ -83,6 +90,26 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("preview", f"{facts['preview_bytes']} bytes" if facts["preview_bytes"] else "none"),
     ]
     return rows + [(key.replace("_", " "), _said(value)) for key, value in facts["provenance"].items()]
+
+
+def _level_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """What is in each of several levels, the innermost first."""
+    if facts["levels"] == 1:
+        return []
+    networks, voxels = (
+        ", ".join(f"{count:,}" for count in facts[name]) for name in ("networks_by_level", "occupied_voxels_by_level")
+    )
+    return [
+        ("levels", f"{facts['levels']} nested boxes, each twice as large"),
+        ("networks by level", f"{networks} (the innermost first)"),
+        ("occupied by level", f"{voxels} voxels"),
+    ]
+
+
+def _sky(sky: NDArray[np.float32]) -> str:
+    colors = sky_colors(sky, np.array([[0, 0, 1], [1, 0, 0], [-1, 0, 0]], np.float32))
+    above, one_side, other_side = (", ".join(f"{value:.2f}" for value in color) for color in colors)
+    return f"spherical harmonics; ({above}) above, ({one_side}) and ({other_side}) towards +x and -x"
 
 
 def _said(value: Any) -> str:

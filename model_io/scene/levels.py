@@ -4,6 +4,8 @@ Level 0 is the box of a bounded scene. The box of level l has the same middle an
 many cells, each 2^l as large, and is hollow where the box of level l - 1 is. A cell of level l takes every 2^l-th
 sample of a ray: t_k with k = 0, 2^l, 2 * 2^l ... Along a ray, the tuple of the Manhattan distances from the camera's
 cell in each level, the outermost level first, grows from cell to cell, and no two cells with one tuple share a ray.
+That takes for granted that the levels agree on which side of a plane between cells a ray is. A ray that never leaves
+such a plane is on the side that rounding says, which may differ between levels: :class:`Planes` keeps cameras off them.
 """
 
 from collections.abc import Sequence
@@ -72,6 +74,42 @@ def front_to_back(levels: Sequence[Cells], origin: NDArray[np.floating]) -> NDAr
     return np.argsort(np.concatenate(keys), kind="stable").astype(np.int32)
 
 
+class Planes:
+    """The planes between the cells of all levels, and the places so near to one that the levels disagree on its side.
+
+    Args:
+        levels: of a scene.
+    """
+
+    def __init__(self, levels: Sequence[Cells]) -> None:
+        self._low, self._high = (np.stack([getattr(cells.box, end) for cells in levels]) for end in ("min", "max"))
+        self._inverse_voxel = np.stack([cells.inverse_voxel for cells in levels])
+        self._last, self._factor = (levels[0].voxels - 1).astype(np.float32), levels[0].factor
+        self._middle = np.asarray(levels[0].resolution) // 2
+        self._grain = np.spacing(np.maximum(np.abs(self._low[-1]), np.abs(self._high[-1])))
+
+    def cleared(self, place: NDArray[np.floating]) -> NDArray[np.floating]:
+        """``place`` itself, float32 [3]; on axes where levels disagree, the next coordinate at which they do not.
+
+        It is some units in the last place of the outermost box's coordinates away.
+        """
+        moved = place
+        for steps in range(1, _MOST_STEPS):
+            disagree = self._disagree(moved)
+            if not disagree.any():
+                break
+            moved = np.where(disagree, place + np.float32(steps) * self._grain, moved)
+        return moved
+
+    def _disagree(self, place: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """On which axes the cell in some level is not part of that in the next one, bool [3]."""
+        voxels = np.minimum(np.maximum((place - self._low) * self._inverse_voxel, 0), self._last)
+        cells = voxels.astype(np.int32) // self._factor - self._middle
+        inside = (self._low < place) & (place < self._high)
+        return ((cells[:-1] >> 1 != cells[1:]) & inside[:-1]).any(axis=0)
+
+
+_MOST_STEPS = 64
 _DISTANCES = 1 << 7  # more than cells on three axes: see ``check_levels``
 MAX_CELLS = 40
 """Cells on each axis of a scene with several levels."""

@@ -21,7 +21,7 @@ from .architecture import (
 from .box import Box
 from .cells import Cells
 from .checks import check_scene
-from .levels import OuterLevel, nested
+from .levels import OuterLevel, Planes, nested
 from .sampling import Sampling
 
 __all__ = [
@@ -63,6 +63,8 @@ class Scene:
         preview: a small PNG as bytes, or None.
         provenance: what made the scene and from what; JSON values only.
         outer: further levels around the box, from the inside to the outside (:mod:`.levels`); none: a bounded scene.
+        sky: float32 [16, 3], what is seen behind the last level, in place of ``background`` (:mod:`.sky`); None: the
+            background is. Scenes of several levels only.
     """
 
     box_min: NDArray[np.float32]
@@ -79,6 +81,7 @@ class Scene:
     preview: bytes | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
     outer: tuple[OuterLevel, ...] = ()
+    sky: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         check_scene(self)
@@ -97,6 +100,11 @@ class Scene:
     def levels(self) -> tuple[Cells, ...]:
         """The grid of each level, ``cells`` and those of ``outer``."""
         return nested(self.cells, self.outer)
+
+    @cached_property
+    def planes(self) -> Planes:
+        """Where cameras are moved away from, if there are several levels."""
+        return Planes(self.levels)
 
     @property
     def sampling(self) -> Sampling:

@@ -15,6 +15,7 @@ from kilonerf.kernels.measure.machine import parse_cpuinfo, program_commit, this
 from kilonerf.model_io import Camera, load_scene, save_scene
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from support.fake_renderer import FakeRenderer
+from support.scenes import nested_scene
 
 QUICK = ("--size", "40x30", "--cooldown", "0", "--frames", "2", "--dropped", "1", "--views", "3")
 MODES = [(True, True), (True, False), (False, True), (False, False)]
@@ -69,7 +70,20 @@ def test_json_has_what_programs_need(call, scene_file, tmp_path):
     assert result["machine"]["cores"] >= 1
     assert [len(pose["ms"]) for pose in result["per_pose"]] == [2, 2, 2]
     assert result["evaluations"] >= result["samples"] > 0
+    assert result["evaluations_by_level"] == [result["evaluations"]]
     assert "modes" not in result
+
+
+def test_evaluations_are_told_by_level(call, tmp_path):
+    save_scene(nested_scene(), tmp_path / "nested.knf")
+    code, printed, _ = call(tmp_path / "nested.knf", *QUICK, "--json", "-o", tmp_path / "bench.json", "--flying")
+    assert code == 0
+    levels = json.loads(printed)["evaluations_by_level"]
+    assert len(levels) == 3
+    assert min(levels) > 0
+    assert sum(levels) == pytest.approx(json.loads(printed)["evaluations"], abs=2)
+    code, printed, _ = call(tmp_path / "nested.knf", *QUICK, "--flying")
+    assert f"evaluations by level of the first row: {levels[0]:,}, {levels[1]:,}, {levels[2]:,}" in printed
 
 
 def test_the_named_code_path_is_measured(call, scene_file):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kilonerf.commands import info as info_command
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline import plan
 from kilonerf.trainer.settings import PRESETS
-from support.analytic_scene import write_photos
+from support.analytic_scene import write_outdoors, write_photos, write_room
 from support.photo_sets import ring, write_nerfstudio
 
 
@@ -47,6 +48,16 @@ def test_the_same_for_people(call, photos, monkeypatch):
     assert code == 0
     for words in ("box to be trained", "from silhouettes of 8 views", "depths", "estimate", "fast ", "paper "):
         assert words in printed
+
+
+def test_the_sky_of_a_capture_is_told(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "calibrate", lambda: 4.0e6)
+    monkeypatch.setenv("COLUMNS", "300")
+    code, printed, _ = call(write_outdoors(tmp_path / "outdoors", views=12))
+    assert code == 0
+    assert re.search(r"sky +behind [23]\d% of the photos' pixels", printed)
+    code, printed, _ = call(write_room(tmp_path / "room", views=12), "--json")
+    assert json.loads(printed)["training"]["sky"] == 0
 
 
 def test_estimates_are_those_that_were_measured():

@@ -7,6 +7,7 @@ import numpy as np
 
 from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
 from kilonerf.model_io.scene.levels import OuterLevel, hole
+from kilonerf.model_io.scene.sky import COEFFICIENTS
 
 
 def random_scene(
@@ -65,6 +66,13 @@ def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **
         first += scene.num_networks
     layers = {name: np.concatenate([scene.layers[name] for scene in scenes]) for name in scenes[0].layers}
     return replace(scenes[0], layers=layers, outer=tuple(outer), near=0.05, far=40.0, num_samples=800)
+
+
+def sky_scene(levels=3, *, occupied=0.15, dropped=0.5, **more: Any) -> Scene:
+    """As :func:`nested_scene`, sparser, under a sky that is dark, bright and clipped somewhere."""
+    sky = np.random.default_rng(8).normal(0, 0.5, (COEFFICIENTS, 3)).astype(np.float32)
+    sky[0] += 2.0
+    return replace(nested_scene(levels, occupied=occupied, dropped=dropped, **more), sky=sky)
 
 
 def views(scene: Scene) -> dict[str, Camera]:

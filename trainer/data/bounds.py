@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Dataset, DatasetError
+from kilonerf.model_io.scene.box import Box
 
 from .photos import Photos
 from .silhouettes import Silhouette, silhouettes
@@ -53,6 +54,11 @@ class Bounds:
         low, high = (" ".join(f"{value:.4g}" for value in corner) for corner in (self.box_min, self.box_max))
         around = f", with {self.levels - 1} around it, each twice as large" if self.levels > 1 else ""
         return f"box {low} to {high}{around}, from {self.source}"
+
+    @property
+    def box(self) -> Box:
+        """The same, as scenes have it: float32."""
+        return Box(np.asarray(self.box_min, np.float32), np.asarray(self.box_max, np.float32))
 
     @property
     def corners(self) -> NDArray[np.float64]:

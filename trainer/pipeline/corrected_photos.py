@@ -1,4 +1,4 @@
-"""Photos and cameras of a training, with what its teacher learnt about them (:mod:`..data.corrections`)."""
+"""Photos and cameras of a training, with what was learnt about them: :mod:`..data.corrections`, :mod:`..data.sky`."""
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -13,6 +13,8 @@ from ..data.bounds import middle_of_views
 from ..data.corrections import PhotoCorrections, PhotoSettings, refined_camera
 from ..data.photos import Photos
 from ..data.sharpness import photo_weights
+from ..data.sky import OPEN, Sky
+from ..settings import TrainingSettings
 from .subject import Subject
 
 _NAMED = 5  # blurred photos
@@ -69,6 +71,33 @@ class CorrectedPhotos:
         """What :meth:`.PhotoCorrections.product` gave, maybe among other tensors."""
         self._learnt = {name: tensor for name, tensor in product.items() if name.startswith("photos.")}
 
+    @property
+    def sky(self) -> Sky | None:
+        """What is behind them, if anything was found to be."""
+        sky = self._learnt.get("photos.sky")
+        return None if sky is None else Sky(sky.numpy(), float(self._learnt["photos.sky_share"]))
+
+    def find_sky(self, settings: TrainingSettings, known: Sky | None = None) -> dict[str, torch.Tensor]:
+        """Look for a sky, where there may be one: from then on it is :attr:`sky`. Returns what :meth:`take` takes.
+
+        Args:
+            settings: of the run.
+            known: taken in place of one that the photos show.
+        """
+        wanted, given = settings.sky if self._subject.bounds.levels > 1 else "off", self._subject.photos
+        if wanted == "auto" and settings.background is not None:
+            wanted = "off"
+        if wanted == "auto" and (given is None or given.has_alpha or self._subject.dataset.background is not None):
+            wanted = "off" if known is None else "on"
+        found: dict[str, torch.Tensor] = {}
+        if wanted != "off":
+            sky = known or Sky.of(self._given, settings.seed)
+            found["photos.sky_share"] = torch.tensor(sky.share)
+            if wanted == "on" or sky.share > OPEN:
+                found["photos.sky"] = torch.from_numpy(sky.coefficients)
+        self.take(self._learnt | found)
+        return found
+
     def said(self) -> Iterator[str]:
         """Lines for the user."""
         weights = self.weights.cpu().numpy()
@@ -79,6 +108,9 @@ class CorrectedPhotos:
             said = "photo is blurred and counts" if len(blurred) == 1 else "photos are blurred and count"
             yield f"{len(blurred)} {said} less: {', '.join(names)}{more}"
         summary = self.summary()
+        if (share := self._learnt.get("photos.sky_share")) is not None:
+            said = "a sky is" if self.sky is not None else "no sky (--sky on for one all the same):"
+            yield f"{said} behind {float(share):.0%} of the photos' pixels"
         if "gains" in summary:
             low, high = summary["gains"]
             yield f"exposure: photos are {low:.2f} to {high:.2f} times as bright as the scene"
@@ -90,8 +122,10 @@ class CorrectedPhotos:
             )
 
     def summary(self) -> dict[str, Any]:
-        """For the scene's provenance: least and greatest gain; median and most of what poses were moved by."""
+        """For the scene's provenance: the sky's share; least and greatest gain; median and most of poses' moves."""
         found: dict[str, Any] = {}
+        if self.sky is not None:
+            found["sky_share"] = round(self.sky.share, 4)
         if (colors := self._learnt.get("photos.colors")) is not None:
             gains = 1 + colors[:, [0, 1, 2], [0, 1, 2]].mean(dim=1)
             found["gains"] = [round(float(gains.min()), 4), round(float(gains.max()), 4)]

@@ -17,7 +17,7 @@ from kilonerf.model_io import Camera, Scene, TrainingError, UsageError, load_sce
 from kilonerf.model_io.original.checkpoint import three_quarter_view
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
-from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
+from kilonerf.model_io.scene.levels import OuterLevel
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.captures import entrance, scene_depths
@@ -26,8 +26,9 @@ from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
 from ..stages.distillation import Distillation
 from ..stages.fine_tuning import FineTuning
-from ..stages.occupancy import network_grid, network_index_of, occupancy_from_density
+from ..stages.occupancy import nested_occupancy, network_grid, network_index_of, occupancy_from_density
 from ..stages.student import Student
+from ..stages.unseen import without_unseen
 from ..teachers.grid import GridTeacher, GridTraining
 from ..teachers.nerf import NerfTeacher
 from ..teachers.nerf_training import NerfTraining
@@ -104,6 +105,7 @@ class Training:
         self._store = StageStore(folder, world, self._describe)
         self.seconds = self._store.seconds
         self._finished_teacher = None if teacher is None else subject.frame.teacher(teacher)
+        self._known_sky = teacher.sky if isinstance(teacher, SceneTeacher) else None
         self._world, self._observer, self._device, self._interrupted = world, observer, device, interrupted
         self._nested = subject.bounds.levels > 1
         self._photos = CorrectedPhotos(subject, settings.photos.of_capture(self._nested), device)
@@ -119,6 +121,8 @@ class Training:
         if settings.teacher != "grid" and (settings.photos.poses or settings.photos.colors):
             wanted = "poses" if settings.photos.poses else "colors"
             raise UsageError(f"--photos.{wanted}: expected the teacher that learns them, grid, got {settings.teacher}")
+        if settings.sky == "on" and not self._nested:
+            raise UsageError("--sky: expected nested boxes that it is behind (--levels), got on for a single box")
         if self._nested and settings.teacher == "nerf":
             raise UsageError("--teacher: expected grid for nested boxes (or --levels 1), got nerf")
 
@@ -168,6 +172,8 @@ class Training:
                     colors=self._photos.colors,
                 ),
             )
+            if self.settings.least_weight > 0:
+                student = self._without_unseen(student)
         return student
 
     def finished_scene(self, student: Student, dtype: type[np.floating] = np.float16) -> Scene:
@@ -205,40 +211,40 @@ class Training:
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
+            self._photos.find_sky(self.settings, self._known_sky)
             return self._finished_teacher
-        box_min, box_max = (
-            np.asarray(corner, np.float32) for corner in (self.subject.bounds.box_min, self.subject.bounds.box_max)
-        )
-        state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box_min, box_max))
+        box = self.subject.bounds.box
+        state = self._store.product("teacher") or self._world.from_first(lambda: self._train_teacher(box))
         self._photos.take(state)
         for line in self._photos.said() if self.subject.photos is not None else ():
             self._observer.message(line)
         if self._nested:
-            return NestedGridTeacher.from_state(state, Box(box_min, box_max), self._device)
+            return NestedGridTeacher.from_state(state, box, self._device)
         if self.settings.teacher == "grid":
-            return GridTeacher.from_state(state, box_min, box_max, self._device)
+            return GridTeacher.from_state(state, box.min, box.max, self._device)
         return NerfTeacher.from_state(state).to(self._device)
 
-    def _train_teacher(self, box_min: NDArray[np.float32], box_max: NDArray[np.float32]) -> Mapping[str, torch.Tensor]:
+    def _train_teacher(self, box: Box) -> Mapping[str, torch.Tensor]:
         """The teacher's tensors; only one process trains it."""
         settings, seed = self.settings, self.settings.seed
-        box = (self._photos.photos, box_min, box_max, self._near, self._far)
-        corrections = self._photos.corrections(sum(settings.grid.steps))
+        bounded = (self._photos.photos, box.min, box.max, self._near, self._far)
+        corrections, sky = self._photos.corrections(sum(settings.grid.steps)), self._photos.find_sky(settings)
         if self._nested:
             stage = NestedGridTraining(
                 self._photos.photos,
-                Box(box_min, box_max),
+                box,
                 self.subject.bounds.levels,
                 self._near,
                 self._far,
                 settings.grid,
                 corrections=corrections,
+                sky=self._photos.sky,
                 seed=seed,
                 device=self._device,
             )
         elif settings.teacher == "grid":
             stage = GridTraining(
-                *box,
+                *bounded,
                 settings.grid,
                 background=self._background,
                 random_background=settings.random_background,
@@ -247,9 +253,9 @@ class Training:
                 device=self._device,
             )
         else:
-            stage = NerfTraining(*box, settings.nerf, background=self._background, seed=seed, device=self._device)
+            stage = NerfTraining(*bounded, settings.nerf, background=self._background, seed=seed, device=self._device)
         self._run_stage(stage, "teacher", None, World())
-        state = stage.teacher().state() | corrections.product()
+        state = stage.teacher().state() | corrections.product() | sky
         self._store.keep("teacher", state)
         return state
 
@@ -271,7 +277,7 @@ class Training:
         num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
         sampling = Sampling(self._near, self._far, max(2, num_samples))
         length = half_side(inner.box, 0) if self._nested else 1.0
-        student = Student(inner, networks, sampling, self._background, outer, length)
+        student = Student(inner, networks, sampling, self._background, outer, length, self._photos.sky)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
@@ -285,7 +291,15 @@ class Training:
         settings, began = self.settings.occupancy, time.perf_counter()
         self._observer.begin("occupancy", 0, 1)
         if self._nested:
-            return self._keep_occupancy(self._find_nested_occupancy(teacher), began)
+            found = nested_occupancy(
+                lambda points: teacher.density(points.to(self._device)),
+                self.subject.bounds.box,
+                self.subject.bounds.levels,
+                cells=settings.cells,
+                factor=settings.factor,
+                threshold=settings.threshold,
+            )
+            return self._keep_occupancy(found, began)
         bounds = teacher.extent() or (self.subject.bounds.box_min, self.subject.bounds.box_max)
         resolution, box = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
@@ -302,32 +316,6 @@ class Training:
             )
         return self._keep_occupancy((box, occupancy, network_index_of(occupancy, resolution)), began)
 
-    def _find_nested_occupancy(self, teacher: Teacher) -> tuple[Box, NDArray[np.bool_], NDArray[np.int32]]:
-        """The box of level 0; occupancy and network indices of all levels, [L, ...]."""
-        settings, bounds = self.settings.occupancy, self.subject.bounds
-        box = Box(np.asarray(bounds.box_min, np.float32), np.asarray(bounds.box_max, np.float32))
-        cell = box.size.max() / (4 * max(1, round(settings.cells / 4)))
-        x, y, z = (int(count) for count in 4 * np.maximum(1, np.rint(box.size / cell / 4)).astype(int))
-        voxels = (x * settings.factor, y * settings.factor, z * settings.factor)
-        occupancy, indices, first = [], [], 0
-        for level in range(bounds.levels):
-            occupied = occupancy_from_density(
-                lambda points: teacher.density(points.to(self._device)),
-                level_box(box, level),
-                voxels,
-                samples=2,  # the teacher is linear between the corners of these voxels
-                threshold=settings.threshold / half_side(box, level),
-            )
-            if level:
-                occupied[hole(voxels)] = False
-            index = network_index_of(occupied, (x, y, z))
-            occupancy.append(occupied)
-            indices.append(np.where(index >= 0, index + first, -1).astype(np.int32))
-            first += int(index.max()) + 1
-        if not first:
-            raise TrainingError(f"occupancy: expected a teacher with densities above {settings.threshold:g}, got none")
-        return box, np.stack(occupancy), np.stack(indices)
-
     def _keep_occupancy(
         self, found: tuple[Box, NDArray[np.bool_], NDArray[np.int32]], began: float
     ) -> dict[str, torch.Tensor]:
@@ -342,6 +330,22 @@ class Training:
         self._store.keep("occupancy", tensors)
         self._observer.end("occupancy", 1)
         return tensors
+
+    def _without_unseen(self, student: Student) -> Student:
+        """What is left of the fine-tuned student; quick, so it is found anew by every run."""
+        less = without_unseen(student, self._photos.photos, self.settings.least_weight, self.settings.seed)
+        voxels, networks = (
+            f"{1 - float(now) / float(before):.1%}"
+            for now, before in (
+                (
+                    sum(level.occupancy.sum() for level in less.levels),
+                    sum(level.occupancy.sum() for level in student.levels),
+                ),
+                (less.networks.num_networks, student.networks.num_networks),
+            )
+        )
+        self._observer.message(f"no photo shows {voxels} of the voxels and {networks} of the networks: left out")
+        return less
 
     def _run_networks(self, name: str, student: Student, make: Callable[[], Distillation | FineTuning]) -> None:
         """A stage that trains the student's networks."""
@@ -372,7 +376,7 @@ class Training:
                 saving = saved - now
             if stop:
                 raise KeyboardInterrupt
-            if student is not None and world.any(self._observer.wants_snapshot(self._total_seconds())):
+            if student is not None and world.any(self._observer.wants_snapshot(sum(self.seconds.values()))):
                 stage.state()  # all processes' networks
                 self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
         stage.finish()
@@ -392,6 +396,3 @@ class Training:
             **({"levels": self.subject.bounds.levels} if self._nested else {}),
             **self.subject.frame.said(),
         }
-
-    def _total_seconds(self) -> float:
-        return sum(self.seconds.values())

@@ -8,8 +8,10 @@ import torch
 
 from ..data.bounds import Bounds
 from ..data.captures import scene_depths
+from ..data.corrections import PhotoSettings
 from ..ops.networks import SampleGroups, TinyNetworks, tiny_networks
 from ..settings import PRESETS, TrainingSettings
+from .corrected_photos import CorrectedPhotos
 from .subject import read_subject
 
 _LOOKED_AT = 400  # pixels of the longer side of the photos that the box is found by
@@ -37,6 +39,7 @@ class Plan:
         origin: what the finished scene's coordinates are relative to.
         near: z-depth of the first sample, in the data set's unit.
         far: of the last one.
+        sky: share of the photos' pixels that a sky is behind; 0: there will be none.
         memory: bytes, estimated.
         minutes: of each preset, estimated from a short measurement here.
     """
@@ -46,6 +49,7 @@ class Plan:
     origin: tuple[float, float, float]
     near: float
     far: float
+    sky: float
     memory: int
     minutes: dict[str, float]
 
@@ -65,7 +69,9 @@ def plan_training(path: Path, split: str, longer_side: int, photo_bytes: int) ->
     downscale = max(1, longer_side // _LOOKED_AT)
     subject, _ = read_subject(path, split=split, downscale=downscale)
     near, far = scene_depths(subject.dataset, subject.bounds)
-    frame = subject.frame
+    frame, photos = subject.frame, CorrectedPhotos(subject, PhotoSettings())
+    photos.find_sky(TrainingSettings())
+    sky = photos.sky
     resolution = TrainingSettings().grid.resolution
     memory = min(photo_bytes, 4 * 2**30) + _BASE_BYTES + resolution**3 // 8 * _BYTES_PER_VOXEL
     rate = calibrate()
@@ -76,6 +82,7 @@ def plan_training(path: Path, split: str, longer_side: int, photo_bytes: int) ->
         frame.origin,
         near / frame.scale,
         far / frame.scale,
+        0.0 if sky is None else sky.share,
         memory,
         minutes,
     )

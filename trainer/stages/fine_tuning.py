@@ -8,7 +8,7 @@ import torch
 
 from ..data.corrections import applied
 from ..data.footprints import covered_pixels
-from ..data.photos import Photos, prefetched_batches
+from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..loop.distributed import World
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
@@ -124,10 +124,10 @@ class FineTuning:
         if self.student.outer:
             distance = distance / self._density_lengths[samples.network_index]
         seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, distance, samples.depth)
-        shown = seen.over(batch.background)
-        if self._colors is not None:
-            shown = applied(self._colors, batch.views, shown)
-        error = (shown - batch.rgb) ** 2
+        background = batch.background
+        if self.student.sky is not None:
+            background = self.student.sky.behind(batch, lambda rgb: self._as_in_photos(batch, rgb))
+        error = (self._as_in_photos(batch, seen.over(background)) - batch.rgb) ** 2
         self._adam.zero_grad()
         weighted = error if self._weights is None else error * self._weights[batch.views][:, None]
         (weighted.sum() / (3 * settings.rays)).backward()
@@ -142,6 +142,9 @@ class FineTuning:
         self._adam.step(counts.nonzero()[:, 0])
         self.samples = len(samples.points)
         return {"error": float(error.detach().mean())}
+
+    def _as_in_photos(self, batch: RayBatch, rgb: torch.Tensor) -> torch.Tensor:
+        return rgb if self._colors is None else applied(self._colors, batch.views, rgb)
 
     def finish(self) -> None:
         """Stop making batches."""

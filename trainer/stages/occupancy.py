@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kilonerf.model_io import TrainingError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import occupied_cells
+from kilonerf.model_io.scene.levels import hole, level_box
 
 _POINTS_AT_ONCE = 1 << 18
 
@@ -99,3 +100,50 @@ def _any_of_voxels(flags: NDArray[np.bool_], axis: int, voxels: int, between: in
     for offset in range(1, between + 1):
         result |= flags[offset : offset + (voxels - 1) * between + 1 : between]
     return np.moveaxis(result, 0, axis)
+
+
+def nested_occupancy(
+    density: Callable[[torch.Tensor], torch.Tensor],
+    box: Box,
+    levels: int,
+    *,
+    cells: int,
+    factor: int,
+    threshold: float,
+) -> tuple[Box, NDArray[np.bool_], NDArray[np.int32]]:
+    """The grids of nested boxes.
+
+    Args:
+        density: per world unit, [S], at points in world units, float32 [S, 3].
+        box: of level 0.
+        levels: how many there are.
+        cells: along the longest side; rounded to a multiple of 4.
+        factor: voxels of a cell on each axis.
+        threshold: the density that counts as something, per half the longest side of each level's box.
+
+    Returns:
+        the box; occupancy, bool [L, ox, oy, oz]; the network of each cell, int32 [L, rx, ry, rz], -1 for none.
+
+    Raises:
+        TrainingError: nothing is that dense.
+    """
+    cell = box.size.max() / (4 * max(1, round(cells / 4)))
+    resolution = 4 * np.maximum(1, np.rint(box.size / cell / 4)).astype(int)
+    x, y, z = (int(count) for count in resolution)
+    voxels = (x * factor, y * factor, z * factor)
+    occupancy, indices, first = [], [], 0
+    for level in range(levels):
+        around = level_box(box, level)
+        # Two samples: the teacher is linear between the corners of these voxels.
+        occupied = occupancy_from_density(
+            density, around, voxels, samples=2, threshold=threshold / (float(around.size.max()) / 2)
+        )
+        if level:
+            occupied[hole(voxels)] = False
+        index = network_index_of(occupied, (x, y, z))
+        occupancy.append(occupied)
+        indices.append(np.where(index >= 0, index + first, -1).astype(np.int32))
+        first += int(index.max()) + 1
+    if not first:
+        raise TrainingError(f"occupancy: expected a teacher with densities above {threshold:g}, got none")
+    return box, np.stack(occupancy), np.stack(indices)

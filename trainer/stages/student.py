@@ -16,6 +16,7 @@ from kilonerf.model_io.scene.levels import OuterLevel, nested
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.ray_sampling import RaySampler
+from ..data.sky import Sky
 from ..ops.networks import ROW_LAYOUT, TinyNetworks
 
 DENSITY_UNIT = 32.0
@@ -33,6 +34,7 @@ class Student:
         sampling: where samples lie on a ray.
         background: RGB behind the scene when it is shown.
         outer: further levels around the box, as a scene's.
+        sky: as a scene's, behind the last of several levels.
         density_length: densities of level l are learnt per 2^l of these; 1: per world unit, whatever the level.
     """
 
@@ -42,13 +44,15 @@ class Student:
     background: tuple[float, float, float] = (1.0, 1.0, 1.0)
     outer: tuple[OuterLevel, ...] = ()
     density_length: float = 1.0
+    sky: Sky | None = None
 
     @classmethod
     def of(cls, scene: Scene) -> "Student":
         """A scene to go on training."""
         networks = TinyNetworks.from_layers(scene.layers)
         length = float(scene.box.size.max()) / 2 if scene.outer else 1.0
-        student = cls(scene.cells, networks, scene.sampling, scene.background, scene.outer, length)
+        sky = None if scene.sky is None else Sky(scene.sky)
+        student = cls(scene.cells, networks, scene.sampling, scene.background, scene.outer, length, sky)
         _scale_density(networks, student.density_lengths.cpu() / DENSITY_UNIT)
         return student
 
@@ -119,6 +123,7 @@ class Student:
             num_samples=self.sampling.num_samples,
             background=self.background,
             outer=self.outer,
+            sky=None if self.sky is None else self.sky.coefficients,
             **more,
         )
 

@@ -1,8 +1,9 @@
 """The teacher of captures: a sparse voxel field in each of a scene's nested boxes, coarse to fine.
 
-A field as :mod:`.grid`'s, for photos that are taken from inside the scene. Every batch has random colours behind it, so
-that nothing stays transparent; what hovers before the cameras is kept away by a distortion loss (after Barron et al.,
-Mip-NeRF 360, CVPR 2022, Eq. 15), and by leaving out what only few of the views see.
+A field as :mod:`.grid`'s, for photos that are taken from inside the scene. Every batch has random colours behind it, or
+the sky where pixels look like it, so that nothing else stays transparent; what hovers before the cameras is kept away
+by a distortion loss (after Barron et al., Mip-NeRF 360, CVPR 2022, Eq. 15), and by leaving out what only few of the
+views see.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from ..data.bounds import in_camera
 from ..data.corrections import PhotoCorrections
 from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
+from ..data.sky import Sky
 from ..loop.schedule import sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
@@ -90,6 +92,7 @@ class NestedGridTraining:
         far: z-depth of the last one.
         settings: how; each level gets half of ``resolution`` along its longest side.
         corrections: of the photos; learnt too.
+        sky: behind the last level, where there is open space.
         seed: of batches and samples.
         device: where the grids are.
 
@@ -109,6 +112,7 @@ class NestedGridTraining:
         settings: GridSettings,
         *,
         corrections: PhotoCorrections,
+        sky: Sky | None = None,
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -126,7 +130,7 @@ class NestedGridTraining:
             for level in range(levels)
         ]
         self._adams = [GridAdam(grid) for grid in self.grids]
-        self._corrections = corrections
+        self._corrections, self._sky = corrections, sky
         self._look_at_voxels()
 
     def step(self, step: int) -> dict[str, float]:
@@ -208,7 +212,10 @@ class NestedGridTraining:
         middle = torch.zeros_like(seen.opacity).index_add(0, ray, (seen.weights * place).detach())
         middle = middle / seen.opacity.detach().clamp(min=1e-6)
         spread = torch.zeros_like(seen.opacity).index_add(0, ray, seen.weights * (place - middle[ray]).abs())
-        error = (self._corrections.seen(batch, seen.over(batch.background)) - batch.rgb) ** 2
+        background = batch.background
+        if self._sky is not None:
+            background = self._sky.behind(batch, lambda rgb: self._corrections.seen(batch, rgb))
+        error = (self._corrections.seen(batch, seen.over(background)) - batch.rgb) ** 2
         return error, spread, (samples.network_index, samples.points, seen.weights)
 
     def _look_at_voxels(self) -> None:

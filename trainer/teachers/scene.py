@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from kilonerf.model_io import Scene
 from kilonerf.model_io.scene.origin import scene_origin
 
+from ..data.sky import Sky
 from ..ops.networks import TinyNetworks, tiny_networks
 
 
@@ -22,6 +23,7 @@ class SceneTeacher:
 
     def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
         self.origin = scene_origin(scene)
+        self.sky = None if scene.sky is None else Sky(scene.sky)
         self._levels = scene.levels
         self._networks = TinyNetworks.from_layers(scene.layers).to(device)
 

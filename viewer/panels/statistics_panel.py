@@ -78,10 +78,20 @@ class StatisticsPanel:
                     ("Pictures", f"{pictures:.0f} / s", "New pictures in the last second; none at rest."),
                     ("Window", f"{window:.0f} fps", "How often the window is redrawn; less at rest."),
                 ),
+                *_levels(frame),
                 (("Device", statistics.device, "What makes the pictures."),),
                 *([(("Transfer", statistics.transfer, TRANSFER_TIP),)] if statistics.transfer else []),
             ]
         )
+
+
+def _levels(frame: FrameStatistics) -> list[tuple[tuple[str, str, str]]]:
+    """Network evaluations by level, a row for each; nothing for a scene of one level."""
+    counts = frame.evaluations_by_level
+    if len(counts) < 2:
+        return []
+    tip = "Network evaluations in this level of the nested boxes; 0 is the innermost."
+    return [((f"Level {level}", widgets.thousands(count), tip),) for level, count in enumerate(counts)]
 
 
 def _stacked_bar(stages: Mapping[str, float]) -> None:

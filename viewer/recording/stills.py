@@ -1,6 +1,6 @@
 """One finished picture for a file: samples per pixel, transparency, heat map and overlays, on any renderer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,9 +61,10 @@ class PictureMaker:
 
     def _frame(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> Frame:
         if self.heat_map == "off":
-            return renderer.render(camera, self.options, cancel=cancel)
+            options = self.options.before(self.options.background) if self.transparent else self.options
+            return renderer.render(camera, options, cancel=cancel)
         check_heat_map(self.heat_map, renderer.backend, renderer.outputs)
-        options = replace(self.options, background=NOTHING)
+        options = self.options.before(NOTHING)
         frame = renderer.render(camera, options, PICTURE | NEEDED[self.heat_map], cancel=cancel)
         return false_colors(frame, self.heat_map, self.heat_scale, camera)
 

@@ -7,6 +7,7 @@
 
 #define KNF_SHARED static inline __attribute__((always_inline))
 #include "sampling_rule.h"
+#include "sky.h"
 
 namespace knf::KNF_PATH {
 
@@ -222,8 +223,9 @@ void write_counts(const FrameSetup& frame, const Rectangle& tile, const Workspac
                                   : 0;
 }
 
-void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, const Picture& picture,
-                   Counters& counters) {
+// `sky`: whether work.rgb holds what is behind each ray.
+void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, bool sky,
+                   const Picture& picture, Counters& counters) {
     int hit = 0;
     for (int y = tile.y0; y < tile.y1; y++) {
         for (int x = tile.x0; x < tile.x1; x++) {
@@ -231,8 +233,10 @@ void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspa
             const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
             const float* color = work.color[ray];
             const float alpha = color[3];
-            for (int channel = 0; channel < 3; channel++)
-                picture.rgb[3 * pixel + channel] = color[channel] + (1.0f - alpha) * frame.background[channel];
+            for (int channel = 0; channel < 3; channel++) {
+                const float behind = sky ? work.rgb[channel][ray] : frame.background[channel];
+                picture.rgb[3 * pixel + channel] = color[channel] + (1.0f - alpha) * behind;
+            }
             picture.alpha[pixel] = alpha;
             picture.depth[pixel] = alpha > 0.0f ? work.depth[ray] / alpha : __builtin_inff();
             hit += work.hit[ray] != 0;
@@ -249,6 +253,28 @@ void write_background(const FrameSetup& frame, const Rectangle& tile, const Pict
             for (int channel = 0; channel < 3; channel++) picture.rgb[3 * pixel + channel] = frame.background[channel];
             picture.alpha[pixel] = 0.0f;
             picture.depth[pixel] = __builtin_inff();
+        }
+    }
+}
+
+// What is behind each ray of the tile, into work.rgb, which no queue needs any more. Rays that ended do not reach the
+// sky: where all of a vector did, it costs nothing.
+void find_sky(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, Workspace& work) {
+    for (int y = tile.y0; y < tile.y1; y++) {
+        for (int x = tile.x0; x < tile.x1; x += W) {
+            const int at = (y - tile.y0) * TILE + (x - tile.x0);
+            ints reaches = splat(-1);
+            if (frame.ert) reaches = load(work.transmittance + at) >= frame.ert_threshold;
+            floats color[3] = {};
+            if (lane_bits(reaches)) {
+                floats direction[3];
+                for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
+                sky_color(scene.sky, direction, load(work.length + at), color);
+            }
+            for (int channel = 0; channel < 3; channel++) {
+                const floats clipped = min(max(color[channel], splat(0.0f)), splat(1.0f));
+                store(work.rgb[channel] + at, reaches != 0 ? clipped : splat(frame.background[channel]));
+            }
         }
     }
 }
@@ -282,9 +308,9 @@ FrameSetup frame_of_level(const FrameSetup& frame, const Level& level) {
 // The samples of one cell that lie behind `area`: find them; round by round evaluate one of each ray and composite.
 // One at a time: with early termination, none is evaluated that the picture does not need.
 template <bool COUNTED>
-void render_visit(const SceneData& scene, const Grid& grid, const FrameSetup& frame, const Cell& cell,
-                  const Rectangle& tile, const Rectangle& area, Workspace& work, Counters& counters,
-                  StageClock& clock) {
+void render_visit(const SceneData& scene, int level, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+                  const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
+    const Grid& grid = scene.levels[level].grid;
     const void* network = scene.networks + cell.network * scene.network_size;
     bool more = true, begun = false;
     for (int chunk = 0; more; chunk++) {
@@ -299,6 +325,7 @@ void render_visit(const SceneData& scene, const Grid& grid, const FrameSetup& fr
             clock.lap(counters.networks_ms);
             composite(frame, count, work);
             counters.samples += count;
+            counters.samples_of_level[level] += count;
             count = compact_queue(frame, count, work);
             clock.lap(counters.composite_ms);
         }
@@ -310,7 +337,8 @@ void render_visit(const SceneData& scene, const Grid& grid, const FrameSetup& fr
 void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangle& tile, const Visit* visits,
                  int num_visits, Workspace& work, const Picture& picture, Counters& counters) {
     StageClock clock;
-    if (!num_visits) {
+    const bool sky = frame.sky && scene.sky;
+    if (!num_visits && !sky) {
         write_background(frame, tile, picture);
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
         return clock.lap(counters.rays_ms);
@@ -332,7 +360,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
         for (int part = 0; part < columns * rows; part++) {
             const int column = part % columns, row = part / columns;
-            visit_cell(scene, scene.levels[visit->level].grid, frames[visit->level], cells[visit->cell], tile,
+            visit_cell(scene, visit->level, frames[visit->level], cells[visit->cell], tile,
                        {seen.x0 + (seen.x1 - seen.x0) * column / columns, seen.y0 + (seen.y1 - seen.y0) * row / rows,
                         seen.x0 + (seen.x1 - seen.x0) * (column + 1) / columns,
                         seen.y0 + (seen.y1 - seen.y0) * (row + 1) / rows},
@@ -340,7 +368,8 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         }
     }
     clock.lap(counters.march_ms);
-    write_picture(frame, tile, work, picture, counters);
+    if (sky) find_sky(scene, frame, tile, work);
+    write_picture(frame, tile, work, sky, picture, counters);
     if (picture.samples) write_counts(frame, tile, &work, picture);
     clock.lap(counters.rays_ms);
 }

@@ -13,6 +13,7 @@
 
 #define KNF_SHARED static inline
 #include "sampling_rule.h"
+#include "sky.h"
 
 namespace knf {
 
@@ -91,6 +92,8 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     scene_.networks = networks_.get();
     scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
+    if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
+    scene_.sky = arrays.sky ? sky_.data() : nullptr;
 }
 
 Renderer::~Renderer() = default;
@@ -264,6 +267,8 @@ FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, co
     const double threads = static_cast<double>(workspaces_.size());
     for (const Counters& c : counters) {
         result.counters.samples += c.samples;
+        for (int level = 0; level < MAX_LEVELS; level++)
+            result.counters.samples_of_level[level] += c.samples_of_level[level];
         result.counters.rays_hit += c.rays_hit;
         result.counters.rays_ms += c.rays_ms / threads;
         result.counters.march_ms += c.march_ms / threads;

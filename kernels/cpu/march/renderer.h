@@ -31,6 +31,7 @@ struct SceneArrays {
     const Cell* full_cells;
     int64_t num_words;
     const uint32_t* occupancy;
+    const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
 };
@@ -61,6 +62,7 @@ class Renderer {
     // the first `networks` networks in turn, for some seconds.
     double network_rate(int samples, double seconds, int networks);
 
+    int num_levels() const { return scene_.num_levels; }
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
@@ -99,6 +101,7 @@ class Renderer {
     std::vector<int> levels_;                            // of the cells
     std::unique_ptr<unsigned char[], Delete> networks_;  // packed
     std::vector<uint32_t> occupancy_;
+    std::vector<float> sky_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
     // Of the frame at work; kept to save their allocation.
     std::vector<int> order_;                      // cells front to back

@@ -41,6 +41,7 @@ struct SceneData {
     const unsigned char* networks;  // as the code path has packed them
     size_t network_size;
     const uint32_t* occupancy;  // the cells' voxels, one bit each
+    const float* sky;           // coefficients (native/sky.h); null: the scene has none
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
@@ -54,6 +55,7 @@ struct FrameSetup {
     bool ess, ert;
     float ert_threshold;
     float background[3];
+    bool sky;  // where the scene has one, it is behind it instead
 };
 
 struct Picture {
@@ -68,6 +70,7 @@ struct Picture {
 
 struct Counters {
     int64_t samples = 0;
+    int64_t samples_of_level[MAX_LEVELS] = {};
     int64_t rays_hit = 0;
     double rays_ms = 0, march_ms = 0, networks_ms = 0, composite_ms = 0;
 };

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.kernels.sampling import SampleSteps, positions
+from kilonerf.kernels.sampling import SampleSteps, positions, ray_directions
+from kilonerf.model_io import Camera
 from kilonerf.model_io.scene.levels import front_to_back
 from support.scenes import nested_scene, views
 
@@ -30,7 +31,70 @@ places = st.tuples(coordinate, coordinate, coordinate)
 @example(origin=(-16.0, 0.1, 0.1), towards=(16.0, 0.1, 0.1))  # along an axis, through all levels
 def test_every_ray_meets_cells_of_all_levels_in_order(origin: tuple, towards: tuple) -> None:
     place = np.asarray(origin, np.float32)
-    direction = np.asarray(towards, np.float32) - place
+    assert_in_order(place, np.asarray(towards, np.float32) - place)
+
+
+def plane(level: int, axis: int, number: int, aside: int) -> np.ndarray:
+    """A place in a plane between cells, or some units in the last place aside of it."""
+    cells = FULL.levels[level]
+    place = np.array([0.21, -0.17, 0.3], np.float32)
+    share = number / cells.resolution[axis]
+    place[axis] = cells.box.min[axis] * (1 - share) + cells.box.max[axis] * share
+    for _ in range(abs(aside)):
+        place[axis] = np.nextafter(place[axis], np.float32(np.copysign(np.inf, aside)))
+    return place
+
+
+@settings(max_examples=200)
+@given(
+    level=st.integers(0, 3),
+    axis=st.integers(0, 2),
+    number=st.integers(0, 4),
+    aside=st.integers(-3, 3),
+    turn=st.floats(0, 6.25, width=32),
+)
+def test_rays_that_stay_in_a_plane_between_cells_meet_them_in_order(
+    level: int, axis: int, number: int, aside: int, turn: float
+) -> None:
+    place = plane(level, axis, number, aside)
+    cleared = FULL.planes.cleared(place)
+    np.testing.assert_allclose(cleared, place, atol=1e-5)
+    assert np.array_equal(FULL.planes.cleared(cleared), cleared)
+    direction = np.zeros(3, np.float32)
+    direction[axis - 2], direction[axis - 1] = 30 * np.cos(turn), 30 * np.sin(turn)
+    assert_in_order(cleared, direction)
+
+
+def test_some_planes_are_where_levels_disagree_and_nothing_else_is_moved() -> None:
+    places = [plane(level, axis, number, aside) for level, axis, number, aside in np.ndindex(4, 3, 5, 3)]
+    moved = [not np.array_equal(FULL.planes.cleared(place), place) for place in places]
+    assert 0.02 < np.mean(moved) < 0.5
+    for place in np.random.default_rng(0).uniform(-9, 9, (500, 3)).astype(np.float32):
+        assert np.array_equal(FULL.planes.cleared(place), place)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_pictures_from_a_plane_are_the_references(axis: int) -> None:
+    found = [place for number in np.ndindex(4, 5, 3) if is_moved(place := plane(number[0], axis, *number[1:]))]
+    for place in found[:6]:
+        ahead = np.eye(3)[axis - 1]
+        camera = Camera.look_at(place, place + ahead, 33, 33, up=np.eye(3)[axis - 2])
+        assert (ray_directions(camera)[:, :, axis] == 0).any()
+        options = RenderOptions(ert=False, precision="float32", far=30.0)
+        frames = [
+            renderer.render(camera, options, PICTURE | PER_RAY) for renderer in (ReferenceRenderer(FULL), RENDERER)
+        ]
+        np.testing.assert_array_equal(frames[1].network, frames[0].network)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(frames[1].samples, frames[0].samples)  # type: ignore[arg-type]
+        np.testing.assert_allclose(frames[1].rgb, frames[0].rgb, atol=2e-4)
+    assert found
+
+
+def is_moved(place: np.ndarray) -> bool:
+    return not np.array_equal(FULL.planes.cleared(place), place)
+
+
+def assert_in_order(place: np.ndarray, direction: np.ndarray) -> None:
     points = positions(place, direction[None], np.linspace(0, 2, 4001, dtype=np.float32))
     rows, first = np.full(len(points), -1), 0
     for cells in FULL.levels:

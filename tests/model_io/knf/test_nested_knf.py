@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from kilonerf.model_io import Scene, SceneError, load_scene, save_scene
-from kilonerf.model_io.scene.facts import describe
+from kilonerf.model_io.scene.facts import describe, fact_rows
 from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
 from support.knf_files import join, split
-from support.scenes import nested_scene, random_scene
+from support.scenes import nested_scene, random_scene, sky_scene
 
 SCENE = nested_scene()
 
@@ -27,8 +28,57 @@ def test_a_nested_scene_is_written_and_read(tmp_path: Path) -> None:
         assert np.array_equal(level.box.min, expected.box.min)
     facts = describe(again)
     assert (facts["version"], facts["levels"]) == (2, 3)
+    assert facts["networks_by_level"] == [np.count_nonzero(cells.network_index >= 0) for cells in SCENE.levels]
+    assert facts["occupied_voxels_by_level"] == [np.count_nonzero(cells.occupancy) for cells in SCENE.levels]
     save_scene(again, tmp_path / "b.knf")
     assert (tmp_path / "b.knf").read_bytes() == (tmp_path / "a.knf").read_bytes()
+
+
+def test_a_sky_is_written_and_read_and_others_are_as_before(tmp_path: Path) -> None:
+    scene = sky_scene()
+    assert scene.sky is not None
+    save_scene(scene, tmp_path / "a.knf", np.float16)
+    again = load_scene(tmp_path / "a.knf")
+    assert again.sky is not None
+    assert again.sky.dtype == np.float32
+    assert np.array_equal(again.sky, scene.sky)
+    assert describe(again)["sky"]
+    assert "sky" in dict(fact_rows(again, describe(again) | {"file_bytes": 0}))
+    save_scene(SCENE, tmp_path / "b.knf")
+    assert "sky" not in split((tmp_path / "b.knf").read_bytes())[0]
+    assert not describe(SCENE)["sky"]
+
+
+@pytest.mark.parametrize(
+    ("sky", "message"),
+    [
+        (np.zeros((9, 3), np.float32), "sky: expected shape [16, 3], got shape [9, 3]"),
+        (np.zeros((16, 3), np.float16), "sky: expected dtype float32, got float16"),
+        (np.full((16, 3), np.nan, np.float32), "sky: expected numbers from -1e+06 to 1e+06, got nan"),
+        (np.full((16, 3), 2e6, np.float32), "sky: expected numbers from -1e+06 to 1e+06, got 2000000"),
+    ],
+)
+def test_skies_that_do_not_fit_are_refused(sky: np.ndarray, message: str, tmp_path: Path) -> None:
+    with pytest.raises(SceneError, match=re.escape(message)):
+        replace(SCENE, sky=sky)
+    save_scene(sky_scene(), tmp_path / "a.knf")
+    tensors = safetensors.numpy.load_file(tmp_path / "a.knf") | {"sky": sky}
+    header, _ = split((tmp_path / "a.knf").read_bytes())
+    safetensors.numpy.save_file(tensors, tmp_path / "b.knf", header["__metadata__"])
+    with pytest.raises(SceneError, match=re.escape(message)):
+        load_scene(tmp_path / "b.knf")
+
+
+def test_files_of_one_level_have_no_sky(tmp_path: Path) -> None:
+    message = re.escape("sky: expected several levels around which it is, got a scene of one level")
+    with pytest.raises(SceneError, match=message):
+        replace(random_scene(), sky=np.zeros((16, 3), np.float32))
+    save_scene(random_scene(), tmp_path / "a.knf")
+    tensors = safetensors.numpy.load_file(tmp_path / "a.knf") | {"sky": np.zeros((16, 3), np.float32)}
+    header, _ = split((tmp_path / "a.knf").read_bytes())
+    safetensors.numpy.save_file(tensors, tmp_path / "b.knf", header["__metadata__"])
+    with pytest.raises(SceneError, match=message):
+        load_scene(tmp_path / "b.knf")
 
 
 def test_one_level_is_still_version_1(tmp_path: Path) -> None:

@@ -57,9 +57,14 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scene(room: Path, tmp_path_factory: pytest.TempPathFactory) -> Scene:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("training")
+
+
+@pytest.fixture(scope="module")
+def scene(room: Path, folder: Path) -> Scene:
     subject, _ = read_subject(room)
-    return train(subject, tmp_path_factory.mktemp("training"))
+    return train(subject, folder)
 
 
 def test_a_room_has_nested_boxes(scene: Scene) -> None:
@@ -82,6 +87,18 @@ def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene)
         assert (frame.depth < 0.7 * nearest).mean() < 0.01
         assert np.median(frame.depth[:6]) > 0.6 * (WALL - 1.6)
     assert np.mean(values) > 23
+
+
+def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path) -> None:
+    subject, _ = read_subject(room)
+    every = train(subject, folder, replace(SETTINGS, least_weight=0.0))  # the same run: only what is left out differs
+    assert 0 < scene.num_networks <= every.num_networks
+    kept, before = (sum(int(level.occupancy.sum()) for level in which.levels) for which in (scene, every))
+    assert 0.5 * before < kept < before
+    renderers = [create_renderer(which) for which in (scene, every)]
+    camera = room_cameras(1)[0]
+    pictures = [renderer.render(camera, RenderOptions.as_trained(scene, ert=False)).rgb for renderer in renderers]
+    assert metrics.psnr(*pictures) > 40
 
 
 def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
 from kilonerf.trainer.stages.student import Student
 from kilonerf.trainer.teachers.grid import GridSettings
-from support.analytic_scene import photo, write_photos
+from support.analytic_scene import photo, write_outdoors, write_photos
 from support.photo_sets import ring
 
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
@@ -202,23 +202,24 @@ def test_damaged_files_are_named(subject: Subject, tmp_path: Path, damage: bytes
         train(subject, SHORT, folder)
 
 
-@pytest.mark.parametrize("levels", [1, 3])
-def test_two_processes_equal_one(subject: Subject, tmp_path: Path, levels: int) -> None:
+@pytest.mark.parametrize("of", ["an object", "a place under the sky"])
+def test_two_processes_equal_one(subject: Subject, tmp_path: Path, of: str) -> None:
     """Networks and rays are shared out; sums of gradients round otherwise, and nothing else differs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     source = subject.dataset.views[0].image_path
     assert source is not None
-    data = source.parent.parent
+    data, more = source.parent.parent, dict[str, tuple[float, ...]]()
+    if of == "a place under the sky":
+        data, more = write_outdoors(tmp_path / "data"), {"--grid.least-weights": (0.0, 0.0, 0.0, 0.0)}
     options = {
-        "--levels": [levels],
-        "--grid.resolution": [16 * min(levels, 2)],
+        "--grid.resolution": [16],
         "--grid.steps": SHORT.grid.steps,
         "--grid.rays": [256],
         "--occupancy.cells": [4],
         "--occupancy.factor": [8],
-        "--occupancy.threshold": [1.0],
+        "--occupancy.threshold": [0.1 if more else 1.0],
         "--distillation.steps": [6],
         "--distillation.points": [32],
         "--fine-tuning.steps": [6],
@@ -226,6 +227,7 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path, levels: int) 
         "--fine-tuning.refresh-every": [4],
         "--preview-every": [0],
         "--dtype": ["float32"],
+        **more,
     }
     words = [str(word) for name, values in options.items() for word in (name, *values)]
     scenes = []
@@ -250,9 +252,10 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path, levels: int) 
                 process.communicate()
         scenes.append(load_scene(output))
     one, two = scenes
-    assert len(one.levels) == len(two.levels) == levels
     for level, other in zip(one.levels, two.levels, strict=True):
         assert np.array_equal(level.occupancy, other.occupancy)
+    assert (one.sky is not None) == bool(more)
+    assert one.sky is None or np.array_equal(one.sky, two.sky)  # pyright: ignore[reportArgumentType]
     for name, layer in one.layers.items():
         assert np.allclose(layer, two.layers[name], rtol=0, atol=2e-3), name
 

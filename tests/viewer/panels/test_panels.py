@@ -191,7 +191,7 @@ def test_statistics_of_every_shape_can_be_drawn(panel, frames, toy_scene):
     camera = Camera.look_at((3, 2, 1), (0, 0, 0), 4, 3)
     request = RenderRequest(Shot(toy_scene, BackendChoice("cpu"), camera, RenderOptions()), 0.5, camera)
     for stages in ({}, {"all": 0.0}, {f"stage {i}": float(i) for i in range(9)}):
-        statistics = FrameStatistics(10, 12, 12, 5, 36.0, stages, 2)
+        statistics = FrameStatistics(10, 12, 12, 5, 36.0, stages, 2, (7, 5)[: len(stages)])
         pixels = np.zeros((3, 4), np.float32)
         panel.statistics.add(
             RenderResult(request, Frame(np.zeros((3, 4, 3), np.float32), pixels, pixels, statistics), 36.0, "fake"), 1.0

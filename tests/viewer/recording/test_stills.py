@@ -9,6 +9,8 @@ from kilonerf.kernels import CancelToken, RenderOptions, create_renderer
 from kilonerf.model_io import BackendError
 from kilonerf.viewer.camera.navigator import scaled_camera
 from kilonerf.viewer.recording.stills import PictureMaker
+from kilonerf.viewer.settings import ViewerSettings
+from support.scenes import sky_scene, views
 
 
 def rendered(scene, camera, options):
@@ -50,6 +52,23 @@ def test_a_transparent_picture_over_any_background_is_the_picture_with_it(toy_sc
         over = picture[..., :3] * picture[..., 3:] + (1.0 - picture[..., 3:]) * np.array(background)
         opaque = make(toy_scene, camera, options=replace(options, background=background), side_samples=side_samples)
         assert np.abs(over - opaque / 255.0).max() < 3.0 / 255.0
+
+
+def test_the_sky_is_in_a_picture_but_not_in_a_transparent_one():
+    scene = sky_scene()
+    camera = views(scene)["outside"].resized(40, 30)
+    settings = ViewerSettings()
+    options = settings.render_options(scene)
+    assert options.sky
+    settings.background = scene.background
+    plain = settings.render_options(scene)
+    assert not plain.sky
+    shown, without = (make(scene, camera, options=how) for how in (options, plain))
+    assert np.abs(shown.astype(int) - without.astype(int)).max() > 50
+    shown, without = (make(scene, camera, options=how, transparent=True) for how in (options, plain))
+    np.testing.assert_array_equal(shown, without)
+    shown, without = (make(scene, camera, options=how, heat_map="samples") for how in (options, plain))
+    np.testing.assert_array_equal(shown, without)
 
 
 def test_a_heat_map_is_made_by_a_renderer_that_counts_and_refused_by_others(toy_scene, camera):
