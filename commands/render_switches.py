@@ -69,7 +69,7 @@ class RenderSwitches:
             ert=self.ert,
             ert_threshold=self.ert_threshold,
             background=background,
-            sky=self.background is None,
+            sky=self.background is None and scene.sky is not None,
             near=base.near,
             far=base.far,
             step=base.step,

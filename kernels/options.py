@@ -63,7 +63,7 @@ class RenderOptions:
 
         A background among these takes the sky away.
         """
-        sky = "background" not in changes
+        sky = scene.sky is not None and "background" not in changes
         options = cls(background=scene.background, sky=sky, near=scene.near, far=scene.far, step=scene.step)
         return replace(options, **changes)  # type: ignore[arg-type]
 

@@ -149,7 +149,7 @@ class ViewerSettings:
             "ert": self.ert,
             "ert_threshold": self.ert_threshold,
             "background": background,
-            "sky": self.background is None,
+            "sky": self.background is None and scene.sky is not None,
             "precision": self.precision,
         }
         if self.sampling == "as trained":

@@ -10,6 +10,7 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.camera.turntable import occupied_middle, turntable_cameras
+from support.scenes import sky_scene
 
 
 @pytest.mark.parametrize(("text", "size"), [("800x600", (800, 600)), (" 1X1 ", (1, 1)), ("16384x2", (16384, 2))])
@@ -57,6 +58,9 @@ def test_switches_become_options(toy_scene):
     assert half == RenderOptions.as_trained(toy_scene, precision="float16")
     assert flying.options(toy_scene, as_trained=True) == expected
     assert RenderSwitches().options(toy_scene, as_trained=False) == RenderOptions(background=toy_scene.background)
+    for as_trained in (True, False):
+        assert RenderSwitches().options(sky_scene(), as_trained=as_trained).sky
+        assert not RenderSwitches(background=(0.0, 0.0, 0.0)).options(sky_scene(), as_trained=as_trained).sky
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The sky: its definition, and that every renderer shows it where a ray leaves the scene."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.kernels.sampling import ray_directions
+from kilonerf.model_io import load_scene, save_scene
 from kilonerf.model_io.scene.sky import harmonics, sky_colors
 from support.scenes import sky_scene, views
 
@@ -84,6 +86,15 @@ def test_a_background_that_was_asked_for_is_shown_instead() -> None:
         plain.render(CAMERA, shown).rgb, plain.render(CAMERA, shown.before(SCENE.background)).rgb
     )
     assert not np.array_equal(renderer.render(CAMERA, shown).rgb, plain.render(CAMERA, shown).rgb)
+
+
+def test_a_file_s_sky_is_rendered(tmp_path: Path) -> None:
+    save_scene(SCENE, tmp_path / "a.knf")
+    options = RenderOptions.as_trained(SCENE)
+    frames = [
+        CpuRenderer(scene, threads=1).render(CAMERA, options) for scene in (SCENE, load_scene(tmp_path / "a.knf"))
+    ]
+    np.testing.assert_array_equal(frames[0].rgb, frames[1].rgb)
 
 
 def test_evaluations_are_counted_by_level() -> None:
