@@ -16,7 +16,7 @@ from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.welcome import CHAIR
 
 from .command_line import run_command
-from .render_switches import check_cpu_path, parse_size
+from .render_switches import CropCorners, check_cpu_path, parse_crop, parse_size
 
 PROGRAM = "kilonerf-view"
 
@@ -41,6 +41,8 @@ class ViewOptions:
     precision: Literal["auto", "float16", "float32"] = "auto"
     # False colours: of the scene, or of the work: samples and first network of each ray, voxels looked up (cpu only).
     heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
+    # Begin with the scene cropped to this box, in its own coordinates (kilonerf-info prints its own box).
+    crop: Annotated[CropCorners | None, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1")] = None
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
@@ -81,6 +83,7 @@ def view(options: ViewOptions) -> None:
     """
     size, video_size = parse_size(options.size), parse_size(options.video_size, "--video-size")
     _check(options)
+    crop = parse_crop(options.crop)
     loader = SceneLoader()
     if options.watch:
         loader.watch()
@@ -93,7 +96,7 @@ def view(options: ViewOptions) -> None:
         from kilonerf.viewer.app import ViewerApp
         from kilonerf.viewer.drawing.overlays import OverlayOptions
         from kilonerf.viewer.scripted_run import ScriptedRun
-        from kilonerf.viewer.settings import VideoSettings, ViewerSettings
+        from kilonerf.viewer.settings import CropSettings, VideoSettings, ViewerSettings
     except ImportError as error:  # moderngl and glfw load system libraries
         raise DisplayError(f"a library for the window cannot be loaded: {error}") from error
     overlays = OverlayOptions(
@@ -118,6 +121,7 @@ def view(options: ViewOptions) -> None:
         interop=options.interop,
         overlays=overlays,
         video=video,
+        crop=CropSettings(on=crop is not None, box=crop),
     )
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kilonerf.kernels import BackendChoice, RenderOptions
+from kilonerf.kernels import BackendChoice, Crop, RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
@@ -92,6 +92,21 @@ class ScreenshotSettings:
 
 
 @dataclass
+class CropSettings:
+    """The box outside which nothing of the scene is rendered.
+
+    Attributes:
+        on: whether it holds.
+        box: None: none has been chosen for this scene.
+        handles: whether it is drawn, and can be changed with the mouse, while it holds.
+    """
+
+    on: bool = False
+    box: Crop | None = None
+    handles: bool = True
+
+
+@dataclass
 class ViewerSettings:
     """The state of every switch.
 
@@ -103,6 +118,7 @@ class ViewerSettings:
         ert: early ray termination.
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
+        crop: the part of the scene that is rendered.
         heat_map: false colours in place of the scene's.
         heat_scale: from which value to which they go.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
@@ -126,6 +142,7 @@ class ViewerSettings:
     ert: bool = True
     ert_threshold: float = 0.01
     background: RGB | None = None
+    crop: CropSettings = field(default_factory=CropSettings)
     heat_map: HeatMap = "off"
     heat_scale: HeatScale = "fitted"
     automatic_resolution: bool = True
@@ -150,6 +167,7 @@ class ViewerSettings:
             "ert_threshold": self.ert_threshold,
             "background": background,
             "precision": self.precision,
+            "crop": self.crop.box if self.crop.on else None,
         }
         if self.sampling == "as trained":
             return RenderOptions.as_trained(scene, **switches)

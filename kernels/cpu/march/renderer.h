@@ -35,6 +35,12 @@ struct SceneArrays {
     LayerArrays layers;
 };
 
+// What a frame has in place of the scene's own: grids and cells that a crop has changed.
+struct Cropped {
+    const Grid* grids;  // of the levels
+    const Cell* cells;  // for ESS on or off, as the frame has it
+};
+
 struct FrameResult {
     bool cancelled = false;
     Counters counters;
@@ -49,8 +55,9 @@ class Renderer {
     Renderer(const Renderer&) = delete;
     Renderer& operator=(const Renderer&) = delete;
 
-    // `cancel` is polled between tiles; may be null.
-    FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel);
+    // `cancel` is polled between tiles; may be null, as `cropped` may.
+    FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel,
+                       const Cropped* cropped = nullptr);
 
     // Only for paths whose precision is float32.
     // Colour [count][3] and density [count] of points of given cells (rows of `cells`, -1: zero). points and unit
@@ -61,6 +68,8 @@ class Renderer {
     // the first `networks` networks in turn, for some seconds.
     double network_rate(int samples, double seconds, int networks);
 
+    size_t num_levels() const { return scene_.num_levels; }
+    size_t num_cells() const { return cells_.size(); }
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
@@ -89,7 +98,7 @@ class Renderer {
     }
     void pack_networks(const SceneArrays& arrays);
     void order_levels(const float (&origin)[3]);
-    void visit_tiles(const FrameSetup& frame);
+    void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
     const CodePath* path_;
     const char* title_ = "";
