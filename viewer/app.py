@@ -377,7 +377,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return self.orientation.hint
+        return self.orientation.hint or self.picture.progress
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)
