@@ -4,12 +4,14 @@ One implementation for the window at rest, for screenshots and for videos: the s
 picture, bit for bit.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kilonerf.kernels import CancelToken, RenderCancelled
 from kilonerf.model_io import Camera
 
 MOST_SAMPLES = 256
@@ -17,6 +19,9 @@ SAMPLE_COUNTS = (1, 4, 8, 16, 32, 64)
 """What can be chosen in the window."""
 PLASTIC = (0.7548776662466927, 0.5698402909980532)
 """Steps of the R2 sequence: even over the pixel for any number of samples."""
+
+
+ROWS = 16
 
 
 def offset_camera(camera: Camera, number: int) -> Camera:
@@ -42,9 +47,15 @@ class LinearMean:
     def add(
         self,
         picture: NDArray[Any],  # [H, W, 3], or [H, W, 4] with alpha, colours not multiplied by it
+        cancel: CancelToken | None = None,
     ) -> None:
-        """Take one picture, uint8 or float32 from 0 to 1. With alpha, colours count as much as they are seen."""
-        light = _LINEAR[picture[..., :3]] if picture.dtype == np.uint8 else _linear(picture[..., :3])
+        """Take one picture, uint8 or float32 from 0 to 1. With alpha, colours count as much as they are seen.
+
+        Raises:
+            RenderCancelled: ``cancel`` says so; the picture is left out.
+        """
+        colors = picture[..., :3]
+        light = _LINEAR[colors] if picture.dtype == np.uint8 else _by_rows(_linear, colors, cancel)
         if picture.shape[-1] == 4:
             alpha = picture[..., 3:].astype(np.float32) * np.float32(1.0 / 255.0 if picture.dtype == np.uint8 else 1.0)
             light *= alpha
@@ -52,18 +63,20 @@ class LinearMean:
         self._light = light if self._light is None else np.add(self._light, light, out=self._light)
         self.count += 1
 
-    def mean(self) -> NDArray[np.float32]:
+    def mean(self, cancel: CancelToken | None = None) -> NDArray[np.float32]:
         """The mean, float32 [H, W, 3], or [H, W, 4] with alpha.
 
         Raises:
+            RenderCancelled: ``cancel`` says so.
             ValueError: nothing was added.
         """
         if self._light is None:
             raise ValueError("LinearMean.mean: nothing was added")
         if self._alpha is None:
-            return _encoded(self._light / np.float32(self.count))
+            return _by_rows(_encoded, self._light / np.float32(self.count), cancel)
         seen = self._alpha > np.float32(1e-6)
-        color = _encoded(np.divide(self._light, self._alpha, out=np.zeros_like(self._light), where=seen))
+        light = np.divide(self._light, self._alpha, out=np.zeros_like(self._light), where=seen)
+        color = _by_rows(_encoded, light, cancel)
         return np.concatenate([color, self._alpha / np.float32(self.count)], axis=-1)
 
     def picture(self) -> NDArray[np.uint8]:
@@ -80,6 +93,20 @@ def to_bytes(picture: NDArray[Any]) -> NDArray[np.uint8]:
     if picture.dtype == np.uint8:
         return picture
     return (np.clip(picture, 0.0, 1.0) * np.float32(255.0) + np.float32(0.5)).astype(np.uint8)
+
+
+def _by_rows(
+    function: Callable[[NDArray[np.floating]], NDArray[np.float32]],
+    picture: NDArray[np.floating],
+    cancel: CancelToken | None,
+) -> NDArray[np.float32]:
+    """``function`` of a few rows at a time: what they need stays in the cache, and it can be cancelled in between."""
+    result = np.empty(picture.shape, np.float32)
+    for begin in range(0, len(picture), ROWS):
+        if cancel is not None and cancel.cancelled:
+            raise RenderCancelled
+        result[begin : begin + ROWS] = function(picture[begin : begin + ROWS])
+    return result
 
 
 # The sRGB curve, IEC 61966-2-1.

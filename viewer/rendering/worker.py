@@ -243,12 +243,10 @@ class RenderWorker:
         if rest.mean.count > request.samples:
             rest.mean = LinearMean()
         for number in range(rest.mean.count, request.samples):
-            if number == 0:
-                rest.mean.add(rest.frame.rgb)
-                continue
             camera = offset_camera(request.camera, number)
-            rest.mean.add(renderer.render(camera, options, cancel=token).rgb)
-        return rest.frame.with_colors(rest.mean.mean())
+            frame = rest.frame if number == 0 else renderer.render(camera, options, cancel=token)
+            rest.mean.add(frame.rgb, token)
+        return rest.frame.with_colors(rest.mean.mean(token))
 
     def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
         if scene is not self._scene:
