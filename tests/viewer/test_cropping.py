@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +28,7 @@ def test_the_mouse_on_a_handle_says_where_it_is():
     (seen, _), numbers = projected(CAMERA, AREA, places), [BOX.min, BOX.max]
     for handle, place, (x, y) in zip(HANDLES, places, seen, strict=True):
         at = along_axis(CAMERA, x / 300.0, y / 200.0, place, handle.axis)
+        assert at is not None
         assert at == pytest.approx(numbers[handle.upper][handle.axis], abs=1e-9)
         moved = place.copy()
         moved[handle.axis] += 0.3
@@ -83,22 +83,25 @@ def test_what_is_remembered_of_a_crop_survives_the_file(tmp_path):
 
 
 @needs_window
-def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_scene, tmp_path):
+def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_scene, chair_path, tmp_path):
     path = tmp_path / "toy.knf"
     save_scene(toy_scene, path)
     with Driver(tmp_path) as driver:
         driver.app.open_scene(path)
         driver.until(lambda: driver.app.scene is not None and driver.app.settled)
-        whole = driver.app.statistics.frame.samples
         crop = driver.settings.crop
         crop.on, crop.box, driver.settings.ert = True, BOX, False
         driver.settle()
-        samples = driver.app.statistics.frame.samples
+        frame = driver.app.statistics.frame
+        assert frame is not None
 
-        def place(handle):
+        def place(handle) -> tuple[int, int]:
             camera, area = driver.app.view.displayed, driver.app._picture_area()
-            index = HANDLES.index(handle)
-            return tuple(np.rint(projected(camera, area, handle_places(crop.box))[0][index]).astype(int).tolist())
+            assert camera is not None
+            assert crop.box is not None
+            seen, _ = projected(camera, area, handle_places(crop.box))
+            x, y = np.rint(seen[HANDLES.index(handle)]).astype(int).tolist()
+            return x, y
 
         before = driver.app.view.displayed
         top = HANDLES[5]
@@ -109,7 +112,9 @@ def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_sc
         assert crop.box.min == BOX.min
         assert crop.box.max[:2] == BOX.max[:2]
         assert crop.box.max[2] < BOX.max[2] - 0.05
-        assert driver.app.statistics.frame.samples < samples
+        fewer = driver.app.statistics.frame
+        assert fewer is not None
+        assert fewer.samples < frame.samples
         assert np.abs(np.subtract(place(top), (x, y + 60))).max() <= 2  # it is under the mouse
 
         dragged = crop.box
@@ -129,16 +134,20 @@ def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_sc
 
         driver.drag((30, 400), (80, 420))  # beside the handles: the camera turns
         assert driver.app.view.displayed != before
-        shown = driver.settle() or driver.app.view.shown
+        driver.settle()
+        shown = driver.app.view.shown
+        assert shown is not None
+        assert shown.frame is not None
+        assert driver.app.scene is not None
         expected = create_renderer(driver.app.scene, "cpu").render(shown.request.camera, shown.request.shot.options)
         assert shown.request.shot.options.crop == dragged
         np.testing.assert_array_equal(shown.frame.rgb, expected.rgb)
-        assert whole > 0
     assert SceneMemories(state_file().with_name("scenes.json")).of(path).crop == dragged
     with Driver(tmp_path) as driver:
         driver.app.open_scene(path)
         driver.until(lambda: driver.app.scene is not None and driver.app.settled)
         assert driver.settings.crop.on
         assert driver.settings.crop.box == dragged
-        driver.app.open_scene(Path(__file__).parents[2] / "assets" / "chair.knf")
-        driver.until(lambda: driver.app.scene is not toy_scene and driver.app.settled)
+        driver.app.open_scene(chair_path)
+        driver.until(lambda: driver.app.scene_path == chair_path and driver.app.settled)
+        assert not driver.settings.crop.on  # it is the other scene's
