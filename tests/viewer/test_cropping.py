@@ -2,18 +2,22 @@
 
 import json
 import shutil
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from imgui_bundle import imgui
 
 from kilonerf.kernels import Crop, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, save_scene
 from kilonerf.viewer.cropping.handles import HANDLES, along_axis, edge_points, handle_places, with_face
-from kilonerf.viewer.cropping.tool import occupied_box
+from kilonerf.viewer.cropping.tool import CropTool, occupied_box
 from kilonerf.viewer.orientation.camera_markers import projected
 from kilonerf.viewer.orientation.scene_memory import SceneMemories, SceneMemory
 from kilonerf.viewer.panels.recent_files import state_file
 from kilonerf.viewer.rectangle import Rectangle
+from kilonerf.viewer.settings import CropSettings, ViewerSettings
 from support.driving import Driver
 from support.scenes import nested_scene, random_scene
 
@@ -151,3 +155,52 @@ def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_sc
         driver.app.open_scene(chair_path)
         driver.until(lambda: driver.app.scene_path == chair_path and driver.app.settled)
         assert not driver.settings.crop.on  # it is the other scene's
+
+
+@pytest.mark.parametrize("scene", [random_scene(), nested_scene()], ids=["bounded", "nested"])
+def test_the_section_switches_resets_and_remembers(frames, places, scene):
+    kept = []
+    orientation: Any = SimpleNamespace(memory=SceneMemory(), remember_crop=lambda crop, *, on: kept.append((crop, on)))
+    settings = ViewerSettings()
+    tool = CropTool(settings, orientation)
+    tool.set_scene(scene)
+
+    def draw():
+        imgui.set_next_window_size(imgui.ImVec2(400.0, 600.0))
+        imgui.begin("panel")
+        tool.draw_panel()
+        imgui.end()
+
+    frames.frames(draw)
+    frames.click(draw, *places.at("Crop"))
+    assert settings.crop == CropSettings()
+    frames.click(draw, *places.at("Crop##on", 0.2))
+    inner, occupied = Crop.of(scene.levels[0].box), Crop.of(occupied_box(scene))
+    assert settings.crop.on
+    assert settings.crop.box == (inner if scene.outer else occupied)
+    frames.click(draw, *places.at("Fit to the scene"))
+    assert settings.crop.box == occupied
+    if scene.outer:
+        frames.click(draw, *places.at("Innermost box"))
+        assert settings.crop.box == inner
+    frames.click(draw, *places.at("Crop##on", 0.2))
+    assert not settings.crop.on
+    assert kept[0] == (settings.crop.box if scene.outer else occupied, True)
+    assert kept[-1] == (settings.crop.box, False)
+    assert settings.render_options(scene).crop is None
+    settings.crop.on = True
+    assert settings.render_options(scene).crop == settings.crop.box
+    other = random_scene(seed=3)
+    orientation.memory = SceneMemory(crop=BOX)
+    tool.set_scene(other)
+    assert settings.crop == CropSettings(on=False, box=BOX)
+
+
+def test_a_crop_that_was_typed_is_for_the_first_scene():
+    settings = ViewerSettings(crop=CropSettings(on=True, box=BOX))
+    orientation: Any = SimpleNamespace(memory=SceneMemory())
+    tool = CropTool(settings, orientation)
+    tool.set_scene(random_scene())
+    assert settings.crop == CropSettings(on=True, box=BOX)
+    tool.set_scene(random_scene(seed=3))
+    assert settings.crop == CropSettings()

@@ -73,7 +73,7 @@ class CropTool:
             return
         crop, before = self._crop, (self._crop.on, self._crop.box)
         crop.on = widgets.switch(
-            "Crop", crop.on, "Render only what is inside a box: what is outside is not evaluated and costs no time."
+            "Crop##on", crop.on, "Render only what is inside a box: what is outside is not evaluated and costs no time."
         )
         if crop.on and crop.box is None:
             crop.box = Crop.of(self._scene.levels[0].box if self._scene.outer else occupied_box(self._scene))
