@@ -48,8 +48,8 @@ class ViewOptions:
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
     target_fps: float = 20.0
-    # Samples of each pixel that are averaged while the camera rests; 1: none.
-    rest_samples: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    # Samples of each pixel that are averaged while the camera rests; left out: 16, or 1 with --exit-after.
+    rest_samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Let each picture follow the camera, by its depth, until the next one is there.
     reprojection: bool = True
     # Let pictures of a CUDA device go straight into the window's texture, where that works.
@@ -120,13 +120,14 @@ def view(options: ViewOptions) -> None:
         precision=options.precision,
         heat_map=options.heat_map,
         target_fps=options.target_fps,
-        rest_samples=options.rest_samples,
         reprojection=options.reprojection,
         interop=options.interop,
         overlays=overlays,
         video=video,
         crop=CropSettings(on=crop is not None, box=crop),
     )
+    if options.rest_samples is not None or options.exit_after is not None:
+        settings.rest_samples = options.rest_samples or 1
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
@@ -156,7 +157,7 @@ def _check(options: ViewOptions) -> None:
         raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
     if not 1.0 <= options.target_fps <= 240.0:
         raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")
-    if not 1 <= options.rest_samples <= MOST_SAMPLES:
+    if options.rest_samples is not None and not 1 <= options.rest_samples <= MOST_SAMPLES:
         raise UsageError(f"--rest-samples: expected 1 to {MOST_SAMPLES}, got {options.rest_samples}")
     if options.exit_after is not None and not 0.0 <= options.exit_after < float("inf"):
         raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
