@@ -8,12 +8,15 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kilonerf.kernels import BackendChoice, Renderer, RenderOptions, create_renderer
+from kilonerf.kernels import BackendChoice, Crop, Renderer, RenderOptions, create_renderer
 from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.model_io import Scene, UsageError
 from kilonerf.model_io.camera.interchange import Worlds
 
 LARGEST_SIDE = 16384  # pixels; a frame of that size takes 4 GB
+
+
+CropCorners = tuple[float, float, float, float, float, float]
 
 
 @dataclass
@@ -38,6 +41,8 @@ class RenderSwitches:
     ert_threshold: float = 0.01
     # Red, green and blue behind the scene, each 0 to 1; the scene's own, or its sky, if left out.
     background: Annotated[tuple[float, float, float] | None, tyro.conf.arg(metavar="R G B")] = None
+    # Take samples only inside this box, in the scene's coordinates (kilonerf-info prints its own box).
+    crop: Annotated[CropCorners | None, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1")] = None
     # Take the samples that the scene was trained with: from its near to its far.
     as_trained: tyro.conf.FlagCreatePairsOff[bool] = False
     # Take the samples that a viewer takes: from right before the camera to the end of the box.
@@ -74,6 +79,7 @@ class RenderSwitches:
             far=base.far,
             step=base.step,
             precision=self.precision,
+            crop=parse_crop(self.crop),
         )
 
     @property
@@ -136,6 +142,21 @@ def check_cpu_path(path: str, backend: str, device: int | None) -> None:
         raise UsageError(f"--cpu-path: expected --backend cpu or auto with it, got {backend}")
     if device is not None:
         raise UsageError("--cpu-path and --device: expected one of them, got both")
+
+
+def parse_crop(corners: CropCorners | None) -> Crop | None:
+    """The crop between two corners, as typed for ``--crop``.
+
+    Raises:
+        UsageError: the second is not beyond the first on every axis.
+    """
+    if corners is None:
+        return None
+    try:
+        return Crop(corners[:3], corners[3:])
+    except ValueError:
+        typed = " ".join(f"{number:g}" for number in corners)
+        raise UsageError(f"--crop: expected X0 Y0 Z0 X1 Y1 Z1, each X0 below its X1, got {typed}") from None
 
 
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:

@@ -12,11 +12,12 @@ from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.datasets import available_splits
 from kilonerf.viewer.recording.frame_rate import parse_rate
 from kilonerf.viewer.recording.output_files import check_folder
+from kilonerf.viewer.rendering.accumulation import MOST_SAMPLES
 from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.welcome import CHAIR
 
 from .command_line import run_command
-from .render_switches import check_cpu_path, parse_size
+from .render_switches import CropCorners, check_cpu_path, parse_crop, parse_size
 
 PROGRAM = "kilonerf-view"
 
@@ -41,10 +42,14 @@ class ViewOptions:
     precision: Literal["auto", "float16", "float32"] = "auto"
     # False colours: of the scene, or of the work: samples and first network of each ray, voxels looked up (cpu only).
     heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
+    # Begin with the scene cropped to this box, in its own coordinates (kilonerf-info prints its own box).
+    crop: Annotated[CropCorners | None, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1")] = None
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
     target_fps: float = 20.0
+    # Samples of each pixel that are averaged while the camera rests; left out: 16, or 1 with --exit-after.
+    rest_samples: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     # Let each picture follow the camera, by its depth, until the next one is there.
     reprojection: bool = True
     # Let pictures of a CUDA device go straight into the window's texture, where that works.
@@ -81,6 +86,7 @@ def view(options: ViewOptions) -> None:
     """
     size, video_size = parse_size(options.size), parse_size(options.video_size, "--video-size")
     _check(options)
+    crop = parse_crop(options.crop)
     loader = SceneLoader()
     if options.watch:
         loader.watch()
@@ -93,7 +99,7 @@ def view(options: ViewOptions) -> None:
         from kilonerf.viewer.app import ViewerApp
         from kilonerf.viewer.drawing.overlays import OverlayOptions
         from kilonerf.viewer.scripted_run import ScriptedRun
-        from kilonerf.viewer.settings import VideoSettings, ViewerSettings
+        from kilonerf.viewer.settings import CropSettings, VideoSettings, ViewerSettings
     except ImportError as error:  # moderngl and glfw load system libraries
         raise DisplayError(f"a library for the window cannot be loaded: {error}") from error
     overlays = OverlayOptions(
@@ -118,7 +124,10 @@ def view(options: ViewOptions) -> None:
         interop=options.interop,
         overlays=overlays,
         video=video,
+        crop=CropSettings(on=crop is not None, box=crop),
     )
+    if options.rest_samples is not None or options.exit_after is not None:
+        settings.rest_samples = options.rest_samples or 1
     app = ViewerApp(settings, size, options.output_folder, loader)
     try:
         app.navigator.set_turntable(options.turntable)
@@ -148,6 +157,8 @@ def _check(options: ViewOptions) -> None:
         raise UsageError(f"--video-fps: expected 1 to 240, got {options.video_fps}")
     if not 1.0 <= options.target_fps <= 240.0:
         raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")
+    if options.rest_samples is not None and not 1 <= options.rest_samples <= MOST_SAMPLES:
+        raise UsageError(f"--rest-samples: expected 1 to {MOST_SAMPLES}, got {options.rest_samples}")
     if options.exit_after is not None and not 0.0 <= options.exit_after < float("inf"):
         raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
 

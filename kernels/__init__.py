@@ -6,7 +6,7 @@ Backends: `reference` (NumPy, the truth that others are compared with), `cpu` (C
 
 from .backends import BACKENDS, BackendChoice, create_renderer, query
 from .frame import Frame, FrameStatistics
-from .options import RenderOptions
+from .options import Crop, RenderOptions
 from .renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, Renderer
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PICTURE",
     "BackendChoice",
     "CancelToken",
+    "Crop",
     "Frame",
     "FrameStatistics",
     "Output",

@@ -48,6 +48,8 @@ class Renderer:
         alpha: NDArray[np.float32],
         depth: NDArray[np.float32],
         cancel: NDArray[np.uint8],
+        grids: NDArray[np.uint8] | None = None,
+        cells: NDArray[np.uint8] | None = None,
     ) -> dict[str, Any]: ...
     def query(
         self,

@@ -3,10 +3,45 @@
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from kilonerf.model_io import Scene
+from kilonerf.model_io.scene.box import Box
 
 RGB = tuple[float, float, float]
 PrecisionChoice = Literal["auto", "float16", "float32"]
+Corner = tuple[float, float, float]
+FARTHEST = 1e30  # of a crop's coordinates: far within float32
+
+
+@dataclass(frozen=True)
+class Crop:
+    """An axis-aligned box in the scene's coordinates: samples that are not strictly inside are not taken.
+
+    Attributes:
+        min: the corner with the least coordinates.
+        max: the opposite corner.
+    """
+
+    min: Corner
+    max: Corner
+
+    def __post_init__(self) -> None:
+        numbers = (*self.min, *self.max)
+        ordered = all(low < high for low, high in zip(self.min, self.max, strict=False))
+        if len(self.min) != 3 or len(self.max) != 3 or not ordered or max(map(abs, numbers)) > FARTHEST:
+            raise ValueError(f"Crop: expected three numbers and three larger ones, got {self.min}, {self.max}")
+
+    @classmethod
+    def of(cls, box: Box) -> "Crop":
+        """The box as a crop."""
+        (x0, y0, z0), (x1, y1, z1) = box.min.tolist(), box.max.tolist()
+        return cls((x0, y0, z0), (x1, y1, z1))
+
+    @property
+    def box(self) -> Box:
+        """In float32, in which samples are decided."""
+        return Box(np.array(self.min, np.float32), np.array(self.max, np.float32))
 
 
 @dataclass(frozen=True)
@@ -31,6 +66,7 @@ class RenderOptions:
         precision: of the networks' products: float32, or float16 for the 16-bit numbers that the machine is fast with
             (CUDA: tensor cores, sm_75 and newer; CPU: integers or bfloat16, as its code path has them). "auto": 16
             bits where the machine has them. Samples are decided, and composited, in float32 everywhere.
+        crop: only samples inside it are taken, and evaluated. None: all.
     """
 
     ess: bool = True
@@ -42,6 +78,7 @@ class RenderOptions:
     far: float | None = None
     step: float | None = None
     precision: PrecisionChoice = "auto"
+    crop: Crop | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.ert_threshold < 1.0:

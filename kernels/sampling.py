@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import Camera, Scene
-from kilonerf.model_io.scene.cells import Floats
+from kilonerf.model_io.scene.cells import Cells, Floats
 from kilonerf.model_io.scene.sampling import Sampling
 
 from .options import RenderOptions
@@ -52,6 +52,14 @@ class SampleSteps:
     def t(self, index: NDArray[np.number]) -> Floats:
         """z-depth of samples by their index."""
         return self.near + index.astype(np.float32) * self.step
+
+
+def cropped_levels(scene: Scene, options: RenderOptions) -> tuple[Cells, ...]:
+    """The scene's levels, of which only what lies in the options' crop counts."""
+    if options.crop is None:
+        return scene.levels
+    box = options.crop.box
+    return tuple(cells.cropped(box) for cells in scene.levels)
 
 
 def ray_origin(camera: Camera, scene: Scene | None = None) -> Floats:

@@ -11,6 +11,7 @@ from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
+from .cropping.tool import CropTool
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .file_actions import FileActions
@@ -96,7 +97,8 @@ class ViewerApp:
             self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
-        self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
+        self.crop = CropTool(settings, self.orientation)
+        self._panel.sections += [OrientationPanel(self.navigator, self.orientation).draw, self.crop.draw_panel]
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
         self._files = FileActions(
@@ -275,6 +277,7 @@ class ViewerApp:
         self.settings.show_help = self.welcome.shown = False
         self._screenshots.cancel()
         self.orientation.cancel()
+        self.crop.cancel()
 
     # One frame's parts.
 
@@ -313,6 +316,7 @@ class ViewerApp:
         turntable = self.navigator.turntable
         self.navigator.set_scene(outcome.scene, self.orientation.remembered(outcome.path).up)
         self.orientation.set_scene(outcome.scene, outcome.path)
+        self.crop.set_scene(outcome.scene)
         self.navigator.set_turntable(turntable)
         self.view.set_scene(outcome.scene)
         self.camera_path.set_scene(outcome.scene, outcome.path)
@@ -331,6 +335,7 @@ class ViewerApp:
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         self.orientation.draw(area, camera, self.view.pick)
+        self.crop.draw(area, self.view.displayed or camera, self.view.shown)
         self._legend.draw(area, self.view.shown, camera)
         self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
@@ -377,7 +382,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return self.orientation.hint
+        return self.orientation.hint or self.picture.progress
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -56,12 +56,31 @@ class LivePicture:
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view."""
-        return not self.scheduler.refining and not self._worker.busy and not self._view.busy
+        return not self.scheduler.refining and not self._worker.busy and not self._view.busy and not self._lacks_samples
 
     @property
     def busy(self) -> bool:
         """Whether a picture is being rendered or redrawn."""
-        return self._worker.busy or self._view.busy or self.scheduler.refining
+        if self._worker.sampling:
+            return self._view.busy
+        return self._worker.busy or self._view.busy or self.scheduler.refining or self._lacks_samples
+
+    @property
+    def progress(self) -> str:
+        """How many samples of each pixel the picture of a view at rest has, of how many; "" while there is none."""
+        shown, wanted = self._view.shown, self._wanted_samples
+        if shown is None or wanted == 1 or self.scheduler.refining:
+            return ""
+        return f"{shown.request.samples} of {wanted} samples per pixel"
+
+    @property
+    def _wanted_samples(self) -> int:
+        """At rest; of false colours one: the mean of two is the colour of nothing."""
+        return self._settings.rest_samples if self._settings.heat_map == "off" else 1
+
+    @property
+    def _lacks_samples(self) -> bool:
+        return self.scheduler.lacks_samples(self._wanted_samples)
 
     def request(self, scene: Scene, camera: Camera, now: float) -> None:
         """Ask for the picture of a camera, if the newest one will not do."""
@@ -76,13 +95,20 @@ class LivePicture:
             scheduler.resolution.still_running(running[0].scale ** 2, running[1])
         if scale is not None:
             self._worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
+            return
+        samples = scheduler.next_samples(now, self._wanted_samples)
+        if samples is not None:
+            final = 1.0 if scheduler.fixed_scale is None else scheduler.fixed_scale
+            self._worker.request(RenderRequest(shot, final, scaled_camera(camera, final), samples))
 
     def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
         """Save the picture of ``camera``: the one on the screen if it is that, else one rendered beside it."""
         settings = self._settings
         shot = self._shot_of(scene, camera)
         shown = self._view.shown
-        if settings.screenshot.as_shown and shown is not None and shown.request == RenderRequest(shot, 1.0, camera):
+        samples = settings.screenshot.samples or settings.rest_samples
+        wanted = RenderRequest(shot, 1.0, camera, samples if settings.heat_map == "off" else 1)
+        if settings.screenshot.as_shown and shown is not None and shown.request == wanted:
             self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
             return
         from .recording.stills import PictureMaker
@@ -92,7 +118,7 @@ class LivePicture:
             heat_map=settings.heat_map,
             overlays=settings.overlays,
             compositor=self._compositor,
-            side_samples=settings.screenshot.side_samples,
+            samples=samples,
             transparent=settings.screenshot.transparent,
             heat_scale=settings.heat_scale,
         )
@@ -107,6 +133,9 @@ class LivePicture:
     def _take(self, result: RenderResult, now: float) -> None:
         request = result.request
         result = self._view.show(result)
+        if request.samples > 1 and result.frame is not None:
+            self.scheduler.samples_done(request.shot, request.samples)
+            return
         self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
         if result.frame is None:
             self._notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kilonerf.kernels import BackendChoice, RenderOptions
+from kilonerf.kernels import BackendChoice, Crop, RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
@@ -15,9 +15,7 @@ VideoFormat = Literal["mp4", "av1", "webm", "png"]
 
 VIDEO_SIZES: tuple[tuple[int, int], ...] = ((640, 360), (800, 800), (1280, 720), (1920, 1080), (2560, 1440))
 SCREENSHOT_SIZES: tuple[tuple[int, int], ...] = ((1280, 720), (1920, 1080), (2560, 1440), (3840, 2160), (2048, 2048))
-SIDE_SAMPLES = (1, 2, 4)
 VIDEO_RATES = (23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 60.0)
-VIDEO_SAMPLES = (1, 4, 8, 16, 32, 64)
 BLUR_SAMPLES = 16
 """What blur begins with."""
 LARGEST_VIDEO_SIDE = 7680
@@ -77,18 +75,33 @@ class ScreenshotSettings:
 
     Attributes:
         size: width and height in pixels; None: as in the window.
-        side_samples: samples of a pixel along each side: 2 is four a pixel.
+        samples: pictures that are averaged into one; None: as many as at rest in the window.
         transparent: without the background, and without overlays.
     """
 
     size: tuple[int, int] | None = None
-    side_samples: int = 1
+    samples: int | None = None
     transparent: bool = False
 
     @property
     def as_shown(self) -> bool:
-        """Whether the window's picture will do."""
-        return self.size is None and self.side_samples == 1 and not self.transparent
+        """Whether the window's picture will do, if it has as many samples."""
+        return self.size is None and not self.transparent
+
+
+@dataclass
+class CropSettings:
+    """The box outside which nothing of the scene is rendered.
+
+    Attributes:
+        on: whether it holds.
+        box: None: none has been chosen for this scene.
+        handles: whether it is drawn, and can be changed with the mouse, while it holds.
+    """
+
+    on: bool = False
+    box: Crop | None = None
+    handles: bool = True
 
 
 @dataclass
@@ -103,11 +116,13 @@ class ViewerSettings:
         ert: early ray termination.
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
+        crop: the part of the scene that is rendered.
         heat_map: false colours in place of the scene's.
         heat_scale: from which value to which they go.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
         target_fps: pictures per second while the camera moves.
         fixed_scale: linear scale of every picture when not automatic.
+        rest_samples: samples of each pixel that a view at rest ends with.
         interop: whether pictures of a CUDA device go to the window without the host, where that works.
         reprojection: whether the newest picture follows the camera until the next one is there.
         overlays: what is drawn over the picture.
@@ -126,11 +141,13 @@ class ViewerSettings:
     ert: bool = True
     ert_threshold: float = 0.01
     background: RGB | None = None
+    crop: CropSettings = field(default_factory=CropSettings)
     heat_map: HeatMap = "off"
     heat_scale: HeatScale = "fitted"
     automatic_resolution: bool = True
     target_fps: float = 20.0
     fixed_scale: float = 0.5
+    rest_samples: int = 16
     interop: bool = True
     reprojection: bool = True
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
@@ -151,6 +168,7 @@ class ViewerSettings:
             "background": background,
             "sky": self.background is None and scene.sky is not None,
             "precision": self.precision,
+            "crop": self.crop.box if self.crop.on else None,
         }
         if self.sampling == "as trained":
             return RenderOptions.as_trained(scene, **switches)

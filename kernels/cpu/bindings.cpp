@@ -122,7 +122,8 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
                 std::array<float, 4> lens, float near, float step, float last, bool ess, bool ert, float ert_threshold,
                 Vector3 background, bool sky, Array<float, nb::ndim<3>> rgb, Array<float, nb::ndim<2>> alpha,
                 Array<float, nb::ndim<2>> depth, std::optional<Array<int32_t, nb::shape<3, -1, -1>>> counts,
-                Array<const uint8_t, nb::shape<1>> cancel) {
+                Array<const uint8_t, nb::shape<1>> cancel, std::optional<knf::Bytes> grids,
+                std::optional<knf::Bytes> cells) {
     knf::FrameSetup frame{};
     frame.width = width;
     frame.height = height;
@@ -140,10 +141,14 @@ nb::dict render(knf::Renderer& renderer, int width, int height, Vector3 origin, 
         picture.network = picture.samples + pixels;
         picture.lookups = picture.network + pixels;
     }
+    std::optional<knf::Cropped> cropped;
+    if (grids && cells)
+        cropped = {knf::structures<knf::Grid>(*grids, renderer.num_levels(), "grids"),
+                   knf::structures<knf::Cell>(*cells, renderer.num_cells(), "cells")};
     knf::FrameResult result;
     {
         nb::gil_scoped_release release;
-        result = renderer.render(frame, picture, cancel.data());
+        result = renderer.render(frame, picture, cancel.data(), cropped ? &*cropped : nullptr);
     }
     nb::dict stages;  // in the order in which they run
     stages["setup"] = result.setup_ms;
@@ -188,7 +193,7 @@ NB_MODULE(_cpu, module) {
         .def_prop_ro("precision", &knf::Renderer::precision)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "sky"_a, "rgb"_a, "alpha"_a,
-             "depth"_a, "counts"_a.none(), "cancel"_a)
+             "depth"_a, "counts"_a.none(), "cancel"_a, "grids"_a = nb::none(), "cells"_a = nb::none())
         .def(
             "order_cells",
             [](knf::Renderer& renderer, Vector3 origin) {

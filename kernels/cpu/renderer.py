@@ -10,10 +10,10 @@ from kilonerf.model_io import BackendError, Camera, Scene
 
 from ..frame import Frame, FrameStatistics
 from ..native.folding import folded_layers
-from ..native.grid import as_bytes, native_cells, native_grid, voxel_words
+from ..native.grid import as_bytes, cropped_cells, native_cells, native_grid, voxel_words
 from ..options import RenderOptions
 from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import SampleSteps, ray_origin
+from ..sampling import SampleSteps, cropped_levels, ray_origin
 
 
 def usable_cores() -> int:
@@ -51,6 +51,8 @@ class CpuRenderer:
         self._extension = _cpu
         # Leaves of all levels are numbered one after the other.
         self._first_cells = np.cumsum([0, *(len(cells.leaves) for cells in scene.levels[:-1])])
+        self._cells = {ess: native_cells(*scene.levels, ess=ess) for ess in (True, False)}
+        self._cropped: tuple[object, dict[str, NDArray[np.uint8]]] = (None, {})  # for a crop, with ESS or without
         self._threads = usable_cores() if threads is None else threads
         self._native = self._newest = self._prepared(path)
         self._float32 = self._native if self._native.precision == "float32" else None
@@ -70,8 +72,8 @@ class CpuRenderer:
             return self._extension.make_renderer(
                 grids=as_bytes(np.stack([native_grid(cells) for cells in levels])),
                 first_cells=self._first_cells.tolist(),
-                cells=as_bytes(native_cells(*levels, ess=True)),
-                full_cells=as_bytes(native_cells(*levels, ess=False)),
+                cells=as_bytes(self._cells[True]),
+                full_cells=as_bytes(self._cells[False]),
                 occupancy=np.concatenate([voxel_words(cells) for cells in levels]),
                 layers=layers,
                 sky=self.scene.sky,
@@ -80,6 +82,18 @@ class CpuRenderer:
             )
         except ValueError as error:
             raise BackendError(f"backend 'cpu': {error}") from error
+
+    def _cells_in_crop(self, options: RenderOptions) -> dict[str, NDArray[np.uint8]]:
+        """Grids and cells in place of the scene's own; none without a crop."""
+        key = (options.crop, options.ess)
+        if options.crop is None:
+            return {}
+        if self._cropped[0] != key:
+            levels = cropped_levels(self.scene, options)
+            grids = np.stack([native_grid(cells) for cells in levels])
+            cells = cropped_cells(self._cells[options.ess], levels)
+            self._cropped = key, {"grids": as_bytes(grids), "cells": as_bytes(cells)}
+        return self._cropped[1]
 
     def _in_float32(self) -> Any:
         if self._float32 is None:
@@ -122,6 +136,7 @@ class CpuRenderer:
             depth=depth,
             counts=counts,
             cancel=(cancel or CancelToken()).flag,
+            **self._cells_in_crop(options),
         )
         if result["cancelled"]:
             raise RenderCancelled

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from kilonerf.model_io import Camera
 from kilonerf.model_io.scene.cells import Cells
 
+from ..native.grid import visited_cells
+
 TILE = 16  # pixels, as in visits.cuh
 MAX_GROUPS = 512  # as in scene.cuh
 EDGE = 4  # cells of a group on each axis, or more where there would be too many groups
@@ -45,13 +47,12 @@ class Groups:
             if len(found) <= MAX_GROUPS:
                 break
             edge *= 2
-        boxes = np.empty((len(found), 2, 3), np.float32)
-        boxes[:, 0], boxes[:, 1] = np.inf, -np.inf  # met by no tile
-        counts = leaves["occupied"] != 0 if ess else np.ones(len(leaves), bool)
         of_leaf = of_leaf.reshape(-1).astype(np.int32)
-        np.minimum.at(boxes[:, 0], of_leaf[counts], leaves["clip_min"][counts])
-        np.maximum.at(boxes[:, 1], of_leaf[counts], leaves["clip_max"][counts])
-        return cls(of_leaf, boxes)
+        return cls(of_leaf, _boxes(of_leaf, len(found), leaves, ess=ess))
+
+    def around(self, leaves: NDArray[np.void], *, ess: bool) -> "Groups":
+        """The same groups of leaves whose boxes have changed, ``CELL`` [L]."""
+        return Groups(self.of_leaf, _boxes(self.of_leaf, len(self.boxes), leaves, ess=ess))
 
     @cached_property
     def box(self) -> NDArray[np.float32]:
@@ -59,6 +60,16 @@ class Groups:
         if not len(self.boxes):
             return np.array([[np.inf] * 3, [-np.inf] * 3], np.float32)
         return np.stack([self.boxes[:, 0].min(axis=0), self.boxes[:, 1].max(axis=0)])
+
+
+def _boxes(of_leaf: NDArray[np.int32], groups: int, leaves: NDArray[np.void], *, ess: bool) -> NDArray[np.float32]:
+    """The box around the leaves of each group in which rays may take samples, [G, 2, 3]."""
+    boxes = np.empty((groups, 2, 3), np.float32)
+    boxes[:, 0], boxes[:, 1] = np.inf, -np.inf  # met by no tile
+    counts = visited_cells(leaves, ess=ess)
+    np.minimum.at(boxes[:, 0], of_leaf[counts], leaves["clip_min"][counts])
+    np.maximum.at(boxes[:, 1], of_leaf[counts], leaves["clip_max"][counts])
+    return boxes
 
 
 def seen_tiles(camera: Camera, low: Sequence[float], high: Sequence[float]) -> Rectangle:

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from ..frame import Frame, FrameStatistics
-from ..options import RenderOptions
+from ..options import Crop, RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import ray_origin
+from ..sampling import cropped_levels, ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
 from .frame_setup import FrameSetup
 from .groups import TILE
@@ -95,6 +95,7 @@ class CudaRenderer:
         self._order: tuple[object, DeviceArray, int] | None = None
         self._pace = Pace()
         self._setup: tuple[_Resident, FrameSetup] | None = None
+        self._crop: tuple[_Resident, Crop | None, _Resident] | None = None  # the scene, and what a crop leaves of it
         self._counting, self._half_sums, self._per_ray = counting, half_sums, per_ray
         self.counts: dict[str, int] = {}
         self._precision: Precision = "float32"
@@ -162,7 +163,9 @@ class CudaRenderer:
         with self._device.active():
             scene = self._resident(self._precision)
             buffers = self._frame_buffers(camera, outputs)
-            order, num_cells = self._cells_in_order(scene.layout, camera, options.ess)
+            if options.crop is not None:
+                scene = self._in_crop(scene, options)
+            order, num_cells = self._cells_in_order(scene.layout, camera, options)
             output = np.array(
                 (*(buffers[name].pointer if name in outputs else 0 for name in WRITTEN), *self._counted), OUTPUT
             )
@@ -249,12 +252,27 @@ class CudaRenderer:
             self._residents[precision] = _Resident(layout, **there, render=render, query=query)
         return self._residents[precision]
 
-    def _cells_in_order(self, layout: CudaScene, camera: Camera, ess: bool) -> tuple[DeviceArray, int]:
+    def _in_crop(self, scene: _Resident, options: RenderOptions) -> _Resident:
+        """The scene with the cells and groups that the options' crop leaves; copied only when it changes."""
+        if self._crop is None or self._crop[:2] != (scene, options.crop):
+            layout = scene.layout.cropped(cropped_levels(self.scene, options))
+            cropped = replace(
+                scene,
+                layout=layout,
+                cells=self._memory.upload(layout.cells, "cells"),
+                full_cells=self._memory.upload(layout.full_cells, "full_cells"),
+                groups=self._memory.upload(layout.groups.boxes, "groups"),
+                full_groups=self._memory.upload(layout.full_groups.boxes, "full_groups"),
+            )
+            self._crop = scene, options.crop, cropped
+        return self._crop[2]
+
+    def _cells_in_order(self, layout: CudaScene, camera: Camera, options: RenderOptions) -> tuple[DeviceArray, int]:
         """Rows of the cells front to back, and their number; copied only when they change."""
         origin = ray_origin(camera, self.scene)
-        key = (ess, layout.camera_cells(origin))
+        key = (options.ess, options.crop, layout.camera_cells(origin))
         if self._order is None or self._order[0] != key:
-            rows = layout.order(self.scene, origin, ess)
+            rows = layout.order(self.scene, origin, options.ess)
             self._order = (key, self._memory.upload(rows, "order of cells"), len(rows))
         return self._order[1], self._order[2]
 

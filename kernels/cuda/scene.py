@@ -1,6 +1,7 @@
 """A scene as the CUDA kernels read it (kernels/cuda/scene.cuh): levels, cells, voxel bits and networks, by NumPy."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,11 +16,11 @@ from kilonerf.model_io.scene.architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
-from kilonerf.model_io.scene.cells import Floats
+from kilonerf.model_io.scene.cells import Cells, Floats
 from kilonerf.model_io.scene.levels import front_to_back
 
 from ..native.folding import folded_layers
-from ..native.grid import native_cells, native_grid, voxel_words
+from ..native.grid import cropped_cells, native_cells, native_grid, visited_cells, voxel_words
 from .groups import Groups
 
 Precision = Literal["float16", "float32"]
@@ -96,6 +97,18 @@ class CudaScene:
             _tensor_networks(scene) if precision == "float16" else _float_networks(scene),
         )
 
+    def cropped(self, levels: Sequence[Cells]) -> "CudaScene":
+        """The same for cropped levels; occupancy and networks are those of the whole scene."""
+        cells, full_cells = (cropped_cells(native, levels) for native in (self.cells, self.full_cells))
+        return replace(
+            self,
+            grids=np.stack([native_grid(level) for level in levels]),
+            cells=cells,
+            full_cells=full_cells,
+            groups=self.groups.around(cells, ess=True),
+            full_groups=self.full_groups.around(full_cells, ess=False),
+        )
+
     def groups_of(self, ess: bool) -> Groups:
         """Those of the cells that a frame shows."""
         return self.groups if ess else self.full_groups
@@ -114,9 +127,9 @@ class CudaScene:
         return (voxels.astype(np.int32) // factor).tobytes()
 
     def order(self, scene: Scene, origin: Floats, ess: bool) -> NDArray[np.void]:
-        """Rows of ``cells`` front to back, with ESS on without empty ones, and their groups; ``PLACE`` [.]."""
+        """Rows of ``cells`` that rays may take samples in, front to back, and their groups; ``PLACE`` [.]."""
         rows = front_to_back(scene.levels, origin)
-        rows = rows[self.cells["occupied"][rows] != 0] if ess else rows
+        rows = rows[visited_cells(self.cells if ess else self.full_cells, ess=ess)[rows]]
         order = np.empty(len(rows), PLACE)
         order["cell"], order["group"] = rows, self.groups_of(ess).of_leaf[rows]
         return order

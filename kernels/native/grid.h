@@ -21,8 +21,8 @@ static_assert(sizeof(Grid) == 120, "as GRID in kernels/native/grid.py");
 
 // A cell that has a network.
 struct Cell {
-    float clip_min[3];  // rays are clipped to this box: around its occupied voxels (ESS), or the whole cell
-    float clip_max[3];
+    float clip_min[3];   // rays are clipped to this box: around its occupied voxels (ESS), or the whole cell
+    float clip_max[3];   // less than clip_min if the cell is cropped away
     float minimum[3];    // the cell's corner with the least coordinates
     int first_voxel[3];  // index * factor
     int network;

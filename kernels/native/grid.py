@@ -1,5 +1,7 @@
 """The grid of a scene as native code reads it: structures of ``kernels/native/grid.h``, filled by name."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,6 +65,26 @@ def native_cells(*levels: Cells, ess: bool) -> NDArray[np.void]:
         raise BackendError(f"occupancy: expected at most {MOST_WORDS} words of 32 voxels, got {got}")
     native["first_word"] = np.arange(len(native)) * words_of_leaf
     return native
+
+
+def cropped_cells(native: NDArray[np.void], levels: Sequence[Cells]) -> NDArray[np.void]:
+    """``native``, CELL [L], for cropped ``levels``: boxes end at the crop; those of cells outside it are inverted."""
+    cropped = native.copy()
+    low, high = cropped["clip_min"], cropped["clip_max"]
+    cropped["near_border"] = np.concatenate([cells.leaf_near_border for cells in levels])
+    for level, cells in enumerate(levels):
+        own = native["level"] == level
+        low[own] = np.maximum(low[own], cells.inside_min)
+        high[own] = np.minimum(high[own], cells.inside_max)
+    outside = np.any(low >= high, axis=1)
+    low[outside], high[outside] = np.inf, -np.inf
+    return cropped
+
+
+def visited_cells(native: NDArray[np.void], *, ess: bool) -> NDArray[np.bool_]:
+    """Which cells rays may take samples in, bool [L]: those with an occupied voxel if ``ess``, and in the crop."""
+    visited = native["clip_min"][:, 0] <= native["clip_max"][:, 0]
+    return visited & (native["occupied"] != 0) if ess else visited
 
 
 def _cells_of_level(cells: Cells, level: int, *, ess: bool) -> NDArray[np.void]:

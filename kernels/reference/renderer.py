@@ -14,7 +14,7 @@ from kilonerf.model_io.scene.sky import sky_colors
 from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
-from ..sampling import SampleSteps, positions, ray_directions, ray_origin
+from ..sampling import SampleSteps, cropped_levels, positions, ray_directions, ray_origin
 from .networks import evaluate_networks
 
 POSITIONS_AT_ONCE = 1 << 21  # bounds the memory of a chunk of rays
@@ -128,10 +128,10 @@ class ReferenceRenderer:
         """Of each ray: colour [R, 3], opacity, depth, samples taken, whether it ended early, first network; and
         evaluations [levels].
         """  # noqa: D205
-        rays = len(directions)
+        rays, levels = len(directions), cropped_levels(self.scene, options)
         found = [
             _samples_of_level(origin, directions, steps.of_level(number), cells, ess=options.ess)
-            for number, cells in enumerate(self.scene.levels)
+            for number, cells in enumerate(levels)
         ]
         ray, index = (np.concatenate(column) for column in zip(*found, strict=True))
         level = np.repeat(np.arange(len(found)), [len(rays_found) for rays_found, _ in found])
@@ -141,7 +141,7 @@ class ReferenceRenderer:
         t = np.empty(len(ray), np.float32)
         local = np.empty((len(ray), 3), np.float32)
         network = np.empty(len(ray), np.int32)
-        for number, cells in enumerate(self.scene.levels):
+        for number, cells in enumerate(levels):
             own = level == number
             t[own] = steps.of_level(number).t(index[own])
             points = positions(origin, directions[ray[own]], t[own])
@@ -171,7 +171,7 @@ def _samples_of_level(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ray and index, among the samples of its level, of each sample that counts."""
     rays = len(directions)
-    first, last = _index_range(origin, directions, steps, cells.box)
+    first, last = _index_range(origin, directions, steps, cells.box if cells.crop is None else cells.crop)
     length = int(np.maximum(last - first + 1, 0).max(initial=0))
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64))]
     chunk = max(1, POSITIONS_AT_ONCE // max(1, rays))

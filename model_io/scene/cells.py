@@ -4,7 +4,7 @@ The constants and methods that find a point's voxel and its coordinates within a
 (``kernels/sampling.py``): IEEE single precision, operation by operation, repeated so by native code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -36,6 +36,12 @@ class Cells:
     network_index: NDArray[np.int32]
     margin: np.float32 = INSIDE_MARGIN
     """A point counts as inside only if it is this far (world units) from every face of the box."""
+    crop: Box | None = None
+    """A point counts as inside only if it is strictly inside this box, too."""
+
+    def cropped(self, crop: Box) -> "Cells":
+        """The same cells, of which only what lies in ``crop`` counts."""
+        return replace(self, crop=crop)
 
     @property
     def resolution(self) -> tuple[int, int, int]:
@@ -56,12 +62,14 @@ class Cells:
     @cached_property
     def inside_min(self) -> Floats:
         """float32 [3]; a point p is inside the box if inside_min < p < inside_max on every axis."""
-        return self.box.min + self._inside_margin
+        low = self.box.min + self._inside_margin
+        return low if self.crop is None else np.maximum(low, self.crop.min)
 
     @cached_property
     def inside_max(self) -> Floats:
         """float32 [3]; see ``inside_min``."""
-        return self.box.max - self._inside_margin
+        high = self.box.max - self._inside_margin
+        return high if self.crop is None else np.minimum(high, self.crop.max)
 
     @cached_property
     def _inside_margin(self) -> np.float32:

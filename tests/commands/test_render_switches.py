@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kilonerf.commands.render_switches import RenderSwitches, parse_frames, parse_size
-from kilonerf.kernels import RenderOptions
+from kilonerf.kernels import Crop, RenderOptions
 from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.camera.turntable import occupied_middle, turntable_cameras
@@ -105,3 +105,10 @@ def test_the_middle_is_that_of_what_is_occupied(toy_scene):
         towards = camera.matrix[:3, :3].T @ (occupied_middle(scene) - camera.position)
         np.testing.assert_allclose(towards[:2], 0.0, atol=1e-6)
         assert towards[2] < 0.0
+
+
+def test_a_crop_becomes_an_option(toy_scene):
+    switches = RenderSwitches(crop=(-1.0, -2.0, -3.0, 0.5, 1.0, 2.0))
+    assert switches.options(toy_scene, as_trained=False).crop == Crop((-1.0, -2.0, -3.0), (0.5, 1.0, 2.0))
+    with pytest.raises(UsageError, match=r"--crop: expected X0 Y0 Z0 X1 Y1 Z1, .* got -1 0 0 1 0 2"):
+        RenderSwitches(crop=(-1.0, 0.0, 0.0, 1.0, 0.0, 2.0)).options(toy_scene, as_trained=False)

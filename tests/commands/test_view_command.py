@@ -212,3 +212,27 @@ def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, he
         run(scene_file, *asked, "--screenshot", tmp_path / "a.png"),
         f"--heat-map {heat_map}: the heat map 'lookups' needs the CPU backend",
     )
+
+
+@pytest.mark.parametrize("samples", ["0", "257"])
+def test_a_number_of_samples_out_of_range_is_one_line(scene_file, samples):
+    assert_one_line(run(scene_file, "--rest-samples", samples), f"--rest-samples: expected 1 to 256, got {samples}")
+
+
+def test_a_crop_that_is_no_box_is_one_line(scene_file):
+    assert_one_line(run(scene_file, "--crop", 1, 0, 0, 0, 1, 1), "--crop: expected X0 Y0 Z0 X1 Y1 Z1")
+
+
+@needs_xvfb
+def test_a_script_s_picture_is_cropped_and_has_as_many_samples_as_are_asked_for(scene_file, tmp_path):
+    pictures = []
+    for name, asked in {"whole": (), "more": ("--rest-samples", 4), "part": ("--crop", -9, -9, -9, 9, 9, 0.1)}.items():
+        saved = tmp_path / f"{name}.png"
+        finished = run(
+            scene_file, "--backend", "cpu", "--size", "500x400", "--exit-after", 0, "--screenshot", saved, *asked
+        )
+        assert finished.returncode == 0, finished.stderr
+        with Image.open(saved) as image:
+            pictures.append(np.asarray(image).astype(int))
+    assert 1 < np.abs(pictures[1] - pictures[0]).max(axis=2)[:300, :200].mean() < 60
+    assert (np.abs(pictures[2] - pictures[0]).max(axis=2)[:300, :200] > 60).mean() > 0.05

@@ -20,6 +20,7 @@ class Driver:
     def __init__(self, folder, scene=None, size=(900, 940), settings=None, **arguments):
         self.settings = settings or ViewerSettings()
         self.settings.show_cube = False  # it would lie over pictures that are compared
+        self.settings.rest_samples = 1  # likewise: with those of a renderer
         loader = SceneLoader()
         if scene is not None:
             loader.give(LoadedScene(Path("given.knf"), scene))

@@ -9,6 +9,7 @@ import numpy as np
 from imgui_bundle import imgui
 from numpy.typing import NDArray
 
+from kilonerf.kernels import Crop
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 
 from ..camera.depth_in_view import depth_in_view
@@ -142,6 +143,11 @@ class Orientation:
     def release(self) -> None:
         """Free everything on the GPU."""
         self._markers.release()
+
+    def remember_crop(self, crop: Crop | None, *, on: bool) -> None:
+        """For the scene that is open."""
+        self.memory.crop, self.memory.cropped = crop, on
+        self._keep()
 
     # What keys and panels ask for.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kilonerf.kernels import Crop
 from kilonerf.model_io import KiloNeRFError
 from kilonerf.model_io.files.atomic import write_text
 from kilonerf.model_io.files.json_values import is_array, is_object
@@ -28,16 +29,21 @@ class SceneMemory:
         bookmarks: places by digit, 1 to 9.
         up: direction [3].
         ground: where the floor is: how far along ``up``; None: below everything.
+        crop: the box that was last chosen to crop it.
+        cropped: whether it was on.
     """
 
     bookmarks: dict[int, Place] = field(default_factory=dict[int, Place])
     up: tuple[float, float, float] = UP
     ground: float | None = None
+    crop: Crop | None = None
+    cropped: bool = False
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
         views = {str(digit): view_document(place) for digit, place in sorted(self.bookmarks.items())}
-        return {"bookmarks": views, "up": list(self.up), "ground": self.ground}
+        crop = None if self.crop is None else {"min": self.crop.min, "max": self.crop.max, "on": self.cropped}
+        return {"bookmarks": views, "up": list(self.up), "ground": self.ground, "crop": crop}
 
     @classmethod
     def from_document(cls, document: object) -> "SceneMemory":
@@ -56,6 +62,11 @@ class SceneMemory:
             memory.up = (up[0], up[1], up[2]) if length > 0.5 else UP
         if isinstance(ground, float) and abs(ground) < LONGEST_NUMBER:
             memory.ground = ground
+        crop = document.get("crop")
+        if is_object(crop):
+            with suppress(KeyError, TypeError, ValueError):
+                (x0, y0, z0), (x1, y1, z1) = ([float(number) for number in crop[end]] for end in ("min", "max"))
+                memory.crop, memory.cropped = Crop((x0, y0, z0), (x1, y1, z1)), crop.get("on") is True
         return memory
 
 

@@ -5,12 +5,11 @@ from imgui_bundle import imgui
 from .. import theme
 from ..actions import RECORD, SCREENSHOT, Program
 from ..recording.recording import Recording
+from ..rendering.accumulation import SAMPLE_COUNTS
 from ..settings import (
     BLUR_SAMPLES,
     SCREENSHOT_SIZES,
-    SIDE_SAMPLES,
     VIDEO_RATES,
-    VIDEO_SAMPLES,
     VIDEO_SIZES,
     VideoFormat,
     ViewerSettings,
@@ -99,10 +98,11 @@ class RecordingPanel:
         current = next(name for name, size in sizes.items() if size == still.size)
         tooltip = "Pixels of a screenshot; its height shows as much as the window's."
         still.size = sizes[widgets.choice("Screenshot size", current, list(sizes), tooltip)]
-        counts = {f"{side * side}": side for side in sorted({*SIDE_SAMPLES, still.side_samples})}
+        counts: dict[str, int | None] = {"As at rest": None}
+        counts |= {f"{count}": count for count in sorted({*SAMPLE_COUNTS, still.samples or 1})}
         tooltip = "Samples of each pixel of a screenshot: more are smoother, and take as much longer."
-        chosen = widgets.choice("Samples / pixel", f"{still.side_samples**2}", list(counts), tooltip)
-        still.side_samples = counts[chosen]
+        chosen = widgets.choice("Samples / pixel", f"{still.samples or 'As at rest'}", list(counts), tooltip)
+        still.samples = counts[chosen]
         tooltip = "Screenshots without the background (PNG with alpha); overlays are left out."
         still.transparent = widgets.switch("Transparent background", still.transparent, tooltip)
 
@@ -165,7 +165,7 @@ class RecordingPanel:
     def _exposure(self) -> None:
         """Samples per pixel, blur, 360 degrees."""
         video = self._settings.video
-        counts = [str(count) for count in sorted({*VIDEO_SAMPLES, video.samples})]
+        counts = [str(count) for count in sorted({*SAMPLE_COUNTS, video.samples})]
         tooltip = "Pictures that are averaged into one: smoother edges and blur, as much more time."
         video.samples = int(widgets.choice("Samples", str(video.samples), counts, tooltip))
         current = SHUTTER_NAMES.get(video.shutter, f"{video.shutter:g} deg")

@@ -8,6 +8,7 @@ from kilonerf.kernels import BACKENDS, Output
 from kilonerf.kernels.options import PrecisionChoice
 from kilonerf.model_io import Scene
 
+from ..rendering.accumulation import SAMPLE_COUNTS
 from ..rendering.heat_maps import COUNTS, NEEDED, HeatMap, Range
 from ..settings import ViewerSettings
 from . import widgets
@@ -150,6 +151,14 @@ class RenderPanel:
             if percent != 100.0 * settings.fixed_scale:
                 settings.fixed_scale = percent / 100.0
 
+        samples = widgets.choice(
+            "Samples at rest",
+            str(settings.rest_samples),
+            [str(count) for count in sorted({*SAMPLE_COUNTS, settings.rest_samples})],
+            "Pictures, each offset by a part of a pixel, that are averaged while the camera rests: edges become "
+            "smooth. 1: none. False colors are never averaged.",
+        )
+        settings.rest_samples = int(samples)
         settings.reprojection = widgets.switch(
             "Reprojection",
             settings.reprojection,

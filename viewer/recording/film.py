@@ -9,17 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-import numpy as np
-from numpy.typing import NDArray
-
 from kilonerf.model_io import Camera, CameraPath, UsageError
 
-MOST_SAMPLES = 256
+from ..rendering.accumulation import MOST_SAMPLES, offset_camera
+
 BLUR_SAMPLES = 16
 """Pictures that make one where blur is asked for and no number."""
 GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
-PLASTIC = (0.7548776662466927, 0.5698402909980532)
-"""Steps of the R2 sequence: even over the pixel for any number of samples."""
 
 
 @dataclass(frozen=True)
@@ -94,37 +90,6 @@ def still_exposures(cameras: Sequence[Camera], film: Film) -> list[tuple[Camera,
     return [tuple(_sample(camera, film, j) for j in range(film.count)) for camera in cameras]
 
 
-class LinearMean:
-    """The mean of pictures as light: sRGB bytes are made linear, averaged, and encoded again."""
-
-    def __init__(self) -> None:
-        self._sum: NDArray[np.float32] | None = None
-        self._count = 0
-
-    def add(self, rgb8: NDArray[np.uint8]) -> None:
-        """Take one picture, [H, W, 3]."""
-        light = _LINEAR[rgb8]
-        self._sum = light if self._sum is None else self._sum + light
-        self._count += 1
-
-    def picture(self) -> NDArray[np.uint8]:
-        """The mean, [H, W, 3]."""
-        if self._sum is None:
-            raise ValueError("LinearMean.picture: nothing was added")
-        light = self._sum / np.float32(self._count)
-        encoded = np.where(light <= 0.0031308, light * 12.92, 1.055 * np.power(light, 1.0 / 2.4) - 0.055)
-        return (np.clip(encoded, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-
-
-def _srgb_to_linear() -> NDArray[np.float32]:
-    value = np.arange(256) / 255.0
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    return linear.astype(np.float32)
-
-
-_LINEAR = _srgb_to_linear()  # IEC 61966-2-1
-
-
 def _within(path: CameraPath, seconds: float) -> float:
     """A moment of the path; before its begin a closed one is at its end."""
     return seconds % path.duration if path.closed else seconds
@@ -145,8 +110,7 @@ def _sample(camera: Camera, film: Film, j: int) -> Camera:
     """The j-th camera of an exposure: a part of a pixel to the side, at a place of the lens."""
     if film.count == 1:
         return camera
-    x, y = ((0.5 + j * step) % 1.0 - 0.5 for step in PLASTIC)
-    camera = replace(camera, cx=camera.cx - x, cy=camera.cy - y)
+    camera = offset_camera(camera, j)
     if film.aperture == 0.0:
         return camera
     radius, angle = 0.5 * film.aperture * math.sqrt((j + 0.5) / film.count), j * GOLDEN_ANGLE

@@ -221,7 +221,7 @@ class Recording:
         return output.with_suffix("") / "frame_%05d.png" if suffix == ".png" else output
 
     def _job(self, flight: Flight, output: Path) -> "RenderJob":
-        from .film import Film
+        from .film import NO_BLUR, Film
         from .panorama import PanoramaMaker
         from .render_job import RenderJob
         from .stills import PictureMaker
@@ -238,6 +238,8 @@ class Recording:
         film = Film(video.samples, video.shutter, video.lens_blur * video.focus, video.focus)
         if video.panorama:  # only time can be sampled
             film = Film(video.samples if video.shutter > 0.0 else 1, video.shutter)
+        if maker.heat_map != "off":
+            film = NO_BLUR  # the mean of two false colors is the color of nothing
         return RenderJob(
             flight.scene,
             flight.path,
@@ -247,7 +249,7 @@ class Recording:
             video.fps,
             backend=settings.backend,
             codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
-            make_picture=panorama.picture if video.panorama else maker.picture,
+            make_picture=panorama.picture if video.panorama else maker.values,
             film=film,
         )
 

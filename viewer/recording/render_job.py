@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, Renderer, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, CameraPath, Scene
 
+from ..rendering.accumulation import LinearMean, to_bytes
 from .depth_files import DepthSequence, check_depth_output, farthest_depth, fitting_unit
-from .film import NO_BLUR, Film, LinearMean, path_cameras, path_exposures, still_exposures
+from .film import NO_BLUR, Film, path_cameras, path_exposures, still_exposures
 from .frame_rate import exact_rate
 from .picture_files import FrameSink, check_output, open_sink
 from .video import DEFAULT_QUALITY, VideoCodec
@@ -58,7 +59,7 @@ class RenderJob:
         codec: of a video.
         frames: which frames to render, as numbers of the whole flight; None: all.
         resume: leave out PNG files that are already there.
-        make_picture: makes each picture, uint8 [H, W, 3]; None: ``options`` do.
+        make_picture: makes each picture, float32 [H, W, 3] from 0 to 1, or uint8; None: ``options`` do.
         film: samples per pixel and blur; pictures are then the mean of several.
         depth: write z-depth, as ``make_picture`` gives it, float32 [H, W]; see :class:`DepthSequence`.
         clock: a steady clock in seconds.
@@ -206,7 +207,8 @@ class RenderJob:
     def _exposed(self, renderer: Renderer, cameras: tuple[Camera, ...]) -> NDArray[Any]:
         """The picture of one camera, or the mean of several."""
         if len(cameras) == 1:
-            return self._make_picture(renderer, cameras[0], self._cancel)
+            picture = self._make_picture(renderer, cameras[0], self._cancel)
+            return picture if self._depth else to_bytes(picture)
         mean = LinearMean()
         for camera in cameras:
             if self._cancel.cancelled:
@@ -214,5 +216,5 @@ class RenderJob:
             mean.add(self._make_picture(renderer, camera, self._cancel))
         return mean.picture()
 
-    def _plain_picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.uint8]:
-        return renderer.render(camera, self._options, cancel=cancel).to_rgb8()
+    def _plain_picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.float32]:
+        return renderer.render(camera, self._options, cancel=cancel).rgb

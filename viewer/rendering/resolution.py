@@ -101,6 +101,7 @@ class FrameScheduler:
         self._changed_at = -math.inf
         self._done_shot: Shot | None = None
         self._done_scale = 0.0
+        self._done_samples = 0.0
 
     def next_scale(self, shot: Shot, now: float) -> float | None:
         """The scale to make ``shot`` at, or None if the newest picture will do.
@@ -122,8 +123,32 @@ class FrameScheduler:
             return None
         return self.resolution.refined(done)
 
+    def next_samples(self, now: float, wanted: int) -> int | None:
+        """How many samples of each pixel to make next of the view that :meth:`next_scale` was asked for; None: none.
+
+        They double, so that a picture that takes long gets better soon, and one that does not is seldom redrawn.
+
+        Args:
+            now: as of :meth:`next_scale`.
+            wanted: at rest.
+        """
+        if not self.lacks_samples(wanted) or now - self._changed_at < REST_SECONDS:
+            return None
+        return wanted if wanted < self._done_samples else min(wanted, 2 * int(self._done_samples))
+
+    def lacks_samples(self, wanted: int) -> bool:
+        """Whether the current view is there at its final size, with another number of samples than ``wanted``."""
+        there = self._shot is not None and not self.refining
+        return there and self._done_samples not in (wanted, math.inf)
+
+    def samples_done(self, shot: Shot, samples: int) -> None:
+        """Take note of a picture with several samples for each pixel."""
+        if shot == self._done_shot:
+            self._done_samples = samples
+
     def frame_done(self, shot: Shot, scale: float, milliseconds: float | None) -> None:
         """Take note of a finished picture; ``milliseconds`` None: it failed, and will not be tried again as it is."""
+        self._done_samples = 1 if milliseconds is not None else math.inf
         self._done_shot, self._done_scale = shot, (scale if milliseconds is not None else math.inf)
         if self.fixed_scale is not None and milliseconds is None:
             self._done_scale = self.fixed_scale

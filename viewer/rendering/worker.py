@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kilonerf.kernels import (
@@ -19,6 +19,7 @@ from kilonerf.kernels import (
 )
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
+from .accumulation import LinearMean, offset_camera
 from .heat_maps import NEEDED, check_heat_map, false_colors
 from .priority import PICTURE_NICENESS, lower_thread_priority
 from .resolution import Shot
@@ -34,11 +35,12 @@ class RendererFactory(Protocol):
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One picture to make: ``shot`` at ``scale``, so with ``camera``."""
+    """One picture to make: ``shot`` at ``scale``, so with ``camera``, the mean of ``samples`` for each pixel."""
 
     shot: Shot
     scale: float
     camera: Camera
+    samples: int = 1
 
     @property
     def pixels(self) -> int:
@@ -83,7 +85,8 @@ class RenderWorker:
     The newest request wins: one that waits is replaced. A frame that runs is cancelled if the newest request is
     of another scene or backend, or has at most half of its pixels. Any other is finished, so that a camera in
     motion, whose frames are all of one size, yields a new picture each time, however often it asks. As a size
-    cannot be halved for ever, something is always finished in the end.
+    cannot be halved for ever, something is always finished in the end. Further samples of a view at rest give way to
+    anything.
 
     Args:
         on_result: called in the worker's thread after each result (to wake the window).
@@ -111,6 +114,7 @@ class RenderWorker:
         self._renderers: dict[BackendChoice, Renderer] = {}
         self._given_up: dict[BackendChoice, str] = {}  # why "auto" no longer uses CUDA
         self._scene: Scene | None = None
+        self._rest: _Rest | None = None
         self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
         self._thread.start()
 
@@ -145,6 +149,12 @@ class RenderWorker:
         """Whether something is being rendered or waits, or a result has not been taken."""
         with self._changed:
             return self._running is not None or self._next is not None or bool(self._results)
+
+    @property
+    def sampling(self) -> bool:
+        """Whether further samples of a view at rest are being made, and nothing else; their end wakes the window."""
+        with self._changed:
+            return self._running is not None and self._running.samples > 1 and not self._results
 
     def close(self, timeout: float = 10.0) -> None:
         """Stop the frame under way and end the thread."""
@@ -209,11 +219,34 @@ class RenderWorker:
 
     def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
         camera, options, heat_map = request.camera, request.shot.options, request.shot.heat_map
+        if request.samples > 1:
+            return self._mean(renderer, request, token)
+        self._rest = None
         if heat_map == "off":
-            return renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
+            frame = renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
+            self._rest = _Rest(request, frame)
+            return frame
         check_heat_map(heat_map, renderer.backend, renderer.outputs)
         frame = renderer.render(camera, options, PICTURE | NEEDED[heat_map], cancel=token)
         return false_colors(frame, heat_map, request.shot.heat_scale, camera)
+
+    def _mean(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
+        """The mean of as many samples as are asked for; those that there are already are not made again.
+
+        They are averaged on the host. Depth and opacity, by which the picture follows the camera and hides lines, stay
+        those of the first, whose rays go through the pixels' centres.
+        """
+        options, first = request.shot.options, replace(request, samples=1)
+        if self._rest is None or self._rest.request != first:
+            self._rest = _Rest(first, renderer.render(request.camera, options, cancel=token))
+        rest = self._rest
+        if rest.mean.count > request.samples:
+            rest.mean = LinearMean()
+        for number in range(rest.mean.count, request.samples):
+            camera = offset_camera(request.camera, number)
+            frame = rest.frame if number == 0 else renderer.render(camera, options, cancel=token)
+            rest.mean.add(frame.rgb, token)
+        return rest.frame.with_colors(rest.mean.mean(token))
 
     def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
         if scene is not self._scene:
@@ -227,10 +260,22 @@ class RenderWorker:
     def _give_up_cuda(self, shot: Shot, reason: str) -> Renderer:
         """The CPU in place of a GPU that failed, for as long as the window is open."""
         self._given_up[shot.backend] = reason
+        self._rest = None
         del self._renderers[shot.backend]
         return self._renderer(shot.scene, shot.backend)
 
 
+@dataclass(eq=False)
+class _Rest:
+    """The newest picture with one sample for each pixel, and the mean of what has followed it."""
+
+    request: RenderRequest
+    frame: Frame
+    mean: LinearMean = field(default_factory=LinearMean)
+
+
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
+    if running.samples > 1:
+        return new != running
     other = (new.shot.scene, new.shot.backend) != (running.shot.scene, running.shot.backend)
     return other or 2 * new.pixels <= running.pixels

@@ -202,7 +202,7 @@ static Rectangle project_box(const FrameSetup& frame, const double (&to_camera)[
 }
 
 // For every screen tile the cells that may touch it, front to back.
-void Renderer::visit_tiles(const FrameSetup& frame) {
+void Renderer::visit_tiles(const FrameSetup& frame, const Cell* cells) {
     const int columns = (frame.width + TILE - 1) / TILE, rows = (frame.height + TILE - 1) / TILE;
     const Rectangle all = {0, 0, frame.width, frame.height};
     double to_camera[9];
@@ -214,8 +214,8 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
             for (int tx = r.x0 / TILE; tx <= (r.x1 - 1) / TILE; tx++) action(ty * columns + tx);
     };
     for (int row : order_) {
-        const Cell& cell = (frame.ess ? cells_ : full_cells_)[row];
-        if (frame.ess && !cell.occupied) continue;
+        const Cell& cell = cells[row];
+        if ((frame.ess && !cell.occupied) || cell.clip_min[0] > cell.clip_max[0]) continue;
         const Rectangle r = invertible ? project_box(frame, to_camera, cell.clip_min, cell.clip_max) : all;
         if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
         in_view_.push_back({row, levels_[row], r});
@@ -235,11 +235,17 @@ void Renderer::visit_tiles(const FrameSetup& frame) {
     tile_starts_[0] = 0;
 }
 
-FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel) {
+FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel,
+                             const Cropped* cropped) {
     FrameResult result;
     const double started = now_ms();
+    SceneData scene = scene_;
+    if (cropped) {
+        scene.cells = scene.full_cells = cropped->cells;
+        for (int level = 0; level < scene.num_levels; level++) scene.levels[level].grid = cropped->grids[level];
+    }
     order_cells(frame.origin);
-    visit_tiles(frame);
+    visit_tiles(frame, frame.ess ? scene.cells : scene.full_cells);
     result.setup_ms = now_ms() - started;
 
     const int columns = (frame.width + TILE - 1) / TILE;
@@ -255,7 +261,7 @@ FrameResult Renderer::render(const FrameSetup& frame, const Picture& picture, co
             }
             const int tile = tile_order_[i], x = tile % columns * TILE, y = tile / columns * TILE;
             const Rectangle pixels = {x, y, std::min(x + TILE, frame.width), std::min(y + TILE, frame.height)};
-            path_->render_tile(scene_, frame, pixels, visits_.data() + tile_starts_[tile],
+            path_->render_tile(scene, frame, pixels, visits_.data() + tile_starts_[tile],
                                tile_starts_[tile + 1] - tile_starts_[tile], *workspaces_[thread], picture,
                                counters[thread]);
         }

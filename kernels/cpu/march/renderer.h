@@ -36,6 +36,12 @@ struct SceneArrays {
     LayerArrays layers;
 };
 
+// What a frame has in place of the scene's own: grids and cells that a crop has changed.
+struct Cropped {
+    const Grid* grids;  // of the levels
+    const Cell* cells;  // for ESS on or off, as the frame has it
+};
+
 struct FrameResult {
     bool cancelled = false;
     Counters counters;
@@ -50,8 +56,9 @@ class Renderer {
     Renderer(const Renderer&) = delete;
     Renderer& operator=(const Renderer&) = delete;
 
-    // `cancel` is polled between tiles; may be null.
-    FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel);
+    // `cancel` is polled between tiles; may be null, as `cropped` may.
+    FrameResult render(const FrameSetup& frame, const Picture& picture, const volatile uint8_t* cancel,
+                       const Cropped* cropped = nullptr);
 
     // Only for paths whose precision is float32.
     // Colour [count][3] and density [count] of points of given cells (rows of `cells`, -1: zero). points and unit
@@ -63,6 +70,7 @@ class Renderer {
     double network_rate(int samples, double seconds, int networks);
 
     int num_levels() const { return scene_.num_levels; }
+    size_t num_cells() const { return cells_.size(); }
     int threads() const { return static_cast<int>(workspaces_.size()); }
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
@@ -91,7 +99,7 @@ class Renderer {
     }
     void pack_networks(const SceneArrays& arrays);
     void order_levels(const float (&origin)[3]);
-    void visit_tiles(const FrameSetup& frame);
+    void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
     const CodePath* path_;
     const char* title_ = "";

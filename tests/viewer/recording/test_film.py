@@ -11,7 +11,6 @@ from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.model_io import Camera, CameraPath, UsageError
 from kilonerf.viewer.recording.film import (
     Film,
-    LinearMean,
     frame_count,
     path_cameras,
     path_exposures,
@@ -19,6 +18,7 @@ from kilonerf.viewer.recording.film import (
 )
 from kilonerf.viewer.recording.frame_rate import exact_rate, parse_rate
 from kilonerf.viewer.recording.render_job import RenderJob
+from kilonerf.viewer.rendering.accumulation import LinearMean
 
 START = Camera.look_at((0.0, -4.0, 1.0), (0.0, 0.0, 0.0), 40, 30)
 PATH = CameraPath.from_cameras([0.0, 1.0], [START, Camera.look_at((2.0, -4.0, 1.0), (2.0, 0.0, 0.0), 40, 30)])

@@ -48,7 +48,7 @@ def test_size_samples_transparency_and_overlays_of_choice(driver, tmp_path):
     driver.settle()
     pictures = []
     for number, still in enumerate(
-        (ScreenshotSettings((400, 300)), ScreenshotSettings((400, 300), side_samples=2, transparent=True)), start=1
+        (ScreenshotSettings((400, 300)), ScreenshotSettings((400, 300), samples=4, transparent=True)), start=1
     ):
         driver.settings.screenshot = still
         driver.app.notices.log.clear()

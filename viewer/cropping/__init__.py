@@ -1,0 +1,1 @@
+"""The crop box in the window: its edges, handles that the mouse drags, and its numbers."""
