@@ -34,6 +34,7 @@ def picture_of(driver):
 
 
 def test_the_picture_is_what_the_renderer_made(driver):
+    driver.move(200, 300)  # where no tooltip comes up
     driver.settle()
     frame = driver.app.view.shown.frame
     shown = driver.picture()

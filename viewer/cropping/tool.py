@@ -116,7 +116,8 @@ class CropTool:
             if at is not None:
                 moved = float(drag.place[drag.handle.axis]) + at - drag.grabbed
                 self._crop.box = box = with_face(box, drag.handle, moved, limits)
-        blocked = imgui.get_io().want_capture_mouse and self._over is None
+        # Not while a panel has the mouse, nor while the camera is dragged across.
+        blocked = (imgui.get_io().want_capture_mouse or imgui.is_any_mouse_down()) and self._over is None
         self._over = drag.handle if drag else None if blocked else self._nearest(area, camera, box, u, v)
         if self._over is None:
             return

@@ -3,6 +3,7 @@
 import math
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +39,13 @@ class Waiting:
         (result,) = self.worker.take_results()
         assert result.error is None
         return result
+
+
+def wait_until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -118,13 +126,11 @@ def test_another_view_does_not_wait_for_samples(toy_scene, waiting):
     window.result()
     gate.clear()
     window.worker.request(request_of(toy_scene, 16))
-    while len(renderers[0].started) < 2:
-        threading.Event().wait(0.001)
+    wait_until(lambda: len(renderers[0].started) == 2)
     assert window.worker.sampling
     moved = request_of(toy_scene, camera=CAMERA.moved(np.eye(4)))
     window.worker.request(moved)
-    while not renderers[0].cancelled:  # though the gate is shut
-        threading.Event().wait(0.001)
+    wait_until(lambda: renderers[0].cancelled == 1)  # though the gate is shut
     gate.set()
     assert window.result().request == moved
     assert len(renderers[0].started) == 3
