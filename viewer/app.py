@@ -8,6 +8,8 @@ from kilonerf.kernels import create_renderer
 from kilonerf.model_io import Camera, Scene
 
 from . import actions, theme
+from .appearance.look import Look
+from .appearance.panel import WindowPanel
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
@@ -23,7 +25,8 @@ from .orientation.panel import OrientationPanel
 from .pacing import Pacing
 from .panels import HelpOverlay, PictureMessages, SidePanel
 from .panels.recent_files import RecentFiles, state_file
-from .panels.status_bar import StatusBar, progress_text
+from .panels.status_bar import StatusBar
+from .panels.status_line import StatusLine
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .rectangle import Rectangle
@@ -36,8 +39,6 @@ from .welcome.card import WelcomeCard
 from .window import Window
 
 PROGRAM = "kilonerf-view"
-SPEED_SECONDS = 1.5
-"""How long a new fly speed stays on the screen."""
 
 
 class ViewerApp:
@@ -66,7 +67,6 @@ class ViewerApp:
     ) -> None:
         self.settings = settings
         self.window = Window(PROGRAM, *size, on_drop=lambda paths: self._files.drop(paths))
-        theme.apply(self.window.content_scale)
         self._loader = loader
         self._loader.on_done = Window.wake
         self._required: Path | None = loader.loading
@@ -74,6 +74,7 @@ class ViewerApp:
         self.scene_path: Path | None = None
         self.navigator = Navigator()
         self.notices = Notices()
+        self.look = Look(self.window, settings, self.notices)
         self.statistics = LiveStatistics()
         self._compositor = Compositor(self.window.ctx, Window.wake)
         self.recording = Recording(settings, folder, self.notices, self._compositor)
@@ -97,6 +98,7 @@ class ViewerApp:
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
+        self._panel.last_sections.append(WindowPanel(settings).draw)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
         self._files = FileActions(
@@ -105,7 +107,16 @@ class ViewerApp:
         self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
         self._legend = Legend()
-        self._status = StatusBar(self.recording, self)
+        self._status = StatusLine(
+            PROGRAM,
+            settings,
+            self.navigator,
+            self.statistics,
+            self.recording,
+            self._screenshots,
+            self.orientation,
+            self,
+        )
         self.camera_path = CameraPathTool(
             self.window.ctx,
             settings,
@@ -119,8 +130,6 @@ class ViewerApp:
         )
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
-        self._scale = self.window.content_scale
-        self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._pose_time = 0.0  # when the navigator's camera is where it is now
         self._pacing = Pacing(time.perf_counter(), software=self.window.software)
         self.window.show()
@@ -136,9 +145,7 @@ class ViewerApp:
         seconds = self._pacing.begin_frame(now, event=event)
         self._pose_time = now - seconds
         self._take_outcomes(now)
-        if self.window.content_scale != self._scale:
-            self._scale = self.window.content_scale
-            theme.apply(self._scale)
+        self.view.empty = self.look.update(has_picture=self.view.shown is not None)
         self.window.begin_frame(theme.SURFACE[:3])
         area = self._draw_interface(now)
         steering = self._input.update(area, seconds, self.view.pick)
@@ -150,7 +157,7 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.recording.add(self.navigator.view, now)
         if self.scene is not None:
-            self.picture.request(self.scene, camera, now)
+            self.picture.request(self.scene, camera, now, as_saved=self._guided)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
@@ -323,7 +330,7 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
-        self._draw_status(area, now)
+        self._draw_status(now)
         below = Rectangle(area.x, area.height, area.width, self.camera_path.height)
         pixels = self.window.pixels_of(area)
         camera = self._camera(pixels[2], pixels[3])
@@ -353,31 +360,14 @@ class ViewerApp:
         camera = self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
         return self.camera_path.camera(camera)
 
-    def _draw_status(self, area: Rectangle, now: float) -> None:
-        shown = self.view.shown
-        size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
-        mode = "Orbit" if self.navigator.mode == "orbit" else f"Fly {self.navigator.speed:.2f} x"
-        below = Rectangle(area.x, area.height + self.camera_path.height, area.width, StatusBar.height())
-        rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
-        self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
-        title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
-        progress = self.recording.progress
-        if progress is not None:
-            text = progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)
-            title = f"{text} - {title}"
+    def _draw_status(self, now: float) -> None:
+        width, height = self.window.size
+        below = Rectangle(0.0, max(1.0, height - StatusBar.height()), max(1.0, width), StatusBar.height())
+        self._status.draw(below, self.view.shown, now, resting=self._pacing.resting)
+        title = self._status.title(self.scene_path.name if self.scene_path else "")
         if title != self._title:
             self._title = title
             self.window.set_title(title)
-
-    def _hint(self, now: float) -> str:
-        """What is under way beside videos."""
-        if self.navigator.speed != self._speed[0]:
-            self._speed = (self.navigator.speed, now + SPEED_SECONDS)
-        if self._screenshots.rendering:
-            return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
-        if now < self._speed[1]:
-            return f"Fly speed {self._speed[0]:.2f} x"
-        return self.orientation.hint
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, Scene
 
 from .camera.navigator import scaled_camera
@@ -63,10 +64,12 @@ class LivePicture:
         """Whether a picture is being rendered or redrawn."""
         return self._worker.busy or self._view.busy or self.scheduler.refining
 
-    def request(self, scene: Scene, camera: Camera, now: float) -> None:
-        """Ask for the picture of a camera, if the newest one will not do."""
-        shot = self._shot_of(scene, camera)
-        settings, scheduler = self._settings, self.scheduler
+    def request(self, scene: Scene, camera: Camera, now: float, *, as_saved: bool = False) -> None:
+        """Ask for the picture of a camera, if the newest one will not do; ``as_saved``: with a video's background."""
+        settings = self._settings
+        options = settings.render_options(scene) if as_saved else settings.window_options(scene)
+        shot = self._shot_of(scene, camera, options)
+        scheduler = self.scheduler
         self._worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
@@ -80,7 +83,7 @@ class LivePicture:
     def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
         """Save the picture of ``camera``: the one on the screen if it is that, else one rendered beside it."""
         settings = self._settings
-        shot = self._shot_of(scene, camera)
+        shot = self._shot_of(scene, camera, settings.render_options(scene))
         shown = self._view.shown
         if settings.screenshot.as_shown and shown is not None and shown.request == RenderRequest(shot, 1.0, camera):
             self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
@@ -134,8 +137,8 @@ class LivePicture:
         self._settings.backend = replace(self._settings.backend, name="cpu")
         return "; going on with the CPU"
 
-    def _shot_of(self, scene: Scene, camera: Camera) -> Shot:
-        options, heat_map = self._settings.render_options(scene), self._settings.heat_map
+    def _shot_of(self, scene: Scene, camera: Camera, options: RenderOptions) -> Shot:
+        heat_map = self._settings.heat_map
         if heat_map != "off":
             options = replace(options, background=NOTHING)
         return Shot(scene, self._settings.backend, camera, options, heat_map, self._settings.heat_scale)

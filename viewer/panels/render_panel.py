@@ -46,11 +46,15 @@ class RenderPanel:
         """Draw the section; ``outputs`` are those of what renders."""
         if not widgets.section("Rendering"):
             return
+        self._heat_map(outputs)
         self._backend()
         self._switches()
-        self._resolution()
         self._background(scene)
-        self._heat_map(outputs)
+        if widgets.subsection("Advanced", "Rendering"):
+            self._precision()
+            self._sampling()
+            self._threshold()
+            self._resolution()
 
     def _backend(self) -> None:
         settings = self._settings
@@ -63,8 +67,9 @@ class RenderPanel:
             "What makes the pictures. The reference is exact and takes seconds to minutes; the window stays usable.",
         )
         settings.backend = replace(settings.backend, name=BACKENDS[names.index(name)])
-        if settings.backend.name != "reference":  # which has one precision only
-            self._precision()
+
+    def _sampling(self) -> None:
+        settings = self._settings
         sampling = widgets.choice(
             "Sampling",
             SAMPLING_NAMES[settings.sampling],
@@ -76,6 +81,11 @@ class RenderPanel:
 
     def _precision(self) -> None:
         settings = self._settings
+        if settings.backend.name == "reference":
+            widgets.label("Precision", "The reference has one precision only.")
+            imgui.align_text_to_frame_padding()
+            imgui.text_disabled("float32")
+            return
         name = widgets.choice(
             "Precision",
             PRECISION_NAMES[settings.precision],
@@ -99,13 +109,13 @@ class RenderPanel:
             "only). The mouse shows the value under it.",
         )
         settings.heat_map = next(choice for choice, shown in HEAT_MAP_NAMES.items() if shown == name)
-        if settings.heat_map not in ("depth", *COUNTS):
-            return
+        imgui.begin_disabled(settings.heat_map not in ("depth", *COUNTS))
         fitted = widgets.switch(
             "Fit the scale to the picture",
             settings.heat_scale == "fitted",
             "Off: the scale stays as it is, so that pictures can be compared, with and without ESS, say.",
         )
+        imgui.end_disabled()
         if fitted != (settings.heat_scale == "fitted"):
             settings.heat_scale = "fitted" if fitted else self.shown_range or "fixed"
 
@@ -120,6 +130,9 @@ class RenderPanel:
         settings.ert = widgets.switch(
             "ERT", settings.ert, "Early ray termination: end a ray once almost no light comes through any more."
         )
+
+    def _threshold(self) -> None:
+        settings = self._settings
         imgui.begin_disabled(not settings.ert)
         settings.ert_threshold = widgets.slider(
             "ERT threshold",
