@@ -1,6 +1,7 @@
 """What a hand on the mouse relies on: rows stay, tooltips do not cover the next row, sections stay folded."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ class Window:
         self.notices = Notices()
         self.recording = Recording(self.settings, Path(), self.notices)
         self.asked = []
-        program = type("Program", (), {"__getattr__": lambda _, name: lambda *a: self.asked.append(name)})()
+        program: Any = type("Program", (), {"__getattr__": lambda _, name: lambda *a: self.asked.append(name)})()
         parts = (self.settings, self.navigator, self.statistics, self.recording, self.notices, program)
         self.panel = SidePanel(*parts)
         self.bar = StatusBar(self.settings, self.recording, program)
