@@ -86,7 +86,8 @@ class RandomHand:
         self._send(f"windowsize {self._window} 900 700")
 
     def close(self) -> None:
-        """No more events."""
+        """No more events; nothing stays pressed."""
+        self.rest()
         if self._xdotool.stdin is not None:
             self._xdotool.stdin.close()
         self._xdotool.wait()
@@ -238,7 +239,7 @@ def main() -> None:
     parser.add_argument("--fly", type=float, default=0.0, help="seconds of flying")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as state:
-        os.environ["XDG_STATE_HOME"] = state  # what is remembered is not the user's
+        os.environ["XDG_STATE_HOME"] = os.environ["HOME"] = state  # what is remembered or rescued is not the user's
         if arguments.events:
             print(json.dumps(run_events(arguments.scene, arguments.events, arguments.seed, huge=arguments.huge)))
         if arguments.fly:
