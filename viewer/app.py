@@ -306,13 +306,14 @@ class ViewerApp:
                 raise outcome.error
             self.notices.add(f"Cannot open: {outcome.error}", "error", now)
             return
-        if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
+        again = outcome.again and self.scene is not None
+        if self.scene is not None and self.recording.stage == "recording" and not again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
         self.welcome.shown = self.welcome.shown and outcome.path == CHAIR
-        if outcome.path.is_file() and not outcome.again and outcome.path != CHAIR:
+        if outcome.path.is_file() and not again and outcome.path != CHAIR:
             self._recent.add(outcome.path)
-        if outcome.again:  # the same scene, further trained: all else stays
+        if again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
             self.camera_path.replace_scene(outcome.scene)
             return

@@ -69,7 +69,7 @@ class SceneLoader:
     def give(self, loaded: LoadedScene) -> None:
         """Hand over a scene that is in memory already, as if it had just been read."""
         with self._lock:
-            self._wanted, self._again = loaded.path, False
+            self._wanted, self._again = loaded.path, loaded.again
             self._outcome = loaded
 
     def take(self) -> LoadedScene | None:

@@ -62,13 +62,12 @@ def test_windows_of_any_size_show_the_picture(toy_scene, tmp_path):
             assert driver.pixels().shape == (height, width, 3)
             shown = driver.app.view.shown
             assert shown is not None
-            if width >= 480 and height >= 320:
-                assert shown.request.shot.camera.height == height - 32
             if width == 1:
                 driver.press("F12")
                 driver.until(lambda: not driver.app._screenshots.writing)
     assert not [notice for notice in driver.app.notices.log if notice.kind == "error"]
-    assert Image.open(tmp_path / "screenshot_001.png").size == (1, 1)
+    with Image.open(tmp_path / "screenshot_001.png") as picture:
+        assert picture.size == (1, 1)
 
 
 def test_on_a_full_disk_nothing_is_lost_but_what_cannot_be_written(driver, tmp_path):
