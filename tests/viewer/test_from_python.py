@@ -47,8 +47,10 @@ def test_a_scene_that_comes_before_the_first_picture_is_the_first(toy_scene, tmp
     other = replace(toy_scene, background=(0.1, 0.2, 0.3))
     with show(toy_scene, block=False, size=(640, 480), output_folder=tmp_path) as window:
         window.update(other)
-        until(lambda: window._app.view.shown is not None and window._app.scene is other)
-        assert window._app.navigator.radius > 0.0
+        app = window._app
+        assert app is not None
+        until(lambda: app.view.shown is not None and app.scene is other)
+        assert app.navigator.radius > 0.0
 
 
 def test_it_has_one_window_at_a_time_and_can_be_opened_again(window, toy_scene):

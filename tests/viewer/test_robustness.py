@@ -44,6 +44,11 @@ def fly(driver, seconds=0.4):
     driver.steps(2)
 
 
+def rgb_shown(driver):
+    """The newest picture, float32 [H, W, 3]."""
+    return driver.app.view.shown.frame.rgb.copy()
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_events_are_answered_by_messages_only(scene_file, tmp_path, monkeypatch, seed):
     monkeypatch.setenv("HOME", str(tmp_path))  # where flights are rescued to
@@ -160,7 +165,7 @@ def test_a_scene_whose_file_goes_stays_open(tmp_path, how):
         driver.app.open_scene(file)
         driver.until(lambda: driver.app.scene_path == file)
         driver.settle()
-        before = driver.app.view.shown.frame.rgb.copy()
+        before = rgb_shown(driver)
         if how == "deleted":
             file.unlink()
         elif how == "cut short":
@@ -173,7 +178,7 @@ def test_a_scene_whose_file_goes_stays_open(tmp_path, how):
         driver.app.reset_camera()
         driver.settings.ert = False
         driver.settle()
-        assert np.abs(driver.app.view.shown.frame.rgb - before).mean() < 0.05
+        assert np.abs(rgb_shown(driver) - before).mean() < 0.05
         driver.app.open_scene(file)  # again, as a user would
         driver.until(lambda: driver.app._loader.loading is None)
         driver.steps(2)

@@ -249,6 +249,7 @@ class Recording:
             codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
             make_picture=panorama.picture if video.panorama else maker.picture,
             film=film,
+            panorama=video.panorama,
         )
 
     def _save_anywhere(self, path: CameraPath) -> str:
