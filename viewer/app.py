@@ -346,6 +346,8 @@ class ViewerApp:
         path = self._files.draw(has_scene=self.scene is not None, now=now)
         if path is not None and self._files.to_edit:
             self.camera_path.edit(path)
+        elif path is not None and self.scene is not None and self._files.take is not None:
+            self.recording.go_on(path, self.scene, self._files.take, now)
         elif path is not None and self.scene is not None:
             self.recording.render(path, self.scene, now)
         return area

@@ -117,7 +117,10 @@ class TakeQueue:
             return
         self.failed = True
         if job.state == "aborted":
-            self._notices.add("Video aborted; the camera path is kept", "info", now)
+            text = "Video aborted; the camera path is kept"
+            if job.output.suffix == ".png":
+                text = f"Aborted; opening {job.output.parent.name}.json goes on with its PNG files"
+            self._notices.add(text, "info", now)
             return
         error = job.error
         text = str(error) if isinstance(error, KiloNeRFError) else f"{type(error).__name__}: {error}"
