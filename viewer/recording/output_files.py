@@ -18,8 +18,8 @@ from kilonerf.model_io.files.json_values import is_object
 from ..settings import VideoSettings
 
 FRAME = "frame_%05d.png"
-FRAME_SETTINGS = "frames.json"
-"""In a folder of PNG frames: how they are rendered."""
+FRAME_SETTINGS = ".frames"
+"""Ending of the file beside a folder of PNG frames that says how they are rendered."""
 
 
 def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
@@ -78,19 +78,19 @@ class PngTake:
 
 
 def keep_frame_settings(folder: Path, video: VideoSettings) -> None:
-    """Note in a folder of PNG frames how they are rendered.
+    """Note beside a folder of PNG frames how they are rendered.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(folder / FRAME_SETTINGS, json.dumps(asdict(video), indent=1))
+    write_text(folder.with_suffix(FRAME_SETTINGS), json.dumps(asdict(video), indent=1))
 
 
 def png_take(path_file: Path) -> PngTake | None:
     """The PNG frames beside the file of their camera path, if there are any and it is known how they were rendered."""
     folder = path_file.with_suffix("")
     with suppress(OSError, ValueError, RecursionError):
-        document: Any = json.loads((folder / FRAME_SETTINGS).read_text("utf-8"))
+        document: Any = json.loads(folder.with_suffix(FRAME_SETTINGS).read_text("utf-8"))
         done = sum(1 for _ in folder.glob("frame_*.png"))
         plain = asdict(VideoSettings())
         if not is_object(document) or not done or document.get("format") != "png":

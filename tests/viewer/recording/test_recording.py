@@ -185,9 +185,9 @@ def test_png_files_that_an_interrupted_render_left_are_completed(toy_scene, tmp_
     flown.finish()
     path_file, folder = tmp_path / "flight_001.json", tmp_path / "flight_001"
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert len(files) == 9 + 1  # and how they were rendered
+    assert len(files) == 9
     kept = {"frame_00000.png", "frame_00003.png"}
-    for name in set(files) - kept - {"frames.json"}:
+    for name in set(files) - kept:
         (folder / name).unlink()
     times = {name: (folder / name).stat().st_mtime_ns for name in kept}
     flown.settings.video = VideoSettings(fps=60.0)  # another choice by now
@@ -210,5 +210,5 @@ def test_png_files_of_unknown_settings_are_not_gone_on_with(tmp_path, settings):
     (tmp_path / "flight_001").mkdir()
     (tmp_path / "flight_001" / "frame_00000.png").touch()
     if settings is not None:
-        (tmp_path / "flight_001" / "frames.json").write_text(settings)
+        (tmp_path / "flight_001.frames").write_text(settings)
     assert png_take(tmp_path / "flight_001.json") is None
