@@ -113,7 +113,9 @@ class TakeQueue:
             return
         self._job = None
         if job.state == "finished":
-            self._notices.add(f"Video saved: {job.output} ({job.progress.total} pictures)", "good", now)
+            total = job.progress.total
+            text = f"Video saved: {job.output} ({total} picture{'s' * (total != 1)})"
+            self._notices.add(text, "good", now)
             return
         self.failed = True
         if job.state == "aborted":

@@ -177,6 +177,16 @@ def test_record_screenshot_and_overlays_are_always_there(frames, places, toy_sce
     assert not imgui.is_popup_open("", imgui.PopupFlags_.any_popup.value)
 
 
+def test_the_buttons_stay_where_they_are_while_a_flight_is_recorded(window, monkeypatch):
+    before = {label: place for label, place in window.places.places.items() if "###status" in label}
+    monkeypatch.setattr(Recording, "stage", property(lambda _: "recording"))
+    for seconds in (0.1, 99.9, 123.4):
+        monkeypatch.setattr(Recording, "seconds", property(lambda _, seconds=seconds: seconds))
+        window.frames.frames(window.draw)
+        for label in ("Screenshot###status screenshot", "Overlays###status overlays"):
+            assert window.places.places[label] == before[label]
+
+
 def test_a_message_is_dismissed_by_a_click_on_it(window):
     for text in ("first", "second"):
         window.notices.add(text, "error", 0.0)
