@@ -172,6 +172,7 @@ class ViewerApp:
         try:
             self.recording.close()
         finally:
+            self.look.close()
             self._loader.close()
             self.worker.close()
             self._compositor.close()

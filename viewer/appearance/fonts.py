@@ -77,6 +77,10 @@ class SystemFonts:
                 count += 1
         return count
 
+    def close(self) -> None:
+        """The window closes: wake it no more."""
+        self._wake = lambda: None
+
     def _run(self) -> None:
         usable: list[tuple[Path, int]] = []
         left = MOST_BYTES

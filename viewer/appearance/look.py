@@ -42,6 +42,10 @@ class Look:
             self._fonts.merge()
         return theme.BACKDROPS[self._applied[1]]
 
+    def close(self) -> None:
+        """The window closes."""
+        self._fonts.close()
+
     def _apply(self) -> None:
         width, height = self._window.size
         share = min(width / SMALLEST_WINDOW[0], height / SMALLEST_WINDOW[1])
