@@ -173,7 +173,11 @@ class RenderPanel:
     def _background(self, scene: Scene | None) -> None:
         settings = self._settings
         own = scene.background if scene is not None else (1.0, 1.0, 1.0)
-        widgets.label("Background", "The colour behind the scene.")
+        tooltip = (
+            "The color behind the scene. Until one is chosen here, the window is grey behind objects (section Window), "
+            "and screenshots and videos have the scene's own color."
+        )
+        widgets.label("Background", tooltip)
         shown = settings.background or own
         imgui.set_next_item_width(imgui.get_content_region_avail().x - 4.2 * imgui.get_font_size())
         changed, values = imgui.color_edit3("##background", list(shown), imgui.ColorEditFlags_.display_hex.value)

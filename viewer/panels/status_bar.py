@@ -67,9 +67,8 @@ class StatusBar:
         if recording:
             imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.RECORDING, 0.85))
         text = f"Stop {self._recording.seconds:.1f} s" if recording else "Record"
-        width = (
-            imgui.calc_text_size("Stop 000.0 s").x + imgui.get_style().frame_padding.x
-        )  # the others stay where they are
+        # Always as wide: the other buttons stay where they are.
+        width = imgui.calc_text_size("Stop 000.0 s").x + imgui.get_style().frame_padding.x
         if imgui.button(f"{text}###status record", imgui.ImVec2(width, 0.0)):
             self._program.toggle_recording()
         if recording:
