@@ -144,6 +144,7 @@ def make_job(command: RenderCommand) -> RenderJob:
         codec=command.codec,
         frames=frames,
         resume=command.resume,
+        panorama=command.projection == "equirectangular",
         make_picture=_maker(command, options),
         film=film,
         depth=command.depth,

@@ -56,6 +56,8 @@ class ViewOptions:
     interop: bool = True
     # Folder for screenshots, camera paths and videos.
     output_folder: Path = field(default_factory=Path)
+    # Colors of the window; without it, those of the last run.
+    theme: Literal["dark", "light"] | None = None
     # Begin with the camera going slowly round.
     turntable: bool = False
     # Begin with the scene's box shown.
@@ -122,6 +124,7 @@ def view(options: ViewOptions) -> None:
         target_fps=options.target_fps,
         reprojection=options.reprojection,
         interop=options.interop,
+        theme=options.theme,
         overlays=overlays,
         video=video,
         crop=CropSettings(on=crop is not None, box=crop),

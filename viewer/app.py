@@ -8,6 +8,8 @@ from kilonerf.kernels import create_renderer
 from kilonerf.model_io import Camera, Scene
 
 from . import actions, theme
+from .appearance.look import Look
+from .appearance.panel import WindowPanel
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
@@ -24,7 +26,8 @@ from .orientation.panel import OrientationPanel
 from .pacing import Pacing
 from .panels import HelpOverlay, PictureMessages, SidePanel
 from .panels.recent_files import RecentFiles, state_file
-from .panels.status_bar import StatusBar, progress_text
+from .panels.status_bar import StatusBar
+from .panels.status_line import StatusLine
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .rectangle import Rectangle
@@ -37,8 +40,6 @@ from .welcome.card import WelcomeCard
 from .window import Window
 
 PROGRAM = "kilonerf-view"
-SPEED_SECONDS = 1.5
-"""How long a new fly speed stays on the screen."""
 
 
 class ViewerApp:
@@ -67,7 +68,6 @@ class ViewerApp:
     ) -> None:
         self.settings = settings
         self.window = Window(PROGRAM, *size, on_drop=lambda paths: self._files.drop(paths))
-        theme.apply(self.window.content_scale)
         self._loader = loader
         self._loader.on_done = Window.wake
         self._required: Path | None = loader.loading
@@ -75,6 +75,7 @@ class ViewerApp:
         self.scene_path: Path | None = None
         self.navigator = Navigator()
         self.notices = Notices()
+        self.look = Look(self.window, settings, self.notices)
         self.statistics = LiveStatistics()
         self._compositor = Compositor(self.window.ctx, Window.wake)
         self.recording = Recording(settings, folder, self.notices, self._compositor)
@@ -99,6 +100,7 @@ class ViewerApp:
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self.crop = CropTool(settings, self.orientation)
         self._panel.sections += [OrientationPanel(self.navigator, self.orientation).draw, self.crop.draw_panel]
+        self._panel.last_sections.append(WindowPanel(settings).draw)
         self._messages = PictureMessages(self.recording)
         self._recent = RecentFiles(state_file())
         self._files = FileActions(
@@ -107,7 +109,16 @@ class ViewerApp:
         self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
         self._legend = Legend()
-        self._status = StatusBar(self.recording, self)
+        self._status = StatusLine(
+            PROGRAM,
+            settings,
+            self.navigator,
+            self.statistics,
+            self.recording,
+            self._screenshots,
+            self.orientation,
+            self,
+        )
         self.camera_path = CameraPathTool(
             self.window.ctx,
             settings,
@@ -121,8 +132,6 @@ class ViewerApp:
         )
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
-        self._scale = self.window.content_scale
-        self._speed = (self.navigator.speed, 0.0)  # and until when to say so
         self._pose_time = 0.0  # when the navigator's camera is where it is now
         self._pacing = Pacing(time.perf_counter(), software=self.window.software)
         self.window.show()
@@ -138,9 +147,7 @@ class ViewerApp:
         seconds = self._pacing.begin_frame(now, event=event)
         self._pose_time = now - seconds
         self._take_outcomes(now)
-        if self.window.content_scale != self._scale:
-            self._scale = self.window.content_scale
-            theme.apply(self._scale)
+        self.view.empty = self.look.update(has_picture=self.view.shown is not None)
         self.window.begin_frame(theme.SURFACE[:3])
         area = self._draw_interface(now)
         steering = self._input.update(area, seconds, self.view.pick)
@@ -152,7 +159,7 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.recording.add(self.navigator.view, now)
         if self.scene is not None:
-            self.picture.request(self.scene, camera, now)
+            self.picture.request(self.scene, camera, now, as_saved=self._guided)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
@@ -167,6 +174,7 @@ class ViewerApp:
         try:
             self.recording.close()
         finally:
+            self.look.close()
             self._loader.close()
             self.worker.close()
             self._compositor.close()
@@ -302,13 +310,14 @@ class ViewerApp:
                 raise outcome.error
             self.notices.add(f"Cannot open: {outcome.error}", "error", now)
             return
-        if self.scene is not None and self.recording.stage == "recording" and not outcome.again:
+        again = outcome.again and self.scene is not None
+        if self.scene is not None and self.recording.stage == "recording" and not again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
         self.welcome.shown = self.welcome.shown and outcome.path == CHAIR
-        if outcome.path.is_file() and not outcome.again and outcome.path != CHAIR:
+        if outcome.path.is_file() and not again and outcome.path != CHAIR:
             self._recent.add(outcome.path)
-        if outcome.again:  # the same scene, further trained: all else stays
+        if again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
             self.camera_path.replace_scene(outcome.scene)
             return
@@ -327,7 +336,7 @@ class ViewerApp:
         if self.settings.show_panel:
             self._panel.draw(self.scene, self.scene_path, loading, now)
         area = self._picture_area()
-        self._draw_status(area, now)
+        self._draw_status(now)
         below = Rectangle(area.x, area.height, area.width, self.camera_path.height)
         pixels = self.window.pixels_of(area)
         camera = self._camera(pixels[2], pixels[3])
@@ -343,6 +352,8 @@ class ViewerApp:
         path = self._files.draw(has_scene=self.scene is not None, now=now)
         if path is not None and self._files.to_edit:
             self.camera_path.edit(path)
+        elif path is not None and self.scene is not None and self._files.take is not None:
+            self.recording.go_on(path, self.scene, self._files.take, now)
         elif path is not None and self.scene is not None:
             self.recording.render(path, self.scene, now)
         return area
@@ -358,31 +369,15 @@ class ViewerApp:
         camera = self.navigator.camera(width, height, self.settings.video.aspect if self._guided else 0.0)
         return self.camera_path.camera(camera)
 
-    def _draw_status(self, area: Rectangle, now: float) -> None:
-        shown = self.view.shown
-        size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
-        mode = "Orbit" if self.navigator.mode == "orbit" else f"Fly {self.navigator.speed:.2f} x"
-        below = Rectangle(area.x, area.height + self.camera_path.height, area.width, StatusBar.height())
-        rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
-        self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
-        title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
-        progress = self.recording.progress
-        if progress is not None:
-            text = progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)
-            title = f"{text} - {title}"
+    def _draw_status(self, now: float) -> None:
+        width, height = self.window.size
+        below = Rectangle(0.0, max(1.0, height - StatusBar.height()), max(1.0, width), StatusBar.height())
+        progress = self.picture.progress
+        self._status.draw(below, self.view.shown, now, resting=self._pacing.resting, progress=progress)
+        title = self._status.title(self.scene_path.name if self.scene_path else "")
         if title != self._title:
             self._title = title
             self.window.set_title(title)
-
-    def _hint(self, now: float) -> str:
-        """What is under way beside videos."""
-        if self.navigator.speed != self._speed[0]:
-            self._speed = (self.navigator.speed, now + SPEED_SECONDS)
-        if self._screenshots.rendering:
-            return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
-        if now < self._speed[1]:
-            return f"Fly speed {self._speed[0]:.2f} x"
-        return self.orientation.hint or self.picture.progress
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

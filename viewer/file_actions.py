@@ -10,6 +10,7 @@ from .orientation.orientation import Orientation
 from .panels import FileBrowser
 from .panels.offer import OfferDialog, offer_for
 from .panels.recent_files import RecentFiles
+from .recording.output_files import PngTake
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .scene_loading import SceneLoader
@@ -45,6 +46,11 @@ class FileActions:
     def to_edit(self) -> bool:
         """Whether the path that :meth:`draw` returned last is to be edited, not rendered."""
         return self._offer.to_edit
+
+    @property
+    def take(self) -> PngTake | None:
+        """The PNG frames that are to be completed with that path."""
+        return self._offer.take
 
     def browse(self, scene_path: Path | None) -> None:
         """Open the file dialog, in the folder of the current scene."""

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, Scene
 
 from .camera.navigator import scaled_camera
@@ -82,10 +83,12 @@ class LivePicture:
     def _lacks_samples(self) -> bool:
         return self.scheduler.lacks_samples(self._wanted_samples)
 
-    def request(self, scene: Scene, camera: Camera, now: float) -> None:
-        """Ask for the picture of a camera, if the newest one will not do."""
-        shot = self._shot_of(scene, camera)
-        settings, scheduler = self._settings, self.scheduler
+    def request(self, scene: Scene, camera: Camera, now: float, *, as_saved: bool = False) -> None:
+        """Ask for the picture of a camera, if the newest one will not do; ``as_saved``: with a video's background."""
+        settings = self._settings
+        options = settings.render_options(scene) if as_saved else settings.window_options(scene)
+        shot = self._shot_of(scene, camera, options)
+        scheduler = self.scheduler
         self._worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
@@ -104,7 +107,7 @@ class LivePicture:
     def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
         """Save the picture of ``camera``: the one on the screen if it is that, else one rendered beside it."""
         settings = self._settings
-        shot = self._shot_of(scene, camera)
+        shot = self._shot_of(scene, camera, settings.render_options(scene))
         shown = self._view.shown
         samples = settings.screenshot.samples or settings.rest_samples
         wanted = RenderRequest(shot, 1.0, camera, samples if settings.heat_map == "off" else 1)
@@ -163,8 +166,8 @@ class LivePicture:
         self._settings.backend = replace(self._settings.backend, name="cpu")
         return "; going on with the CPU"
 
-    def _shot_of(self, scene: Scene, camera: Camera) -> Shot:
-        options, heat_map = self._settings.render_options(scene), self._settings.heat_map
+    def _shot_of(self, scene: Scene, camera: Camera, options: RenderOptions) -> Shot:
+        heat_map = self._settings.heat_map
         if heat_map != "off":
             options = options.before(NOTHING)
         return Shot(scene, self._settings.backend, camera, options, heat_map, self._settings.heat_scale)

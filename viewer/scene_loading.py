@@ -31,6 +31,8 @@ FileState = tuple[int, int, int] | None  # inode, size, time of the last change;
 class SceneLoader:
     """Reads one file at a time in a thread; a later :meth:`load` makes an earlier one's outcome void.
 
+    Files are read into memory: a mapped one that somebody writes into or cuts short would end the program (SIGBUS).
+
     Attributes:
         on_done: called in the loading thread when an outcome is there (to wake the window).
     """
@@ -42,19 +44,14 @@ class SceneLoader:
         self._outcome: LoadedScene | None = None
         self._newest: tuple[Path, FileState] | None = None  # the file of the scene that is open
         self._again = False  # what is being read was not asked for
-        self._mapped = True
         self._closed = threading.Event()
 
     def watch(self, interval: float = 0.5) -> None:
         """From now on read the file of the newest scene again whenever it has changed, and then stayed for a moment.
 
-        Call it before :meth:`load`: files are read into memory from now on, for a mapped one that somebody writes into
-        or cuts short would end the program (SIGBUS).
-
         Args:
             interval: seconds between two looks at it.
         """
-        self._mapped = False
         threading.Thread(target=self._watch, args=(interval,), name="kilonerf-watch", daemon=True).start()
 
     @property
@@ -72,7 +69,7 @@ class SceneLoader:
     def give(self, loaded: LoadedScene) -> None:
         """Hand over a scene that is in memory already, as if it had just been read."""
         with self._lock:
-            self._wanted, self._again = loaded.path, False
+            self._wanted, self._again = loaded.path, loaded.again
             self._outcome = loaded
 
     def take(self) -> LoadedScene | None:
@@ -91,7 +88,7 @@ class SceneLoader:
     def _read(self, path: Path, again: bool) -> None:
         state = _state(path)
         try:
-            outcome = LoadedScene(path, load_scene(path, mapped=self._mapped), again=again)
+            outcome = LoadedScene(path, load_scene(path, mapped=False), again=again)
         except KiloNeRFError as error:
             outcome = LoadedScene(path, None, error, again)
         except MemoryError:

@@ -1,6 +1,6 @@
 """What the user has chosen: the panels write it, the program reads it. Nothing here knows about windows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from kilonerf.kernels import BackendChoice, Crop, RenderOptions
@@ -9,6 +9,7 @@ from kilonerf.model_io import Scene
 
 from .drawing.overlays import OverlayOptions
 from .rendering.heat_maps import HeatMap, HeatScale
+from .theme import BACKDROPS, ThemeName
 
 Sampling = Literal["flying", "as trained"]
 VideoFormat = Literal["mp4", "av1", "webm", "png"]
@@ -117,6 +118,8 @@ class ViewerSettings:
         ert_threshold: transmittance below which a ray ends.
         background: RGB behind the scene; None: the scene's own.
         crop: the part of the scene that is rendered.
+        backdrop: whether the window shows grey behind objects where no ``background`` is chosen.
+        theme: the window's colors; None: as in the last run.
         heat_map: false colours in place of the scene's.
         heat_scale: from which value to which they go.
         automatic_resolution: size by target frame rate, refined at rest; else ``fixed_scale`` always.
@@ -142,6 +145,8 @@ class ViewerSettings:
     ert_threshold: float = 0.01
     background: RGB | None = None
     crop: CropSettings = field(default_factory=CropSettings)
+    backdrop: bool = True
+    theme: ThemeName | None = None
     heat_map: HeatMap = "off"
     heat_scale: HeatScale = "fitted"
     automatic_resolution: bool = True
@@ -173,3 +178,10 @@ class ViewerSettings:
         if self.sampling == "as trained":
             return RenderOptions.as_trained(scene, **switches)
         return RenderOptions(**switches)
+
+    def window_options(self, scene: Scene) -> RenderOptions:
+        """The same for the window's picture; files never have its backdrop, which is for objects only."""
+        options = self.render_options(scene)
+        if self.background is not None or not self.backdrop or len(scene.levels) > 1:
+            return options
+        return replace(options, background=BACKDROPS[self.theme or "dark"])

@@ -19,6 +19,7 @@ from .rectangle import Rectangle
 
 OPENGL = (3, 3)
 SMALLEST_WINDOW = (480, 320)
+"""At 96 dots per inch."""
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swiftshader", "software")
 
 
@@ -45,6 +46,7 @@ class Window:
         try:
             self._handle = self._open(title, width, height)
             self.content_scale = max(1.0, glfw.get_window_content_scale(self._handle)[0])
+            self._limit_size()
             self._install_callbacks(on_drop)
             self.ctx = moderngl.create_context(require=100 * OPENGL[0] + 10 * OPENGL[1])
         except DisplayError:
@@ -67,6 +69,11 @@ class Window:
     def size(self) -> tuple[int, int]:
         """Width and height in ImGui's and the cursor's units."""
         return glfw.get_window_size(self._handle)
+
+    @property
+    def interface_scale(self) -> float:
+        """Size of the interface in ImGui's units; where those are not pixels, they are larger on a HiDPI monitor."""
+        return max(1.0, self.content_scale * self.size[0] / self.pixel_size[0])
 
     @property
     def pixel_size(self) -> tuple[int, int]:
@@ -192,9 +199,12 @@ class Window:
         handle = glfw.create_window(width, height, title, None, None)
         if not handle:
             raise DisplayError(f"OpenGL 3.3 is needed: {self._why()}")
-        glfw.set_window_size_limits(handle, *SMALLEST_WINDOW, glfw.DONT_CARE, glfw.DONT_CARE)
         glfw.make_context_current(handle)
         return handle
+
+    def _limit_size(self) -> None:
+        width, height = (round(side * self.interface_scale) for side in SMALLEST_WINDOW)
+        glfw.set_window_size_limits(self._handle, width, height, glfw.DONT_CARE, glfw.DONT_CARE)
 
     def _install_callbacks(self, on_drop: Callable[[list[Path]], None]) -> None:
         # Before ImGui's, which chain to these.
@@ -206,6 +216,7 @@ class Window:
 
     def _on_content_scale(self, _: object, x_scale: float, __: float) -> None:
         self.content_scale = max(1.0, x_scale)
+        self._limit_size()
 
     def _on_error(self, code: int, description: Any) -> None:  # bytes, whatever the stub says
         text = description.decode("utf-8", "replace")

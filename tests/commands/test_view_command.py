@@ -113,6 +113,19 @@ def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
 
 
 @needs_xvfb
+def test_a_theme_that_is_asked_for_is_of_this_run(scene_file, tmp_path):
+    output, panels = tmp_path / "window.png", []
+    for arguments in (("--theme", "light"), ()):
+        size = ("--size", "700x500", "--exit-after", 0, "--screenshot", output)
+        result = run(scene_file, *size, *arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        with Image.open(output) as image:
+            panels.append(np.asarray(image)[:, 400:].mean())
+    assert panels[0] > 180
+    assert panels[1] < 80
+
+
+@needs_xvfb
 @pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
 def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails(scene_file, tmp_path, arguments):
     output = tmp_path / "window.png"

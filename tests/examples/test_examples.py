@@ -29,7 +29,7 @@ def test_every_example_is_listed_and_tested() -> None:
     text = (EXAMPLES / "README.md").read_text()
     assert scripts == {name for name in scripts if f"({name})" in text}
     assert scripts == {name for name in scripts if f'"{name}"' in Path(__file__).read_text()}
-    assert len(scripts) == 5
+    assert len(scripts) == 7
 
 
 def test_open_and_render(tmp_path: Path) -> None:
@@ -69,3 +69,22 @@ def test_window(tmp_path: Path) -> None:
     assert picture.shape == (800, 1280, 3)
     chair = (picture[:, :900].min(axis=2) < 200).mean(axis=1)
     assert chair[:450].max() > 0.05  # the back is there
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
+def test_live(tmp_path: Path) -> None:
+    run("06_live.py", "--steps", 3, "--screenshot", tmp_path / "window.png")
+    picture = np.asarray(Image.open(tmp_path / "window.png")).astype(float)
+    assert picture.shape == (800, 1280, 3)
+    assert (picture[:, :900, 1] - picture[:, :900, 2] > 40).mean() > 0.03  # the green of the finished chair
+
+
+@pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
+def test_panel(tmp_path: Path) -> None:
+    shown = []
+    for height in (0.3, 1.0):
+        path = tmp_path / f"{height}.png"
+        run("07_panel.py", "--exit-after", 0, "--height", height, "--screenshot", path)
+        picture = np.asarray(Image.open(path)).astype(float)[:760, :800]
+        shown.append((np.abs(picture - picture[2, 2]).max(axis=2) > 30).mean())
+    assert shown[0] < 0.6 * shown[1]

@@ -10,6 +10,7 @@ from kilonerf.viewer.app import ViewerApp
 from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
 from kilonerf.viewer.settings import ViewerSettings
 from kilonerf.viewer.window import glfw  # as the program imported it: after imgui_bundle
+from support.imgui_frames import open_sections
 
 PATIENCE = 60.0  # seconds: only a hang takes so long
 
@@ -21,10 +22,12 @@ class Driver:
         self.settings = settings or ViewerSettings()
         self.settings.show_cube = False  # it would lie over pictures that are compared
         self.settings.rest_samples = 1  # likewise: with those of a renderer
+        self.settings.backdrop = False  # pictures are compared with what has the scene's own background
         loader = SceneLoader()
         if scene is not None:
             loader.give(LoadedScene(Path("given.knf"), scene))
         self.app = ViewerApp(self.settings, size, folder, loader, **arguments)
+        open_sections()
         self.id = None
 
     def __enter__(self):

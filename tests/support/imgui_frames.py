@@ -2,8 +2,17 @@
 
 from imgui_bundle import imgui
 
+from kilonerf.viewer.appearance import folding
+
+SECTIONS = ("Overlays", "Camera", "View", "Crop", "Recording", "Window")
+SUBSECTIONS = ("Rendering: Advanced", "Recording: More for videos", "Recording: Screenshots")
 SIZE = (1000.0, 1400.0)
 STEP = 1.0 / 60.0
+
+
+def open_sections():
+    """Unfold the side panel, so that tests find its controls."""
+    folding.sections.restore(dict.fromkeys((*SECTIONS, *SUBSECTIONS), True))
 
 
 class ImGuiFrames:

@@ -4,6 +4,12 @@ from support.driving import Driver
 from support.imgui_frames import ImGuiFrames, ItemPlaces
 
 
+@pytest.fixture(autouse=True)
+def state_of_this_test(monkeypatch, tmp_path_factory):
+    """What one test leaves to later runs is none of the other tests' business."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 @pytest.fixture
 def frames():
     frames = ImGuiFrames()

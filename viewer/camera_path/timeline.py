@@ -345,7 +345,7 @@ def _button(text: str, tooltip: str, enabled: bool = True, *, accent: bool = Fal
     if accent:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.ACCENT, 0.85))
         imgui.push_style_color(imgui.Col_.button_hovered, theme.ACCENT)
-        imgui.push_style_color(imgui.Col_.text, (0.04, 0.06, 0.09, 1.0))
+        imgui.push_style_color(imgui.Col_.text, theme.ON_ACCENT)
     pressed = imgui.button(text)
     if accent:
         imgui.pop_style_color(3)

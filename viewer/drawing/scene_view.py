@@ -6,6 +6,7 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
+from kilonerf.kernels.options import RGB
 from kilonerf.model_io import BackendError, Camera, Scene
 
 from ..camera.picking import picked_point
@@ -17,9 +18,6 @@ from .overlays import OverlayOptions, Overlays
 from .picture import Picture
 from .projection import ClipPlanes, clip_planes
 from .reprojection import Reprojection
-
-EMPTY = (0.055, 0.060, 0.072)
-"""What is seen before the first picture."""
 
 VERTEX = """
 #version 330 core
@@ -54,6 +52,7 @@ class SceneView:
 
     Attributes:
         shown: the result on the screen, None before the first.
+        empty: the color that is seen before the first picture.
         guides: lines that are drawn while the overlays' options want any.
     """
 
@@ -70,6 +69,7 @@ class SceneView:
         self._composed_from: tuple[RenderResult, Camera, OverlayOptions, int] | None = None
         self._reprojected: RenderResult | None = None  # what the reprojection was prepared for
         self._displayed: tuple[Camera, bool] | None = None  # in the window now: for whom, and whether with depth
+        self.empty: RGB = (0.0, 0.0, 0.0)
         self.shown: RenderResult | None = None
 
     def set_scene(self, scene: Scene | None, *, keep_picture: bool = False) -> None:
@@ -125,7 +125,7 @@ class SceneView:
         """
         if self.shown is None:
             self._displayed = None
-            target.clear(*EMPTY, 1.0, viewport=area)
+            target.clear(*self.empty, 1.0, viewport=area)
             return
         view = self.shown.request.shot
         camera = camera or view.camera

@@ -21,7 +21,7 @@ class OrientationPanel:
 
     def draw(self) -> None:
         """Draw the section."""
-        if not widgets.section("View"):
+        if not widgets.section("View", is_open=False):
             return
         self._numbers()
         self._text_buttons()

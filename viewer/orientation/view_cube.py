@@ -14,7 +14,7 @@ from ..panels import widgets
 from ..rectangle import Rectangle
 
 SIZE = 5.2  # font heights
-LARGEST_SHARE = 0.3  # of the picture's smaller side
+LARGEST_SHARE = 0.25  # of the picture's smaller side
 SMALLEST = 40.0  # ImGui's units: below, there is none
 CUBE = 0.27  # half of its edge as a share of the size: its corners stay inside
 PERSPECTIVE = 0.16

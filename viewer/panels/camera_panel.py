@@ -19,7 +19,7 @@ class CameraPanel:
 
     def draw(self) -> None:
         """Draw the section."""
-        if not widgets.section("Camera"):
+        if not widgets.section("Camera", is_open=False):
             return
         navigator = self._navigator
         mode = widgets.choice(

@@ -11,6 +11,9 @@ from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.datasets import available_splits
 
 from .. import theme
+from ..recording.film import frame_count
+from ..recording.frame_rate import exact_rate
+from ..recording.output_files import PngTake, png_take
 from . import widgets
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
@@ -27,6 +30,7 @@ class Offer:
         command: to be run in a terminal; "" if there is none.
         path: a camera path that can be rendered.
         data: a data set whose cameras can be shown.
+        take: PNG frames of the path that are not complete.
     """
 
     title: str
@@ -34,6 +38,7 @@ class Offer:
     command: str = ""
     path: CameraPath | None = None
     data: Path | None = None
+    take: PngTake | None = None
 
 
 def offer_for(file: Path) -> Offer | None:
@@ -49,7 +54,10 @@ def offer_for(file: Path) -> Offer | None:
         what = f"{count} keyframe{'s' * (count > 1)}, {path.duration:.1f} s"
         text = f"{what}. Render its video through the open scene, or edit it?"
         whose = "" if program == "kilonerf" else f" of {program}"
-        return Offer(f"Camera path{whose} {file.name}", text, path=path)
+        take = png_take(file)
+        if take is not None and take.done >= frame_count(path, exact_rate(take.video.fps)):
+            take = None
+        return Offer(f"Camera path{whose} {file.name}", text, path=path, take=take)
     if suffix in CHECKPOINTS and file.is_file():
         return Offer(f"Checkpoint {file.name}", "This command makes a scene of it:", import_command(file))
     if suffix == ".json" or (file.is_dir() and suffix != ".knf"):
@@ -82,10 +90,12 @@ class OfferDialog:
 
     Attributes:
         to_edit: whether the path that was returned last is to be edited.
+        take: the PNG frames that are to be completed with it; None: a video of its own is to be rendered.
     """
 
     def __init__(self) -> None:
         self.to_edit = False
+        self.take: PngTake | None = None
         self._offer: Offer | None = None
         self._wanted = False
 
@@ -135,8 +145,14 @@ class OfferDialog:
             edit = imgui.button("Edit it")
             imgui.end_disabled()
             widgets.tip("In the timeline" if can_render else "Open a scene first")
-            if pressed or edit:
-                self.to_edit = edit
+            go_on = False
+            if offer.take is not None:
+                imgui.begin_disabled(not can_render)
+                go_on = imgui.button(f"Go on after {offer.take.done} PNG files")
+                imgui.end_disabled()
+                widgets.tip(f"Render those that {offer.take.folder} lacks, as the others were rendered")
+            if pressed or edit or go_on:
+                self.to_edit, self.take = edit, offer.take if go_on else None
                 return offer.path, True
         imgui.same_line()
         return None, imgui.button("Cancel##offer")

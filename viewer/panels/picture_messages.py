@@ -11,11 +11,12 @@ from ..recording.recording import Recording
 from ..rectangle import Rectangle
 from . import widgets
 
-COLORS = {"info": theme.ACCENT, "good": theme.GOOD, "error": theme.BAD}
+TALLEST = 0.45
+"""Of the picture: a longer message is shortened; the list in the Scene section has all of it."""
 
 
 class PictureMessages:
-    """Drawn above the picture and below the dialogs; takes no input."""
+    """Drawn above the picture and below the dialogs; a click on a message dismisses it."""
 
     def __init__(self, recording: Recording) -> None:
         self._recording = recording
@@ -86,32 +87,62 @@ class PictureMessages:
         draw_list.add_text(imgui.ImVec2(x + 0.7 * em, y + 0.5 * (1.8 * em - extent.y)), widgets.color(color), text)
 
     def _toasts(self, area: Rectangle, notices: list[Notice]) -> None:
-        em, draw_list = self._em, imgui.get_background_draw_list()
+        em = self._em
         wrap = min(34.0 * em, area.width - 5.0 * em)
         bottom = area.y + area.height - 1.2 * em
-        for notice in reversed(notices):
-            extent = imgui.calc_text_size(notice.text, wrap_width=wrap)
-            height, width = extent.y + 1.2 * em, extent.x + 2.6 * em
+        imgui.push_style_var(imgui.StyleVar_.window_rounding, 0.5 * em)
+        imgui.push_style_var(imgui.StyleVar_.window_border_size, 1.0)
+        imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
+        imgui.push_style_color(imgui.Col_.window_bg, theme.with_alpha(theme.SURFACE, 0.95))
+        for index, notice in enumerate(reversed(notices)):
+            text = _fitting(notice.text, wrap, TALLEST * area.height)
+            extent = imgui.calc_text_size(text, wrap_width=wrap)
+            height, width = extent.y + 1.2 * em, extent.x + 3.6 * em
+            if index and bottom - height < area.y:
+                break  # the older ones
             left = area.x + 0.5 * (area.width - width)
-            low, high = imgui.ImVec2(left, bottom - height), imgui.ImVec2(left + width, bottom)
-            draw_list.add_rect_filled(low, high, widgets.color(theme.with_alpha(theme.SURFACE, 0.94)), 8.0)
-            draw_list.add_rect(low, high, widgets.color(theme.LINE), 8.0)
-            stripe = imgui.ImVec2(left + 0.35 * em, high.y - 0.5 * em)
-            draw_list.add_rect_filled(
-                imgui.ImVec2(left + 0.6 * em, low.y + 0.55 * em),
-                imgui.ImVec2(stripe.x + 0.5 * em, stripe.y),
-                widgets.color(COLORS[notice.kind]),
-                2.0,
-            )
-            draw_list.add_text(
-                imgui.get_font(),
-                em,
-                imgui.ImVec2(left + 1.5 * em, low.y + 0.6 * em),
-                widgets.color(theme.TEXT),
-                notice.text,
-                wrap_width=wrap,
-            )
+            if _toast(f"message {index}", notice, text, Rectangle(left, bottom - height, width, height), wrap):
+                notice.until = 0.0
             bottom -= height + 0.5 * em
+        imgui.pop_style_color()
+        imgui.pop_style_var(3)
+
+
+def _toast(name: str, notice: Notice, text: str, place: Rectangle, wrap: float) -> bool:
+    """Draw one message; whether it was clicked."""
+    em = imgui.get_font_size()
+    imgui.set_next_window_pos(imgui.ImVec2(place.x, place.y))
+    imgui.set_next_window_size(imgui.ImVec2(place.width, place.height))
+    flags = (
+        imgui.WindowFlags_.no_decoration.value
+        | imgui.WindowFlags_.no_move.value
+        | imgui.WindowFlags_.no_saved_settings.value
+        | imgui.WindowFlags_.no_focus_on_appearing.value
+    )
+    imgui.begin(name, None, flags)
+    draw_list, right, bottom = imgui.get_window_draw_list(), place.x + place.width, place.y + place.height
+    color = {"info": theme.ACCENT, "good": theme.GOOD, "error": theme.BAD}[notice.kind]
+    low, high = (
+        imgui.ImVec2(place.x + 0.6 * em, place.y + 0.55 * em),
+        imgui.ImVec2(place.x + 0.85 * em, bottom - 0.5 * em),
+    )
+    draw_list.add_rect_filled(low, high, widgets.color(color), 2.0)
+    corner = imgui.ImVec2(place.x + 1.5 * em, place.y + 0.6 * em)
+    draw_list.add_text(imgui.get_font(), em, corner, widgets.color(theme.TEXT), text, wrap_width=wrap)
+    hovered = imgui.is_window_hovered()
+    cross = imgui.ImVec2(right - 1.3 * em, place.y + 0.6 * em)
+    draw_list.add_text(cross, widgets.color(theme.TEXT if hovered else theme.DIM), "x")
+    imgui.end()
+    return hovered and imgui.is_mouse_clicked(0)
+
+
+def _fitting(text: str, wrap: float, height: float) -> str:
+    """``text`` with its middle left out where it is taller than ``height``."""
+    shown, count = text, len(text)
+    while count > 20 and imgui.calc_text_size(shown, wrap_width=wrap).y > height:
+        count = round(0.85 * count)
+        shown = f"{text[: count - count // 3]} ... {text[len(text) - count // 3 :]}"
+    return shown
 
 
 def _frame_guide(area: Rectangle, guide: Rectangle, *, recording: bool) -> None:
@@ -127,6 +158,6 @@ def _frame_guide(area: Rectangle, guide: Rectangle, *, recording: bool) -> None:
     ):
         if high[0] > low[0] and high[1] > low[1]:
             draw_list.add_rect_filled(imgui.ImVec2(*low), imgui.ImVec2(*high), widgets.color((0.0, 0.0, 0.0, 0.55)))
-    color = widgets.color(theme.RECORDING if recording else theme.with_alpha(theme.TEXT, 0.7))
+    color = widgets.color(theme.RECORDING if recording else (0.9, 0.92, 0.94, 0.7))
     low, high = imgui.ImVec2(guide.x + 1.0, guide.y + 1.0), imgui.ImVec2(inner_right - 1.0, inner_bottom - 1.0)
     draw_list.add_rect(low, high, color, 0.0, 2.0)

@@ -39,14 +39,13 @@ class RecordingPanel:
 
     def draw(self, has_scene: bool) -> None:
         """Draw the section; without a scene nothing can be recorded."""
-        if not widgets.section("Recording"):
+        if not widgets.section("Recording", is_open=False):
             return
         imgui.begin_disabled(not has_scene)
         tooltip = SCREENSHOT.tooltip("Save the picture at full size, with overlays, without the panel")
         if widgets.wide_button("Screenshot", tooltip, share=0.5):
             self._program.take_screenshot()
         stage = self._recording.stage
-        rendering = self._recording.progress is not None
         imgui.same_line()
         if stage == "recording":
             self._stop_button()
@@ -54,13 +53,15 @@ class RecordingPanel:
             tooltip = RECORD.tooltip("Record the camera's motion until you stop; its video is rendered then")
             if widgets.wide_button("Record flight###record", tooltip, accent=True):
                 self._program.toggle_recording()
-        if rendering:
-            self._progress()
+        self._progress()
         imgui.end_disabled()
-        self._still()
-        self._unsaved()
         self._folder()
         self._video()
+        if widgets.subsection("More for videos", "Recording"):
+            self._exposure()
+        if widgets.subsection("Screenshots", "Recording"):
+            self._still()
+        self._unsaved()
 
     def _stop_button(self) -> None:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.RECORDING, 0.85))
@@ -72,7 +73,9 @@ class RecordingPanel:
 
     def _progress(self) -> None:
         progress = self._recording.progress
-        if progress is None:
+        if progress is None:  # a row that came and went would move those below it
+            imgui.align_text_to_frame_padding()
+            imgui.text_disabled("No video is being rendered")
             return
         left = "" if progress.seconds_left is None else f", {duration(progress.seconds_left)} left"
         left += f", {progress.waiting} more" if progress.waiting else ""
@@ -146,21 +149,21 @@ class RecordingPanel:
         self._other_size = name == CUSTOM
         if not self._other_size:
             video.width, video.height = sizes[names.index(name)]
-        else:
-            widgets.label("", "Width and height in pixels; even.")
-            changed, typed = imgui.input_int2("##other size", self._typed or [video.width, video.height])
-            if changed:
-                self._typed = typed
-            if imgui.is_item_deactivated_after_edit() and self._typed:
-                video.set_size(*self._typed)
-                self._typed = None
+        widgets.label("", "Width and height in pixels; even.")
+        imgui.begin_disabled(not self._other_size)
+        changed, typed = imgui.input_int2("##other size", self._typed or [video.width, video.height])
+        if changed:
+            self._typed = typed
+        if imgui.is_item_deactivated_after_edit() and self._typed:
+            video.set_size(*self._typed)
+            self._typed = None
+        imgui.end_disabled()
         rates = {f"{rate:g}": rate for rate in sorted({*VIDEO_RATES, video.fps})}
         tooltip = "Pictures per second of the video; 29.97 is 30000/1001."
         video.fps = rates[widgets.choice("Frames / s", f"{video.fps:g}", list(rates), tooltip)]
         current = next(name for name, value in FORMATS.items() if value == video.format)
         tooltip = "H.264 plays everywhere; AV1 is smaller; WebM is free; PNG files lose nothing."
         video.format = FORMATS[widgets.choice("Format", current, list(FORMATS), tooltip)]
-        self._exposure()
 
     def _exposure(self) -> None:
         """Samples per pixel, blur, 360 degrees."""
@@ -177,9 +180,10 @@ class RecordingPanel:
         if (shutter, blur > 0.0) != (video.shutter, video.lens_blur > 0.0) and video.samples == 1:
             video.samples = BLUR_SAMPLES  # one picture shows no blur
         video.shutter, video.lens_blur = shutter, blur / 100.0
-        if video.lens_blur > 0.0:
-            tooltip = "The distance that is sharp, in the scene's units."
-            video.focus = widgets.slider("Focus", video.focus, 0.01, 1000.0, "%.3g", tooltip, logarithmic=True)
+        imgui.begin_disabled(video.lens_blur == 0.0)
+        tooltip = "The distance that is sharp, in the scene's units."
+        video.focus = widgets.slider("Focus", video.focus, 0.01, 1000.0, "%.3g", tooltip, logarithmic=True)
+        imgui.end_disabled()
         tooltip = "All directions in one picture (equirectangular), for viewers that turn in it; half as high as wide."
         video.panorama = widgets.switch("360 degrees", video.panorama, tooltip)
 

@@ -47,11 +47,15 @@ class RenderPanel:
         """Draw the section; ``outputs`` are those of what renders."""
         if not widgets.section("Rendering"):
             return
+        self._heat_map(outputs)
         self._backend()
         self._switches()
-        self._resolution()
         self._background(scene)
-        self._heat_map(outputs)
+        if widgets.subsection("Advanced", "Rendering"):
+            self._precision()
+            self._sampling()
+            self._threshold()
+            self._resolution()
 
     def _backend(self) -> None:
         settings = self._settings
@@ -64,8 +68,9 @@ class RenderPanel:
             "What makes the pictures. The reference is exact and takes seconds to minutes; the window stays usable.",
         )
         settings.backend = replace(settings.backend, name=BACKENDS[names.index(name)])
-        if settings.backend.name != "reference":  # which has one precision only
-            self._precision()
+
+    def _sampling(self) -> None:
+        settings = self._settings
         sampling = widgets.choice(
             "Sampling",
             SAMPLING_NAMES[settings.sampling],
@@ -77,6 +82,11 @@ class RenderPanel:
 
     def _precision(self) -> None:
         settings = self._settings
+        if settings.backend.name == "reference":
+            widgets.label("Precision", "The reference has one precision only.")
+            imgui.align_text_to_frame_padding()
+            imgui.text_disabled("float32")
+            return
         name = widgets.choice(
             "Precision",
             PRECISION_NAMES[settings.precision],
@@ -100,13 +110,13 @@ class RenderPanel:
             "only). The mouse shows the value under it.",
         )
         settings.heat_map = next(choice for choice, shown in HEAT_MAP_NAMES.items() if shown == name)
-        if settings.heat_map not in ("depth", *COUNTS):
-            return
+        imgui.begin_disabled(settings.heat_map not in ("depth", *COUNTS))
         fitted = widgets.switch(
             "Fit the scale to the picture",
             settings.heat_scale == "fitted",
             "Off: the scale stays as it is, so that pictures can be compared, with and without ESS, say.",
         )
+        imgui.end_disabled()
         if fitted != (settings.heat_scale == "fitted"):
             settings.heat_scale = "fitted" if fitted else self.shown_range or "fixed"
 
@@ -121,6 +131,9 @@ class RenderPanel:
         settings.ert = widgets.switch(
             "ERT", settings.ert, "Early ray termination: end a ray once almost no light comes through any more."
         )
+
+    def _threshold(self) -> None:
+        settings = self._settings
         imgui.begin_disabled(not settings.ert)
         settings.ert_threshold = widgets.slider(
             "ERT threshold",
@@ -169,7 +182,11 @@ class RenderPanel:
     def _background(self, scene: Scene | None) -> None:
         settings = self._settings
         own = scene.background if scene is not None else (1.0, 1.0, 1.0)
-        widgets.label("Background", "The colour behind the scene.")
+        tooltip = (
+            "The color behind the scene. Until one is chosen here, the window is grey behind objects (section Window), "
+            "and screenshots and videos have the scene's own color."
+        )
+        widgets.label("Background", tooltip)
         shown = settings.background or own
         imgui.set_next_item_width(imgui.get_content_region_avail().x - 4.2 * imgui.get_font_size())
         changed, values = imgui.color_edit3("##background", list(shown), imgui.ColorEditFlags_.display_hex.value)

@@ -11,7 +11,8 @@ from ..actions import OPEN, Program
 from ..notices import Notices
 from . import widgets
 
-LOG_LINES = 6
+LOG_HEIGHT = 9.0  # font heights
+NO_FACTS = [((name, "", ""),) for name in ("Networks", "Parameters", "Occupied")]
 
 
 class ScenePanel:
@@ -21,6 +22,7 @@ class ScenePanel:
         self._program = program
         self._notices = notices
         self._described: Scene | None = None
+        self._listed = 0
         self._facts: list[tuple[tuple[str, str, str], ...]] = []
 
     def draw(self, scene: Scene | None, path: Path | None, loading: Path | None) -> None:
@@ -39,8 +41,7 @@ class ScenePanel:
         imgui.same_line(imgui.get_cursor_pos_x() + imgui.get_content_region_avail().x - button)
         if widgets.wide_button("Open ...", OPEN.tooltip("Choose a .knf file, or drop one on the window")):
             self._program.browse()
-        if scene is not None:
-            widgets.figures(self._describe(scene))
+        widgets.figures(NO_FACTS if scene is None else self._describe(scene))
         self._messages()
 
     def _describe(self, scene: Scene) -> list[tuple[tuple[str, str, str], ...]]:
@@ -59,13 +60,18 @@ class ScenePanel:
         return self._facts
 
     def _messages(self) -> None:
-        if not self._notices.log or not imgui.tree_node(f"Messages ({len(self._notices.log)})###messages"):
+        count = len(self._notices.log)
+        if not widgets.subsection(f"Messages ({count})", "Scene", "Messages"):
             return
-        for notice in list(self._notices.log)[-LOG_LINES:]:
+        imgui.begin_child("messages", imgui.ImVec2(0.0, LOG_HEIGHT * imgui.get_font_size()))
+        for notice in self._notices.log:
             color = {"error": theme.BAD, "good": theme.GOOD, "info": theme.DIM}[notice.kind]
             imgui.push_style_color(imgui.Col_.text, color)
             imgui.push_text_wrap_pos(0.0)
             imgui.text_unformatted(notice.text + (f"  (x{notice.times})" if notice.times > 1 else ""))
             imgui.pop_text_wrap_pos()
             imgui.pop_style_color()
-        imgui.tree_pop()
+        if count != self._listed:  # the newest is seen
+            imgui.set_scroll_here_y(1.0)
+            self._listed = count
+        imgui.end_child()

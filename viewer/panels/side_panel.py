@@ -8,7 +8,8 @@ from imgui_bundle import imgui
 from kilonerf.model_io import Scene
 
 from .. import theme
-from ..actions import HELP, PANEL, Program
+from ..actions import Program
+from ..appearance import folding
 from ..camera.navigator import Navigator
 from ..live_statistics import LiveStatistics
 from ..notices import Notices
@@ -20,6 +21,7 @@ from .recording_panel import RecordingPanel
 from .render_panel import RenderPanel
 from .scene_panel import ScenePanel
 from .statistics_panel import StatisticsPanel
+from .status_bar import StatusBar
 
 WIDTH = 21.5  # font heights
 LARGEST_SHARE = 0.5  # of the window
@@ -30,6 +32,7 @@ class SidePanel:
 
     Attributes:
         sections: draw further sections, which are none of this package's.
+        last_sections: the same, below all others.
     """
 
     def __init__(
@@ -41,14 +44,27 @@ class SidePanel:
         notices: Notices,
         program: Program,
     ) -> None:
+        self._tallest: dict[str, float] = {}  # of sections that change by themselves, in font heights
         self._scene = ScenePanel(program, notices)
         self._live = statistics
         self._statistics = StatisticsPanel(statistics)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
         self.sections: list[Callable[[], None]] = []
+        self.last_sections: list[Callable[[], None]] = []
         self._overlays = OverlayPanel(settings)
         self._recording = RecordingPanel(settings, recording, program)
+
+    def _steadily(self, title: str, draw: Callable[[], None]) -> None:
+        """Draw an open section that never gets shorter again: what is below it does not move under the mouse."""
+        em, top = imgui.get_font_size(), imgui.get_cursor_pos_y()
+        draw()
+        if folding.sections.is_open(title, default=True):
+            height = (imgui.get_cursor_pos_y() - top) / em
+            tallest = self._tallest[title] = max(height, self._tallest.get(title, 0.0))
+            if tallest > height:
+                imgui.set_cursor_pos_y(top + tallest * em - imgui.get_style().item_spacing.y)
+                imgui.dummy(imgui.ImVec2(0.0, 0.0))
 
     @staticmethod
     def width(window_width: float) -> float:
@@ -60,7 +76,7 @@ class SidePanel:
         display = imgui.get_io().display_size
         width = self.width(display.x)
         imgui.set_next_window_pos(imgui.ImVec2(display.x - width, 0.0))
-        imgui.set_next_window_size(imgui.ImVec2(width, display.y))
+        imgui.set_next_window_size(imgui.ImVec2(width, max(1.0, display.y - StatusBar.height())))
         flags = (
             imgui.WindowFlags_.no_title_bar.value
             | imgui.WindowFlags_.no_background.value  # the window is cleared to the panel's colour already
@@ -73,7 +89,7 @@ class SidePanel:
         imgui.begin("panel", None, flags)
         imgui.push_font(None, theme.FONT_SIZE * width / whole)  # in a small window all of it is smaller: nothing is cut
         self._scene.draw(scene, path, loading)
-        self._statistics.draw(now)
+        self._steadily("Statistics", lambda: self._statistics.draw(now))
         self._render.shown_range = self._live.heat_range
         self._render.draw(scene, self._live.outputs)
         self._overlays.draw()
@@ -81,6 +97,7 @@ class SidePanel:
         for section in self.sections:
             section()
         self._recording.draw(scene is not None)
-        imgui.text_disabled(f"{HELP.shown.split(',')[0]}  keys      {PANEL.shown}  hide this panel")
+        for section in self.last_sections:
+            section()
         imgui.pop_font()
         imgui.end()

@@ -5,21 +5,51 @@ from collections.abc import Sequence
 from imgui_bundle import imgui
 
 from .. import theme
+from ..appearance import folding
 
 LABEL_SHARE = 0.36  # of the panel: names of rows with one control or value
 COLUMN_SHARE = 0.54  # of the row: where the second of two columns begins
 NAME_SHARE = 0.29  # of the row: names in rows of two columns
 
 
+TIP_WIDTH = 22.0  # font heights
+SLIMMEST_TIP = 7.0
+TIP_GAP = 0.5
+
+
 def section(title: str, *, is_open: bool = True) -> bool:
-    """A foldable heading; whether its content is to be drawn."""
-    flags = imgui.TreeNodeFlags_.default_open.value if is_open else 0
-    imgui.dummy(imgui.ImVec2(0.0, 0.0))
+    """A foldable heading; whether its content is to be drawn. What the user folds stays so, in later runs too.
+
+    Args:
+        title: of its own in all of the program.
+        is_open: until the user has chosen.
+    """
+    wanted = folding.sections.is_open(title, default=is_open)
+    imgui.set_next_item_open(wanted, imgui.Cond_.always.value)
     imgui.push_style_color(imgui.Col_.header, theme.RAISED)
     imgui.push_style_color(imgui.Col_.header_hovered, theme.HOVERED)
     imgui.push_style_color(imgui.Col_.header_active, theme.HOVERED)
-    shown = imgui.collapsing_header(title, flags)
+    shown = imgui.collapsing_header(title)
     imgui.pop_style_color(3)
+    if shown != wanted:
+        folding.sections.choose(title, is_open=shown)
+    return shown
+
+
+def subsection(title: str, of: str, name: str = "") -> bool:
+    """A foldable heading inside of the section ``of``, folded at first; whether its content is to be drawn.
+
+    ``name`` is what it is remembered by, if the title changes.
+    """
+    key = f"{of}: {name or title}"
+    wanted = folding.sections.is_open(key, default=False)
+    imgui.set_next_item_open(wanted, imgui.Cond_.always.value)
+    flags = imgui.TreeNodeFlags_.no_tree_push_on_open.value | imgui.TreeNodeFlags_.span_avail_width.value
+    imgui.push_style_color(imgui.Col_.text, theme.DIM)
+    shown = imgui.tree_node_ex(f"{title}###{key}", flags)
+    imgui.pop_style_color()
+    if shown != wanted:
+        folding.sections.choose(key, is_open=shown)
     return shown
 
 
@@ -37,11 +67,38 @@ def label(text: str, tooltip: str) -> None:
 def tip(text: str) -> None:
     """Explain the last item when the mouse rests on it."""
     if imgui.is_item_hovered(imgui.HoveredFlags_.for_tooltip.value | imgui.HoveredFlags_.allow_when_disabled.value):
+        width = _place_tip(text)
         imgui.begin_tooltip()
-        imgui.push_text_wrap_pos(22.0 * imgui.get_font_size())
+        imgui.push_text_wrap_pos(width)
         imgui.text_unformatted(text)
         imgui.pop_text_wrap_pos()
         imgui.end_tooltip()
+
+
+def _place_tip(text: str) -> float:
+    """Put the next tooltip beside the last item's window, or above the item: it never covers the next control.
+
+    Returns:
+        The width at which its text is wrapped.
+    """
+    em, display = imgui.get_font_size(), imgui.get_io().display_size
+    window = imgui.internal.get_current_window().root_window
+    low, high = imgui.get_item_rect_min(), imgui.get_item_rect_max()
+    gap, padding = TIP_GAP * em, imgui.get_style().window_padding
+    sides = {0.0: display.x - window.pos.x - window.size.x, 1.0: window.pos.x}  # by pivot: right of it, left of it
+    pivot, space = max(sides.items(), key=lambda side: side[1])
+    beside = space - 2.0 * gap - 2.0 * padding.x >= SLIMMEST_TIP * em
+    width = min(TIP_WIDTH * em, (space if beside else display.x) - 2.0 * gap - 2.0 * padding.x)
+    height = imgui.calc_text_size(text, wrap_width=width).y + 2.0 * padding.y
+    if beside:
+        x = window.pos.x - gap if pivot else window.pos.x + window.size.x + gap
+        place, corner = (x, max(0.0, min(low.y, display.y - height))), (pivot, 0.0)
+    elif low.y >= height + gap:
+        place, corner = (low.x, low.y - gap), (0.0, 1.0)
+    else:
+        place, corner = (low.x, high.y + gap), (0.0, 0.0)
+    imgui.set_next_window_pos(imgui.ImVec2(*place), imgui.Cond_.always.value, imgui.ImVec2(*corner))
+    return width
 
 
 def switch(text: str, on: bool, tooltip: str) -> bool:
@@ -95,7 +152,7 @@ def wide_button(text: str, tooltip: str, *, share: float = 1.0, accent: bool = F
     if accent:
         imgui.push_style_color(imgui.Col_.button, theme.with_alpha(theme.ACCENT, 0.85))
         imgui.push_style_color(imgui.Col_.button_hovered, theme.ACCENT)
-        imgui.push_style_color(imgui.Col_.text, (0.04, 0.06, 0.09, 1.0))
+        imgui.push_style_color(imgui.Col_.text, theme.ON_ACCENT)
     gap = imgui.get_style().item_spacing.x if share < 1.0 else 0.0
     pressed = imgui.button(text, imgui.ImVec2(share * (imgui.get_content_region_avail().x - gap), 0.0))
     if accent:
@@ -105,7 +162,7 @@ def wide_button(text: str, tooltip: str, *, share: float = 1.0, accent: bool = F
 
 
 def color(value: theme.RGBA) -> int:
-    """A colour as draw lists want it."""
+    """A color as draw lists want it."""
     return imgui.get_color_u32(imgui.ImVec4(*value))
 
 

@@ -1,14 +1,25 @@
-"""Names of what the viewer writes, and pictures written in the background."""
+"""Names of what the viewer writes, PNG takes that can be gone on with, and pictures written in the background."""
 
+import json
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.model_io import KiloNeRFError, OutputError
-from kilonerf.model_io.files.atomic import AtomicFile
+from kilonerf.model_io.files.atomic import AtomicFile, write_text
+from kilonerf.model_io.files.json_values import is_object
+
+from ..settings import VideoSettings
+
+FRAME = "frame_%05d.png"
+FRAME_SETTINGS = ".frames"
+"""Ending of the file beside a folder of PNG frames that says how they are rendered."""
 
 
 def next_free_name(folder: Path, stem: str, suffixes: tuple[str, ...]) -> Path:
@@ -49,6 +60,47 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot make this folder: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class PngTake:
+    """PNG frames that an earlier render has left.
+
+    Attributes:
+        folder: where they are.
+        video: how they were rendered.
+        done: how many there are.
+    """
+
+    folder: Path
+    video: VideoSettings
+    done: int
+
+
+def keep_frame_settings(folder: Path, video: VideoSettings) -> None:
+    """Note beside a folder of PNG frames how they are rendered.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_text(folder.with_suffix(FRAME_SETTINGS), json.dumps(asdict(video), indent=1))
+
+
+def png_take(path_file: Path) -> PngTake | None:
+    """The PNG frames beside the file of their camera path, if there are any and it is known how they were rendered."""
+    folder = path_file.with_suffix("")
+    with suppress(OSError, ValueError, RecursionError):
+        document: Any = json.loads(folder.with_suffix(FRAME_SETTINGS).read_text("utf-8"))
+        done = sum(1 for _ in folder.glob("frame_*.png"))
+        plain = asdict(VideoSettings())
+        if not is_object(document) or not done or document.get("format") != "png":
+            return None
+        for name, default in plain.items():
+            value = document.get(name)
+            if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
+                return None
+        return PngTake(folder, VideoSettings(**{name: document[name] for name in plain}), done)
+    return None
 
 
 class PngWriter:

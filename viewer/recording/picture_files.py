@@ -12,6 +12,7 @@ from PIL import Image
 from kilonerf.model_io import OutputError
 from kilonerf.model_io.files.atomic import AtomicFile
 
+from .spherical import png_text
 from .video import DEFAULT_QUALITY, VIDEO_SUFFIXES, VideoCodec, VideoWriter, encoders_for
 
 _NUMBER = re.compile(r"%(0\d+)?d")
@@ -44,15 +45,18 @@ class FrameSink(Protocol):
 def write_png(
     path: Path,
     rgb8: NDArray[np.uint8],  # [H, W, 3]
+    *,
+    spherical: bool = False,
 ) -> None:
-    """Write one picture as PNG, whole or not at all.
+    """Write one picture as PNG, whole or not at all; ``spherical``: say that it shows all directions.
 
     Raises:
         OutputError: the file cannot be written.
     """
     with AtomicFile(path) as temporary:
         # Level 4: a fifth larger than the default 6, in half the time, and the renderer waits for it.
-        Image.fromarray(rgb8).save(temporary, format="PNG", compress_level=4)
+        text = png_text(rgb8.shape[1], rgb8.shape[0]) if spherical else None
+        Image.fromarray(rgb8).save(temporary, format="PNG", compress_level=4, pnginfo=text)
 
 
 class PngSequence:
@@ -61,13 +65,14 @@ class PngSequence:
     Args:
         pattern: a path whose file name holds one ``%d`` or ``%04d``, which becomes the frame's number; or a plain
             name, which takes one frame only.
+        spherical: the pictures are panoramas, and say so.
 
     Raises:
         OutputError: the folder is missing or cannot be written, or the name holds something else after a %.
     """
 
-    def __init__(self, pattern: Path) -> None:
-        self.pattern = pattern
+    def __init__(self, pattern: Path, *, spherical: bool = False) -> None:
+        self.pattern, self._spherical = pattern, spherical
         check_png_pattern(pattern)
         AtomicFile(self.path_of(0)).discard()  # finds a folder that cannot be written before anything is rendered
 
@@ -81,7 +86,7 @@ class PngSequence:
         picture: NDArray[Any],  # uint8 [H, W, 3]
     ) -> None:
         """Write one frame."""
-        write_png(self.path_of(number), picture)
+        write_png(self.path_of(number), picture, spherical=self._spherical)
 
     def has(self, number: int) -> bool:
         """Whether the frame's file is there; it is whole if it is, for it was renamed into place."""
@@ -158,12 +163,15 @@ def open_sink(
     *,
     quality: int = DEFAULT_QUALITY,
     codec: VideoCodec = "auto",
+    spherical: bool = False,
 ) -> FrameSink:
     """Open the place where the frames go; anything that prevents writing is found here.
+
+    ``spherical``: the frames are panoramas, and PNG and mp4 files say so.
 
     Raises:
         OutputError: unknown ending, or a place that cannot be written.
     """
     if output.suffix.lower() == ".png":
-        return PngSequence(output)
-    return VideoSink(VideoWriter(output, width, height, fps, quality=quality, codec=codec))
+        return PngSequence(output, spherical=spherical)
+    return VideoSink(VideoWriter(output, width, height, fps, quality=quality, codec=codec, spherical=spherical))

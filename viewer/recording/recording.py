@@ -9,10 +9,10 @@ from kilonerf.model_io import Camera, CameraPath, KiloNeRFError, OutputError, Sc
 
 from ..drawing.compositor import Compositor
 from ..notices import Notices
-from ..settings import ViewerSettings
+from ..settings import VideoSettings, ViewerSettings
 from .flight_recorder import FlightRecorder
 from .journal import FlightJournal, recover_flights
-from .output_files import check_folder, make_folder, next_free_name
+from .output_files import FRAME, PngTake, check_folder, keep_frame_settings, make_folder, next_free_name
 from .take_queue import QueueProgress, TakeQueue
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
@@ -150,6 +150,16 @@ class Recording:
         """Save a path that was not flown just now, and render it."""
         self._save(Flight(path, scene), now, None)
 
+    def go_on(self, path: CameraPath, scene: Scene, take: PngTake, now: float) -> None:
+        """Render the PNG frames of a take that an earlier render has not made."""
+        try:
+            job = self._job(Flight(path, scene), take.folder / FRAME, take.video, resume=True)
+            self._queue.add(job, now)
+        except KiloNeRFError as error:
+            self._notices.add(f"Video failed: {error}", "error", now)
+            return
+        self._notices.add(f"Going on in {take.folder}", "info", now)
+
     def abort(self) -> None:
         """Stop rendering the current video; it is removed, the path stays."""
         self._queue.abort()
@@ -199,6 +209,7 @@ class Recording:
             flight.path.save(json_file)
             if output.suffix == ".png":
                 make_folder(output.parent)
+                keep_frame_settings(output.parent, self._settings.video)
         except KiloNeRFError as error:
             self.unsaved.append(flight)
             self.folder_wanted = True
@@ -206,7 +217,7 @@ class Recording:
             return
         self._warned = False
         try:
-            self._queue.add(self._job(flight, output), now)
+            self._queue.add(self._job(flight, output, self._settings.video), now)
         except KiloNeRFError as error:
             self._notices.add(f"Video failed: {error}; the camera path is kept: {json_file}", "error", now)
             return
@@ -218,15 +229,15 @@ class Recording:
         """The next free name for a video, or for numbered pictures in a folder."""
         suffix = self._settings.video.suffix
         output = next_free_name(self.folder, "flight", (suffix, *NAMES))
-        return output.with_suffix("") / "frame_%05d.png" if suffix == ".png" else output
+        return output.with_suffix("") / FRAME if suffix == ".png" else output
 
-    def _job(self, flight: Flight, output: Path) -> "RenderJob":
+    def _job(self, flight: Flight, output: Path, video: VideoSettings, *, resume: bool = False) -> "RenderJob":
         from .film import NO_BLUR, Film
         from .panorama import PanoramaMaker
         from .render_job import RenderJob
         from .stills import PictureMaker
 
-        settings, video = self._settings, self._settings.video
+        settings = self._settings
         maker = PictureMaker(
             options=settings.render_options(flight.scene),
             heat_map=settings.heat_map if video.as_seen else "off",
@@ -251,6 +262,8 @@ class Recording:
             codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
             make_picture=panorama.picture if video.panorama else maker.values,
             film=film,
+            panorama=video.panorama,
+            resume=resume,
         )
 
     def _save_anywhere(self, path: CameraPath) -> str:

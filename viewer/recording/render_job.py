@@ -61,6 +61,7 @@ class RenderJob:
         resume: leave out PNG files that are already there.
         make_picture: makes each picture, float32 [H, W, 3] from 0 to 1, or uint8; None: ``options`` do.
         film: samples per pixel and blur; pictures are then the mean of several.
+        panorama: the pictures show all directions, and their files say so.
         depth: write z-depth, as ``make_picture`` gives it, float32 [H, W]; see :class:`DepthSequence`.
         clock: a steady clock in seconds.
 
@@ -85,6 +86,7 @@ class RenderJob:
         resume: bool = False,
         make_picture: MakePicture | None = None,
         film: Film = NO_BLUR,
+        panorama: bool = False,
         depth: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,7 +100,7 @@ class RenderJob:
             check_depth_output(output, len(self._numbers))
         else:
             check_output(output, len(self._numbers), codec)
-        self._depth = depth
+        self._depth, self._panorama = depth, panorama
         self.output = output
         self.error: Exception | None = None
         self.device = ""  # what renders, for people; known once the job runs
@@ -202,7 +204,14 @@ class RenderJob:
         if self._depth:
             unit = fitting_unit(farthest_depth(self._scene, [cameras[0] for cameras in self._exposures]))
             return DepthSequence(self.output, unit)
-        return open_sink(self.output, *self._size, self._rate, quality=self._quality, codec=self._codec)
+        return open_sink(
+            self.output,
+            *self._size,
+            self._rate,
+            quality=self._quality,
+            codec=self._codec,
+            spherical=self._panorama,
+        )
 
     def _exposed(self, renderer: Renderer, cameras: tuple[Camera, ...]) -> NDArray[Any]:
         """The picture of one camera, or the mean of several."""

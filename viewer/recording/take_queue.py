@@ -113,11 +113,16 @@ class TakeQueue:
             return
         self._job = None
         if job.state == "finished":
-            self._notices.add(f"Video saved: {job.output} ({job.progress.total} pictures)", "good", now)
+            total = job.progress.total
+            text = f"Video saved: {job.output} ({total} picture{'s' * (total != 1)})"
+            self._notices.add(text, "good", now)
             return
         self.failed = True
         if job.state == "aborted":
-            self._notices.add("Video aborted; the camera path is kept", "info", now)
+            text = "Video aborted; the camera path is kept"
+            if job.output.suffix == ".png":
+                text = f"Aborted; opening {job.output.parent.name}.json goes on with its PNG files"
+            self._notices.add(text, "info", now)
             return
         error = job.error
         text = str(error) if isinstance(error, KiloNeRFError) else f"{type(error).__name__}: {error}"

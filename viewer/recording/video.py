@@ -20,6 +20,7 @@ from kilonerf.model_io import OutputError, UsageError
 from kilonerf.model_io.files.atomic import AtomicFile
 
 from .frame_rate import exact_rate
+from .spherical import mark_spherical
 
 VideoCodec = Literal["auto", "h264", "vp9", "av1"]
 DEFAULT_QUALITY = 80
@@ -76,6 +77,7 @@ class VideoWriter:
         fps: frames per second; 29.97 is 30000/1001.
         quality: 0 (small) to 100 (next to lossless).
         codec: "auto" or what the file shall be coded with.
+        spherical: the pictures are panoramas; an mp4 file says so.
 
     Raises:
         OutputError: unknown ending, a codec that the file cannot hold or that FFmpeg lacks, a size that the
@@ -91,6 +93,7 @@ class VideoWriter:
         *,
         quality: int = DEFAULT_QUALITY,
         codec: VideoCodec = "auto",
+        spherical: bool = False,
     ) -> None:
         encoders = encoders_for(path, codec)
         if width < 1 or height < 1:
@@ -103,6 +106,7 @@ class VideoWriter:
             raise OutputError(f"{path}: expected a quality from 0 to 100, got {quality}")
         self.path = path
         self.frames = 0
+        self._spherical = spherical and path.suffix.lower() == ".mp4"
         self._shape = (height, width, 3)
         self._file = AtomicFile(path)
         try:
@@ -186,7 +190,9 @@ class VideoWriter:
         self._mux(None)
         try:
             self._container.close()
-        except (FFmpegError, OSError) as error:
+            if self._spherical:
+                mark_spherical(self._file.temporary)
+        except (FFmpegError, OSError, OutputError) as error:
             raise self._failed(error) from error
         self._file.commit()
 

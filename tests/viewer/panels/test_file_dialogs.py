@@ -11,6 +11,8 @@ from kilonerf.viewer import theme
 from kilonerf.viewer.panels.file_browser import FileBrowser, shortened
 from kilonerf.viewer.panels.offer import OfferDialog, offer_for
 from kilonerf.viewer.panels.recent_files import RecentFiles
+from kilonerf.viewer.recording.output_files import PngTake
+from kilonerf.viewer.settings import VideoSettings
 
 
 class Dialog:
@@ -143,6 +145,13 @@ def test_a_camera_path_is_offered_to_be_rendered(frames, places, tmp_path):
     frames.frames(draw)
     frames.click(draw, *places.at("Render its video"))
     assert chosen == [path]
+    assert dialog.take is None
+    take = PngTake(tmp_path / "path", VideoSettings(format="png"), 7)
+    dialog.show(replace(offer, take=take))
+    frames.frames(draw)
+    frames.click(draw, *places.at("Go on after 7 PNG files"))
+    assert chosen == [path, path]
+    assert dialog.take == take
 
 
 def test_what_is_offered_for_checkpoints_data_sets_and_scenes(tmp_path):

@@ -20,6 +20,7 @@ from kilonerf.viewer.recording.recording import Recording
 from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
 from kilonerf.viewer.settings import VideoSettings, ViewerSettings
+from support.imgui_frames import open_sections
 
 
 class Calls:
@@ -35,6 +36,7 @@ class Calls:
 class Panel:
     def __init__(self, frames, places, scene):
         theme.apply(1.0)
+        open_sections()
         self.frames, self.places, self.scene = frames, places, scene
         self.settings, self.navigator, self.statistics = ViewerSettings(), Navigator(), LiveStatistics()
         self.navigator.set_scene(scene)

@@ -12,7 +12,10 @@ from kilonerf.kernels import CancelToken, RenderOptions, create_renderer
 from kilonerf.model_io import Camera, OutputError
 from kilonerf.viewer.recording.depth_files import DepthMaker, DepthSequence, check_depth_output, fitting_unit
 from kilonerf.viewer.recording.panorama import PanoramaMaker, face_cameras
+from kilonerf.viewer.recording.picture_files import write_png
 from kilonerf.viewer.recording.render_job import RenderJob
+from kilonerf.viewer.recording.spherical import UUID, mark_spherical
+from kilonerf.viewer.recording.video import VideoWriter
 
 INSIDE = Camera.look_at((0.05, -0.1, 0.02), (1.0, 0.5, -0.4), 256, 128)
 
@@ -96,3 +99,40 @@ def test_depth_goes_to_numbered_png_or_exr(tmp_path):
         DepthSequence(tmp_path / "missing" / "d_%d.png", 1.0)
     assert fitting_unit(6.5) == pytest.approx(1e-4)
     assert fitting_unit(7.0) == pytest.approx(1e-3)
+
+
+def test_files_of_panoramas_say_what_they_are(tmp_path):
+    plain, marked = tmp_path / "plain.mp4", tmp_path / "marked.mp4"
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (64, 128, 3), np.uint8) for _ in range(9)]
+    for path in (plain, marked):
+        with VideoWriter(path, 128, 64, 30, spherical=path == marked) as writer:
+            for picture in pictures:
+                writer.write(picture)
+    content = marked.read_bytes()
+    assert content.index(b"moov") < content.index(UUID) < content.index(b"mdat")
+    track = content.index(b"trak") - 4
+    assert content.index(UUID) < track + int.from_bytes(content[track : track + 4])
+    assert b"<GSpherical:ProjectionType>equirectangular<" in content
+    assert UUID not in plain.read_bytes()
+    decoded = []
+    for path in (plain, marked):
+        with av.open(str(path)) as video:
+            decoded.append([frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)])
+    assert len(decoded[1]) == 9
+    np.testing.assert_array_equal(decoded[0], decoded[1])
+    assert {path.name for path in tmp_path.iterdir()} == {"plain.mp4", "marked.mp4"}
+    write_png(tmp_path / "still.png", pictures[0], spherical=True)
+    with Image.open(tmp_path / "still.png") as still:
+        described = str(still.info)
+        np.testing.assert_array_equal(np.asarray(still), pictures[0])
+    assert 'GPano:ProjectionType="equirectangular"' in described
+    assert 'GPano:FullPanoWidthPixels="128"' in described
+
+
+def test_what_is_no_video_cannot_be_marked(tmp_path):
+    for content in (b"", b"nothing", b"\0\0\0\x10moov\0\0\0\x00trak", b"\0\0\0\x08free\0\0\0\x00mdat"):
+        (tmp_path / "x.mp4").write_bytes(content)
+        with pytest.raises(OutputError):
+            mark_spherical(tmp_path / "x.mp4")
+        assert (tmp_path / "x.mp4").read_bytes() == content

@@ -7,10 +7,12 @@ import pytest
 
 from kilonerf.model_io import Camera, CameraPath, OutputError
 from kilonerf.viewer.notices import Notices
+from kilonerf.viewer.panels.offer import offer_for
 from kilonerf.viewer.recording import render_job
 from kilonerf.viewer.recording.journal import FlightJournal, recover_flights
+from kilonerf.viewer.recording.output_files import png_take
 from kilonerf.viewer.recording.recording import Recording
-from kilonerf.viewer.settings import ViewerSettings
+from kilonerf.viewer.settings import VideoSettings, ViewerSettings
 from support.gated_renderer import GatedRenderer
 
 PATIENCE = 60.0  # seconds: only a hang takes so long
@@ -172,3 +174,41 @@ def test_a_journal_without_a_camera_is_removed(tmp_path):
     assert recover_flights(tmp_path) == []
     assert names(tmp_path) == []
     assert recover_flights(tmp_path / "missing") == []
+
+
+@pytest.mark.usefixtures("gate")
+def test_png_files_that_an_interrupted_render_left_are_completed(toy_scene, tmp_path):
+    flown = Flown(toy_scene, tmp_path)
+    flown.settings.video.format = "png"
+    flown.fly(2.0)
+    flown.land()
+    flown.finish()
+    path_file, folder = tmp_path / "flight_001.json", tmp_path / "flight_001"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(files) == 9
+    kept = {"frame_00000.png", "frame_00003.png"}
+    for name in set(files) - kept:
+        (folder / name).unlink()
+    times = {name: (folder / name).stat().st_mtime_ns for name in kept}
+    flown.settings.video = VideoSettings(fps=60.0)  # another choice by now
+    offer = offer_for(path_file)
+    assert offer is not None
+    assert offer.path is not None
+    assert offer.take is not None
+    assert (offer.take.folder, offer.take.done) == (folder, 2)
+    flown.recording.go_on(offer.path, flown.scene, offer.take, flown.now)
+    flown.finish()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+    assert {name: (folder / name).stat().st_mtime_ns for name in kept} == times
+    again = offer_for(path_file)
+    assert again is not None
+    assert again.take is None  # nothing is missing
+
+
+@pytest.mark.parametrize("settings", ["", "[]", "{}", '{"format": "png", "width": "wide"}', None])
+def test_png_files_of_unknown_settings_are_not_gone_on_with(tmp_path, settings):
+    (tmp_path / "flight_001").mkdir()
+    (tmp_path / "flight_001" / "frame_00000.png").touch()
+    if settings is not None:
+        (tmp_path / "flight_001.frames").write_text(settings)
+    assert png_take(tmp_path / "flight_001.json") is None
