@@ -11,6 +11,7 @@ from . import actions, theme
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
+from .compare.tool import CompareTool
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .file_actions import FileActions
@@ -82,6 +83,13 @@ class ViewerApp:
         interop = interop or Interop(wanted=settings.interop)
         self.view = SceneView(self.window.ctx, interop)
         self.worker = RenderWorker(Window.wake, make_renderer)
+        self.orientation = Orientation(
+            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+        )
+        self._recent = RecentFiles(state_file())
+        self.compare = CompareTool(
+            self.window.ctx, settings, self.worker, self.view, self.orientation, self.notices, self._recent, Window.wake
+        )
         self.picture = LivePicture(
             settings,
             self.worker,
@@ -91,14 +99,11 @@ class ViewerApp:
             self._screenshots,
             self._compositor,
             self.notices,
-        )
-        self.orientation = Orientation(
-            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+            self.compare.comparison,
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
-        self._panel.sections.append(OrientationPanel(self.navigator, self.orientation).draw)
+        self._panel.sections += [self.compare.panel.draw, OrientationPanel(self.navigator, self.orientation).draw]
         self._messages = PictureMessages(self.recording)
-        self._recent = RecentFiles(state_file())
         self._files = FileActions(
             self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
         )
@@ -153,6 +158,7 @@ class ViewerApp:
             self.picture.request(self.scene, camera, now)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
+        self.compare.comparison.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
         self.statistics.window_rate.add(now)
 
@@ -171,6 +177,7 @@ class ViewerApp:
             self._screenshots.close()
             self.camera_path.close()
             self.orientation.release()
+            self.compare.comparison.close()
             self.view.release()
             self.window.close()
 
@@ -331,6 +338,7 @@ class ViewerApp:
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         self.orientation.draw(area, camera, self.view.pick)
+        self.compare.interface.draw(area, self.view.shown)
         self._legend.draw(area, self.view.shown, camera)
         self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)

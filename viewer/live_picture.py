@@ -5,6 +5,7 @@ from dataclasses import replace
 from kilonerf.model_io import Camera, Scene
 
 from .camera.navigator import scaled_camera
+from .compare.comparison import Comparison
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_statistics import LiveStatistics
@@ -29,6 +30,7 @@ class LivePicture:
         screenshots: takes those that are not on the screen already.
         compositor: draws their overlays.
         notices: is told what went wrong.
+        comparison: has the other side of each picture, if that is wanted.
 
     Attributes:
         scheduler: decides at what size a picture is made.
@@ -45,36 +47,41 @@ class LivePicture:
         screenshots: Screenshots,
         compositor: Compositor,
         notices: Notices,
+        comparison: Comparison,
     ) -> None:
         self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
         self._settings, self._worker, self._view, self._interop = settings, worker, view, interop
         self._statistics, self._screenshots, self._notices = statistics, screenshots, notices
-        self._compositor = compositor
+        self._compositor, self._comparison = compositor, comparison
         self.gave_up: list[tuple[str, str]] = []
         self._fallback = ""  # why "auto" took the CPU, as it was last said
 
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view."""
-        return not self.scheduler.refining and not self._worker.busy and not self._view.busy
+        return not self.busy
 
     @property
     def busy(self) -> bool:
         """Whether a picture is being rendered or redrawn."""
-        return self._worker.busy or self._view.busy or self.scheduler.refining
+        return self._worker.busy or self._view.busy or self.scheduler.refining or self._comparison.busy
 
     def request(self, scene: Scene, camera: Camera, now: float) -> None:
         """Ask for the picture of a camera, if the newest one will not do."""
         shot = self._shot_of(scene, camera)
+        if self._comparison.holds(shot):
+            return
         settings, scheduler = self._settings, self.scheduler
         self._worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
         scale = scheduler.next_scale(shot, now)
         running = self._worker.running
-        if running is not None and running[0].shot.backend == shot.backend:
+        if running is not None and running[0].shot.backend == shot.backend and running[0].beside is None:
             scheduler.resolution.still_running(running[0].scale ** 2, running[1])
-        if scale is not None:
+        if scale is None:
+            self._comparison.request(shot)
+        else:
             self._worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
 
     def take_screenshot(self, scene: Scene, camera: Camera, now: float) -> None:
@@ -83,7 +90,8 @@ class LivePicture:
         shot = self._shot_of(scene, camera)
         shown = self._view.shown
         if settings.screenshot.as_shown and shown is not None and shown.request == RenderRequest(shot, 1.0, camera):
-            self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
+            both = self._comparison.capture(settings.overlays)
+            self._screenshots.save_or_say(self._view.capture(settings.overlays) if both is None else both, now)
             return
         from .recording.stills import PictureMaker
 
@@ -100,14 +108,17 @@ class LivePicture:
 
     def take_results(self, scene: Scene | None, now: float) -> None:
         """Show what has been rendered since the last call; pictures of another scene are dropped."""
-        for result in self._worker.take_results():
-            if result.request.shot.scene is scene:
+        late = self._comparison.go_on(now)
+        results = [self._comparison.take(result) for result in self._worker.take_results()]
+        for result in (late, *results):
+            if result is not None and result.request.shot.scene is scene:
                 self._take(result, now)
 
     def _take(self, result: RenderResult, now: float) -> None:
         request = result.request
         result = self._view.show(result)
-        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
+        milliseconds = result.milliseconds + self._comparison.extra_ms(result)
+        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else milliseconds)
         if result.frame is None:
             self._notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
             return

@@ -19,6 +19,7 @@ from kilonerf.kernels import (
 )
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
+from ..compare.difference import Difference, difference_between
 from .heat_maps import NEEDED, check_heat_map, false_colors
 from .priority import PICTURE_NICENESS, lower_thread_priority
 from .resolution import Shot
@@ -34,11 +35,12 @@ class RendererFactory(Protocol):
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One picture to make: ``shot`` at ``scale``, so with ``camera``."""
+    """One picture to make: ``shot`` at ``scale``, so with ``camera``; perhaps one to compare ``beside`` another."""
 
     shot: Shot
     scale: float
     camera: Camera
+    beside: "RenderResult | None" = None
 
     @property
     def pixels(self) -> int:
@@ -59,6 +61,7 @@ class RenderResult:
         backend: what made it or failed to: never "auto", unless that found nothing.
         outputs: what that renderer can give.
         fallback: why "auto" passed over a GPU that seemed to be there; else "".
+        difference: from the picture that it is compared with, if both have one size.
     """
 
     request: RenderRequest
@@ -69,6 +72,7 @@ class RenderResult:
     backend: str = ""
     outputs: frozenset[Output] = PICTURE
     fallback: str = ""
+    difference: Difference | None = None
 
     def host_frame(self) -> Frame | None:
         """The picture on the host, copied there when first asked for; None if there is none, or the device failed."""
@@ -81,9 +85,9 @@ class RenderWorker:
     """Renders in a thread of its own.
 
     The newest request wins: one that waits is replaced. A frame that runs is cancelled if the newest request is
-    of another scene or backend, or has at most half of its pixels. Any other is finished, so that a camera in
-    motion, whose frames are all of one size, yields a new picture each time, however often it asks. As a size
-    cannot be halved for ever, something is always finished in the end.
+    of another scene or backend, or has at most half of its pixels, or if the frame is only to be compared with another.
+    Any other is finished, so that a camera in motion, whose frames are all of one size, yields a new picture each time,
+    however often it asks. As a size cannot be halved for ever, something is always finished in the end.
 
     Args:
         on_result: called in the worker's thread after each result (to wake the window).
@@ -91,6 +95,7 @@ class RenderWorker:
 
     Attributes:
         keep_on_device: whether pictures that a CUDA device makes are to stay there; holds from the next one on.
+        two_scenes: whether the renderers of the scene before are kept: two scenes are compared.
     """
 
     def __init__(
@@ -100,7 +105,7 @@ class RenderWorker:
     ) -> None:
         self._on_result = on_result
         self._make_renderer = make_renderer
-        self.keep_on_device = False
+        self.keep_on_device = self.two_scenes = False
         self._changed = threading.Condition()
         self._next: RenderRequest | None = None
         self._running: RenderRequest | None = None
@@ -108,9 +113,9 @@ class RenderWorker:
         self._token = CancelToken()
         self._results: list[RenderResult] = []
         self._closed = False
-        self._renderers: dict[BackendChoice, Renderer] = {}
+        self._renderers: dict[tuple[Scene, BackendChoice], Renderer] = {}
         self._given_up: dict[BackendChoice, str] = {}  # why "auto" no longer uses CUDA
-        self._scene: Scene | None = None
+        self._scenes: tuple[Scene, ...] = ()  # the newest first, of which renderers are kept
         self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
         self._thread.start()
 
@@ -188,6 +193,8 @@ class RenderWorker:
                 renderer = self._give_up_cuda(request.shot, str(error))
                 backend, start = renderer.backend, time.perf_counter()
                 frame = self._frame(renderer, request, token)
+            milliseconds = 1000.0 * (time.perf_counter() - start)
+            difference = None if request.beside is None else difference_between(request.beside.host_frame(), frame)
         except RenderCancelled:
             return None
         except KiloNeRFError as error:
@@ -196,7 +203,6 @@ class RenderWorker:
             text = " ".join(str(error).split()) or "no details"
             message = f"{backend}: {type(error).__name__}: {text}"
             return RenderResult(request, None, 0.0, error=message, backend=backend)
-        milliseconds = 1000.0 * (time.perf_counter() - start)
         return RenderResult(
             request,
             frame,
@@ -205,32 +211,36 @@ class RenderWorker:
             backend=backend,
             outputs=renderer.outputs,
             fallback=self._given_up.get(request.shot.backend, renderer.fallback),
+            difference=difference,
         )
 
     def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
         camera, options, heat_map = request.camera, request.shot.options, request.shot.heat_map
         if heat_map == "off":
-            return renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
+            on_device = self.keep_on_device and request.beside is None  # what is compared is needed on the host
+            return renderer.render(camera, options, on_device=on_device, cancel=token)
         check_heat_map(heat_map, renderer.backend, renderer.outputs)
         frame = renderer.render(camera, options, PICTURE | NEEDED[heat_map], cancel=token)
         return false_colors(frame, heat_map, request.shot.heat_scale, camera)
 
     def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
-        if scene is not self._scene:
-            self._renderers.clear()
-            self._scene = scene
-        if backend not in self._renderers:
+        self._scenes = (scene, *(other for other in self._scenes if other is not scene))[: 1 + self.two_scenes]
+        for key in [key for key in self._renderers if key[0] not in self._scenes]:
+            del self._renderers[key]
+        if (scene, backend) not in self._renderers:
             wanted = replace(backend, name="cpu") if backend in self._given_up else backend
-            self._renderers[backend] = self._make_renderer(scene, wanted)
-        return self._renderers[backend]
+            self._renderers[scene, backend] = self._make_renderer(scene, wanted)
+        return self._renderers[scene, backend]
 
     def _give_up_cuda(self, shot: Shot, reason: str) -> Renderer:
         """The CPU in place of a GPU that failed, for as long as the window is open."""
         self._given_up[shot.backend] = reason
-        del self._renderers[shot.backend]
+        del self._renderers[shot.scene, shot.backend]
         return self._renderer(shot.scene, shot.backend)
 
 
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
+    if running.beside is not None:
+        return True
     other = (new.shot.scene, new.shot.backend) != (running.shot.scene, running.shot.backend)
     return other or 2 * new.pixels <= running.pixels
