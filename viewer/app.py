@@ -19,12 +19,14 @@ from .inspection.legend import Legend
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
+from .numbers.panel import NumbersPanel
+from .numbers.tool import NumbersTool
 from .orientation.orientation import Orientation
 from .orientation.panel import OrientationPanel
 from .pacing import Pacing
 from .panels import HelpOverlay, PictureMessages, SidePanel
 from .panels.recent_files import RecentFiles, state_file
-from .panels.status_bar import StatusBar, progress_text
+from .panels.status_bar import StatusBar, window_title
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .rectangle import Rectangle
@@ -102,7 +104,6 @@ class ViewerApp:
             self.compare.comparison,
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
-        self._panel.sections += [self.compare.panel.draw, OrientationPanel(self.navigator, self.orientation).draw]
         self._messages = PictureMessages(self.recording)
         self._files = FileActions(
             self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
@@ -122,6 +123,10 @@ class ViewerApp:
             make_renderer,
             self.browse,
         )
+        wake, photos, editor = Window.wake, self.orientation.photos, self.camera_path.editor
+        self.numbers = NumbersTool(settings, self.notices, make_renderer, wake, photos, editor, self.recording)
+        places = OrientationPanel(self.navigator, self.orientation)
+        self._panel.sections += [self.compare.panel.draw, NumbersPanel(self.numbers).draw, places.draw]
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._scale = self.window.content_scale
@@ -154,7 +159,8 @@ class ViewerApp:
         self._pose_time = now
         camera = self._camera(pixels[2], pixels[3])
         self.recording.add(self.navigator.view, now)
-        if self.scene is not None:
+        self.numbers.update(self.scene, self.scene_path, camera, now, idle=not self.worker.busy)
+        if self.scene is not None and not self.numbers.running:
             self.picture.request(self.scene, camera, now)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
@@ -178,6 +184,7 @@ class ViewerApp:
             self.camera_path.close()
             self.orientation.release()
             self.compare.comparison.close()
+            self.numbers.close()
             self.view.release()
             self.window.close()
 
@@ -204,11 +211,12 @@ class ViewerApp:
     def settled(self) -> bool:
         """Whether the picture is final for the current view, and nothing is under way."""
         moving = self.navigator.moving_by_itself or self.camera_path.moving or self.camera_path.busy
-        return self.picture.settled and self._loader.loading is None and not moving
+        waiting = self._loader.loading is not None or self.compare.busy or self.numbers.running
+        return self.picture.settled and not waiting and not moving
 
     def next_frame_times(self) -> tuple[float, float]:
         """When the next frame is due if something happens, and when at the latest."""
-        busy = (
+        busy = not self.numbers.running and (  # each frame of the window would cost what is measured
             self.picture.busy
             or self._loader.loading is not None
             or self.recording.rendering
@@ -282,6 +290,7 @@ class ViewerApp:
         self.settings.show_help = self.welcome.shown = False
         self._screenshots.cancel()
         self.orientation.cancel()
+        self.numbers.cancel()
 
     # One frame's parts.
 
@@ -290,6 +299,7 @@ class ViewerApp:
         self._take_scene(now)
         self.picture.take_results(self.scene, now)
         self.orientation.update(self.view.shown, now)
+        self.compare.update(self.scene)
         self._screenshots.poll(now)
         self.recording.poll(now)
         self._compositor.serve()
@@ -368,11 +378,7 @@ class ViewerApp:
         below = Rectangle(area.x, area.height + self.camera_path.height, area.width, StatusBar.height())
         rate = 0.0 if self._pacing.resting else self.statistics.picture_rate.rate(now)
         self._status.draw(below, mode=mode, size=size, rate=rate, message=self._hint(now))
-        title = self.scene_path.name + " - " + PROGRAM if self.scene_path else PROGRAM
-        progress = self.recording.progress
-        if progress is not None:
-            text = progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)
-            title = f"{text} - {title}"
+        title = window_title(PROGRAM, self.scene_path, self.recording.progress)
         if title != self._title:
             self._title = title
             self.window.set_title(title)
@@ -385,7 +391,7 @@ class ViewerApp:
             return f"Rendering the screenshot ...  {actions.CANCEL.shown} cancels"
         if now < self._speed[1]:
             return f"Fly speed {self._speed[0]:.2f} x"
-        return self.orientation.hint
+        return self.numbers.hint or self.orientation.hint
 
     def _picture_area(self) -> Rectangle:
         width, height = (max(1, side) for side in self.window.size)

@@ -26,7 +26,7 @@ from ..settings import ViewerSettings
 from .choice import CompareSettings, other_shot
 from .difference import Difference
 from .layer import OtherLayer
-from .photo_side import NEAR, PhotoSide, nearest_photo
+from .photo_side import PhotoSide, is_near, nearest_photo
 
 PAIR_SHARE = 0.4
 """In motion both pictures are made if they can be this large, linearly, against the first one alone."""
@@ -276,7 +276,7 @@ class Comparison:
         milliseconds = None if result.frame is None else result.milliseconds
         self._scheduler.frame_done(request.shot, request.scale, milliseconds)
         if result.frame is None:
-            self._give_up(result.error or "it failed")
+            self.give_up(result.error or "it failed")
         else:
             self.second = result
 
@@ -315,13 +315,13 @@ class Comparison:
             return
         self.other_scene = outcome.scene
         if outcome.scene is None:
-            self._give_up(str(outcome.error))
+            self.give_up(str(outcome.error))
 
     def _request_photo(self, first: RenderResult) -> None:
         photos = self._photos()
         found = nearest_photo(photos, first.request.camera)
         self.photo_name = photos[found[0]].name if found is not None else ""
-        if found is None or found[1] > NEAR * first.request.shot.scene.box.size.max():
+        if found is None or not is_near(found[1], first.request.shot.scene):
             return
         self._photo.request(first, photos[found[0]], self._wake)
 
@@ -329,12 +329,13 @@ class Comparison:
         try:
             result = self._photo.take()
         except (KiloNeRFError, OSError, MemoryError, ImportError) as error:
-            self._give_up(str(error))
+            self.give_up(str(error))
             return
         if result is not None and result.frame is not None:
             self.second = result
 
-    def _give_up(self, why: str) -> None:
+    def give_up(self, why: str) -> None:
+        """Compare no more, and say why."""
         self.gave_up = why
         self._notices.add(f"Cannot compare: {why}", "error", self._now)
         self.wanted.against = "off"

@@ -103,7 +103,7 @@ class CompareInterface:
         if wanted.divider < 1.0:
             title = f"B   {names[1]}"
             if wanted.difference:
-                title = f"Difference A - B, B   {names[1]}"
+                title = f"| A - B |   B: {names[1]}"
             _label(area, x, 0.0, title, [self._second_figures(), *second_lines])
 
     def _fog(self, shot: Shot) -> list[str]:

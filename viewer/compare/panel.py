@@ -61,10 +61,7 @@ class ComparePanel:
         )
         shown = widgets.choice("With", NAMES[wanted.against], list(NAMES.values()), tooltip)
         against: Against = next(key for key, name in NAMES.items() if name == shown)
-        if against != wanted.against:
-            wanted.against = against
-            if against == "photo":
-                self._go_to_photo()
+        wanted.against = against
         if against == "path":
             paths = self._code_paths()
             if paths:

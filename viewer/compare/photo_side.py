@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kilonerf.kernels import Frame
-from kilonerf.model_io import Camera
+from kilonerf.model_io import Camera, Scene
 from kilonerf.model_io.datasets.views import View, load_image
 
 from ..orientation.photo_cameras import PhotoCamera
@@ -15,7 +15,7 @@ from ..rendering.worker import RenderRequest, RenderResult
 from .difference import difference_between
 
 NEAR = 1e-4
-"""A camera this near to a photo's, as a share of the scene's radius, sees what it saw: there is no parallax."""
+"""A camera this near to a photo's, as a share of the scene's box, sees what it saw: there is no parallax."""
 FINER = 1.25
 """A photo with this many times the pixels is made smaller first: sampling it would alias."""
 OUTSIDE = 0.25
@@ -33,6 +33,11 @@ def nearest_photo(cameras: list[PhotoCamera], camera: Camera) -> tuple[int, floa
     least = min(away.values())
     best = max((number for number in away if away[number] <= 1.001 * least), key=lambda number: ahead[number])
     return best, away[best]
+
+
+def is_near(distance: float, scene: Scene) -> bool:
+    """Whether a camera so far from a photo's sees what the photo shows."""
+    return distance <= NEAR * float(scene.box.size.max())
 
 
 def photo_in_view(

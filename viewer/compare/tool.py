@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import moderngl
 
+from kilonerf.model_io import Scene
+
 from ..drawing.scene_view import SceneView
 from ..notices import Notices
 from ..orientation.orientation import Orientation
@@ -14,7 +16,7 @@ from .choice import Against
 from .comparison import Comparison
 from .interface import CompareInterface
 from .panel import ComparePanel
-from .photo_side import nearest_photo
+from .photo_side import is_near, nearest_photo
 
 
 class CompareTool:
@@ -51,8 +53,30 @@ class CompareTool:
         photos = orientation.photos
         self.comparison = Comparison(ctx, settings, worker, view, notices, lambda: photos.all, wake)
         self.panel = ComparePanel(self.comparison, recent, self.go_to_photo)
+        self._way_to_photo = False  # the photo was chosen, and the camera has not been sent to one yet
         self.interface = CompareInterface(self.comparison)
         self._last: Against = "ess"
+        self._against: Against = "off"
+
+    @property
+    def busy(self) -> bool:
+        """Whether the other side is still to come."""
+        return self.comparison.busy or self._way_to_photo
+
+    def update(self, scene: Scene | None) -> None:
+        """A frame of the window begins: a photo that was chosen is gone to as soon as the cameras are known."""
+        against = self._settings.compare.against
+        if against != self._against:
+            self._against, self._way_to_photo = against, against == "photo"
+        photos = self._orientation.photos
+        if not self._way_to_photo or scene is None or photos.reading is not None or self._view.shown is None:
+            return
+        self._way_to_photo = False
+        found = nearest_photo(photos.all, self._view.shown.request.camera)
+        if found is None:
+            self.comparison.give_up("no photos are known: open the folder of the data set (--data, or drop it here)")
+        elif not is_near(found[1], scene):
+            self._orientation.go_to_photo(found[0])
 
     def toggle(self) -> None:
         """Compare with what was chosen last, or no more."""

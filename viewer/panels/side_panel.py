@@ -43,7 +43,7 @@ class SidePanel:
     ) -> None:
         self._scene = ScenePanel(program, notices)
         self._live = statistics
-        self._statistics = StatisticsPanel(statistics)
+        self._statistics = StatisticsPanel(statistics, settings)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
         self.sections: list[Callable[[], None]] = []

@@ -1,10 +1,13 @@
 """The line below the picture: how the camera moves, what is shown, what is under way, and the buttons used most."""
 
+from pathlib import Path
+
 from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import HELP, PANEL, RECORD, SCREENSHOT, Program
 from ..recording.recording import Recording
+from ..recording.take_queue import QueueProgress
 from ..rectangle import Rectangle
 from . import widgets
 from .file_browser import shortened
@@ -100,6 +103,14 @@ class StatusBar:
         imgui.pop_style_color()
         if shown != text:
             widgets.tip(text)
+
+
+def window_title(program: str, scene: Path | None, progress: QueueProgress | None) -> str:
+    """The open file, the program, and first of all how far a video is."""
+    title = program if scene is None else f"{scene.name} - {program}"
+    if progress is None:
+        return title
+    return f"{progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)} - {title}"
 
 
 def progress_text(done: int, total: int, seconds_left: float | None, waiting: int) -> str:
