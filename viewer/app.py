@@ -346,9 +346,9 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.camera_path.draw(area, below, self.view.displayed or camera, self.view.shown, pixels[2] / area.width)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
+        self.compare.interface.draw(area, self.view.shown)
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         self.orientation.draw(area, camera, self.view.pick)
-        self.compare.interface.draw(area, self.view.shown)
         self._legend.draw(area, self.view.shown, camera)
         self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)

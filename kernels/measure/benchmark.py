@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kilonerf.model_io import Camera
 
@@ -126,12 +127,13 @@ def _measure_pose(
     clock: Callable[[], float],
     cancel: CancelToken | None,
 ) -> PoseTiming:
+    render = renderer.render if cancel is None else partial(renderer.render, cancel=cancel)
     times: list[float] = []
     stages: list[Mapping[str, float]] = []
     last = FrameStatistics()
     for number in range(protocol.dropped + protocol.frames):
         began = clock()
-        frame = renderer.render(camera, options, cancel=cancel)
+        frame = render(camera, options)
         ms = 1000.0 * (clock() - began)
         on_frame()
         if number >= protocol.dropped:

@@ -350,8 +350,8 @@ class Comparison:
 
     def _upload(self) -> None:
         """The other picture, or the difference, to the GPU, unless it is there."""
-        second, first, wanted = self.second, self._view.shown, self.wanted
-        if second is None or second.frame is None or first is None:
+        second, wanted = self.second, self.wanted
+        if second is None or second.frame is None:
             return
         key = (second, wanted.difference, wanted.gain if wanted.difference else 0.0)
         if key == self._uploaded:
@@ -360,11 +360,10 @@ class Comparison:
         if self._layer is None:
             self._layer = OtherLayer(self._ctx, self._view)
         difference = self._shown_difference()
-        request = replace(second.request, shot=replace(second.request.shot, camera=first.request.shot.camera))
-        shown = replace(second, request=request)
+        shown, shot = second, second.request.shot
         if wanted.difference and difference is not None:
-            shot = replace(request.shot, options=replace(request.shot.options, background=NOTHING))
+            shot = replace(shot, options=replace(shot.options, background=NOTHING))
             frame = second.frame.with_colors(difference.colors(wanted.gain))
-            shown = replace(second, frame=frame, request=replace(request, shot=shot))
+            shown = replace(second, frame=frame, request=replace(second.request, shot=shot))
         if self._layer.view.show(shown).frame is None:
             self.release_pictures()

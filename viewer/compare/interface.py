@@ -3,7 +3,7 @@
 from imgui_bundle import imgui
 
 from .. import theme
-from ..inspection.legend import draw_scale
+from ..inspection.legend import WIDTH, draw_scale
 from ..panels import widgets
 from ..rectangle import Rectangle
 from ..rendering.resolution import Shot
@@ -16,6 +16,7 @@ GRIP = 0.55  # font heights: half of the width in which the divider can be gripp
 MARGIN = 0.7  # font heights
 FOG = "Without ESS networks are also evaluated in empty space, where they were never trained: that is the fog."
 WRAP = 21.0  # font heights
+LABEL_SHARE = 0.25  # of the picture's height, at most
 
 
 class CompareInterface:
@@ -132,6 +133,9 @@ class CompareInterface:
             extent = imgui.calc_text_size(text)
         x = area.x + 0.5 * (area.width - extent.x)
         y = area.y + area.height - extent.y - 1.9 * em
+        scale = comparison.wanted.difference and area.height > 14.0 * em
+        if scale and x + extent.x > area.x + area.width - (WIDTH + 2.5) * em:
+            y -= 4.4 * em  # above the scale
         draw_list = imgui.get_background_draw_list()
         low, high = (
             imgui.ImVec2(x - 0.8 * em, y - 0.4 * em),
@@ -140,7 +144,7 @@ class CompareInterface:
         draw_list.add_rect_filled(low, high, widgets.color(theme.with_alpha(theme.SURFACE, 0.9)), 6.0)
         color = theme.GOOD if difference.identical else theme.TEXT
         draw_list.add_text(imgui.ImVec2(x, y), widgets.color(color), text)
-        if comparison.wanted.difference and area.height > 14.0 * em:
+        if scale:
             end = scale_end_text(comparison.wanted.gain)
             draw_scale(area, "Largest difference of a channel", ("0", "", end), right=True)
 
@@ -181,6 +185,8 @@ def _label(area: Rectangle, x: float, align: float, title: str, lines: list[str]
         return
     texts = [(title, theme.TEXT), *((line, theme.DIM) for line in lines if line)]
     extents = [imgui.calc_text_size(text, wrap_width=wrap) for text, _ in texts]
+    while len(texts) > 1 and sum(extent.y for extent in extents) > LABEL_SHARE * area.height:
+        texts, extents = texts[:-1], extents[:-1]  # a small window has the title alone
     width = max(extent.x for extent in extents) + 1.4 * em
     height = sum(extent.y for extent in extents) + 0.8 * em + 0.2 * em * (len(texts) - 1)
     gap = (1.0 - 2.0 * align) * 1.0 * em

@@ -91,17 +91,6 @@ class ComparePanel:
             names = [f"{gain:.0f} x" for gain in GAINS]
             name = widgets.choice("Gain", f"{wanted.gain:.0f} x", names, "How much differences are magnified.")
             wanted.gain = GAINS[names.index(name)] if name in names else wanted.gain
-        difference = self._comparison.difference
-        if difference is not None:
-            psnr = "identical" if difference.identical else f"{difference.psnr:.2f} dB"
-            largest = f"{255.0 * float(difference.largest.max(initial=0.0)):.3g} / 255"
-            widgets.figures(
-                [
-                    (("PSNR", psnr, "Of the two pictures; identical: bit for bit."),),
-                    (("Largest", largest, "The largest difference of a color channel."),),
-                    (("Pixels", f"{difference.pixels:,}", "So many are compared."),),
-                ]
-            )
         imgui.dummy(imgui.ImVec2(0.0, 0.0))
 
     def _code_paths(self) -> list[str]:

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which(
 def sides(driver):
     comparison = driver.app.compare.comparison
     assert comparison.together
+    assert comparison.second is not None
     return comparison.first, comparison.second
 
 

@@ -6,12 +6,14 @@ import pytest
 from kilonerf.kernels import BackendChoice, RenderOptions
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.model_io import Camera, UsageError
+from kilonerf.model_io.datasets.views import View
 from kilonerf.viewer.compare.choice import CompareSettings, other_shot, parse_compare, side_names
 from kilonerf.viewer.compare.difference import difference_between
 from kilonerf.viewer.compare.photo_side import nearest_photo, photo_in_view
 from kilonerf.viewer.orientation.photo_cameras import PhotoCamera
 from kilonerf.viewer.rendering.resolution import Shot
 from support.opengl import flat_frame
+from support.photo_sets import projected, spot_places, spots_photo
 
 CAMERA = Camera.look_at((3.0, 2.0, 1.0), (0.0, 0.0, 0.0), 64, 48)
 
@@ -116,13 +118,13 @@ def test_a_photo_is_seen_by_another_lens_and_a_turned_camera():
     taken = Camera.look_at((0.0, -4.0, 0.0), (0.0, 0.0, 0.0), 120, 90, fov_y=0.8)
     turned = Camera.look_at((0.0, -4.0, 0.0), (0.6, 0.2, 0.1), 200, 150, fov_y=0.7)
     points = np.array([[0.3, -0.2, 0.1], [0.5, 0.4, 0.3], [0.1, 0.6, -0.4]])
-    from support.photo_sets import projected, spot_places, spots_photo
-
-    photo = spots_photo(projected(taken, points), 120, 90).astype(np.float32) / 255
+    photo = np.asarray(spots_photo(projected(taken, points), 120, 90) / 255, np.float32)
     seen, covered = photo_in_view(photo, taken, turned)
     assert seen.shape == (150, 200, 3)
     assert 0.5 < covered.mean() < 1.0
-    np.testing.assert_allclose(spot_places(seen * covered[..., None] * 255), projected(turned, points), atol=0.2)
+    np.testing.assert_allclose(
+        spot_places(np.asarray(seen * covered[..., None] * 255, np.uint8)), projected(turned, points), atol=0.2
+    )
     same, everywhere = photo_in_view(photo, taken, taken)
     np.testing.assert_allclose(same, photo, atol=1e-4)
     assert everywhere.all()
@@ -130,8 +132,6 @@ def test_a_photo_is_seen_by_another_lens_and_a_turned_camera():
 
 def test_the_nearest_photo_is_the_one_that_looks_the_same_way():
     views = [Camera.look_at(eye, target, 8, 8) for eye, target in (((3, 0, 0), (9, 0, 0)), ((3, 0, 0), (0, 0, 0)))]
-    from kilonerf.model_io.datasets.views import View
-
     cameras = [PhotoCamera("pose only", CAMERA), *(PhotoCamera("x", view, View(view, None, "x")) for view in views)]
     assert nearest_photo(cameras, Camera.look_at((3, 0.1, 0), (0, 0, 0), 8, 8)) == (2, pytest.approx(0.1))
     assert nearest_photo(cameras[:1], CAMERA) is None
