@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kilonerf.kernels import BackendChoice, CancelToken, RenderCancelled, Renderer, RenderOptions
@@ -17,8 +17,10 @@ from ..rendering.worker import RendererFactory
 PROTOCOL = Protocol(frames=3, dropped=1, cooldown=0.0)
 LONGEST_SECONDS = 60.0
 """A benchmark that would take longer is made with smaller pictures."""
-PROBE_SCALE = 0.125
-"""Linear scale of the pictures that tell how long the full ones would take."""
+PROBE_SCALES = (0.125, 0.25, 0.5)
+"""Linear scales of the pictures that tell how long the full ones would take: small ones overrate it."""
+PROBE_SECONDS = 4.0
+"""A larger probe that would take longer is left out."""
 SMALLER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125)
 """Linear scales that it may be made at."""
 
@@ -159,11 +161,18 @@ class BenchmarkRun:
         return BenchmarkResult(plan, tuple(timings), renderer.device, scale, full_seconds if scale < 1.0 else 0.0)
 
     def _probed(self, renderer: Renderer) -> float:
-        """Seconds that the benchmark would take at full size, by small pictures of its first camera."""
-        probes: Sequence[Camera] = [scaled_camera(self._plan.cameras[0], PROBE_SCALE)]
-        timings = measure(renderer, probes, self._plan.modes, Protocol(1, 0, 0.0), cancel=self._cancel)
-        frames = len(self._plan.cameras) * (PROTOCOL.frames + PROTOCOL.dropped)
-        return sum(timing.ms_median for timing in timings) / 1000.0 / PROBE_SCALE**2 * frames
+        """Seconds that the benchmark would take at full size, by smaller pictures of its first camera."""
+        plan, probe = self._plan, Protocol(2, 0, 0.0)
+        frames = len(plan.cameras) * (PROTOCOL.frames + PROTOCOL.dropped)
+        seconds = 0.0
+        for scale in PROBE_SCALES:
+            camera = scaled_camera(plan.cameras[0], scale)
+            timings = measure(renderer, [camera], plan.modes, probe, cancel=self._cancel)
+            seconds = sum(min(timing.ms) for timing in timings) / 1000.0 / scale**2
+            larger = seconds * probe.frames * (2.0 * scale) ** 2
+            if frames * seconds <= LONGEST_SECONDS or larger > PROBE_SECONDS:
+                break
+        return frames * seconds
 
     def _frame_done(self) -> None:
         self.done += 1

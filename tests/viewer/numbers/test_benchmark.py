@@ -10,7 +10,6 @@ from kilonerf.kernels import BackendChoice, FrameStatistics, RenderOptions
 from kilonerf.kernels.measure.benchmark import PoseTiming, Timing, all_modes
 from kilonerf.model_io import BackendError, Camera, CameraPath
 from kilonerf.viewer.numbers.benchmark import (
-    PROBE_SCALE,
     PROTOCOL,
     SMALLER,
     BenchmarkPlan,
@@ -85,16 +84,25 @@ def test_the_probe_decides_the_size_of_all_modes(toy_scene, monkeypatch):
     assert {(camera.width, camera.height) for camera in made[0].cameras} == {(80, 60)}
 
 
-def test_probes_are_small(toy_scene):
-    made = MadeRenderers()
+@pytest.mark.parametrize(("seconds", "sizes"), [(0.0, [20]), (0.05, [20, 40]), (30.0, [20])])
+def test_probes_are_small_and_larger_only_where_that_is_quick(toy_scene, monkeypatch, seconds, sizes):
+    """``seconds`` for a frame of any size: a probe of 20 columns overrates the full picture by 64 times."""
+    from kilonerf.viewer.numbers import benchmark
+
+    made, probed = MadeRenderers(), []
+
+    def measured(renderer, cameras, modes, protocol, **_):
+        probed.extend(camera.width for camera in cameras)
+        return [Timing(mode, (PoseTiming((1000.0 * seconds,), {}, FrameStatistics()),)) for mode in modes]
+
+    monkeypatch.setattr(benchmark, "measure", measured)
     finished(BenchmarkRun(plan(toy_scene), made.create, lambda: None))
-    sizes = [(camera.width, camera.height) for camera in made[0].cameras[:5]]
-    assert sizes == [(round(160 * PROBE_SCALE), round(120 * PROBE_SCALE))] * 4 + [(160, 120)]
+    assert probed == [*sizes, *[round(160 * affordable_scale(seconds * 4 * 8 * (160 / sizes[-1]) ** 2))] * 2]
 
 
 def test_it_is_cancelled_in_the_middle_of_a_frame(toy_scene):
     made = MadeRenderers()
-    made.prepare = lambda renderer: setattr(renderer, "block_at", 6)
+    made.prepare = lambda renderer: setattr(renderer, "block_at", 12)
     run = BenchmarkRun(plan(toy_scene), made.create, lambda: None)
     while not made:
         pass
