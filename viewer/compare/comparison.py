@@ -19,7 +19,7 @@ from ..drawing.scene_view import SceneView
 from ..notices import Notices
 from ..orientation.photo_cameras import PhotoCamera
 from ..rendering.heat_maps import NOTHING, Range, shown_range
-from ..rendering.resolution import FrameScheduler, ResolutionController, Shot
+from ..rendering.resolution import REST_SECONDS, FrameScheduler, ResolutionController, Shot
 from ..rendering.worker import RenderRequest, RenderResult, RenderWorker
 from ..scene_loading import SceneLoader
 from ..settings import ViewerSettings
@@ -75,6 +75,7 @@ class Comparison:
         self._alone_ms: deque[float] = deque(maxlen=MEMORY)  # of the first picture, for the full size
         self._held: tuple[RenderResult, float] | None = None  # waits for its other side, and since when
         self._wanted: Shot | None = None
+        self._changed_at = -math.inf  # when that was another one
         self._now = 0.0
         self._of: tuple[object, ...] = ()  # what the newest pictures compare
         self._uploaded: tuple[object, ...] = ()
@@ -145,7 +146,8 @@ class Comparison:
 
     def holds(self, shot: Shot) -> bool:
         """The window wants ``shot``; whether it has to wait for the other side of the picture before."""
-        self._wanted = shot
+        if shot != self._wanted:
+            self._wanted, self._changed_at = shot, self._now
         return self._held is not None
 
     def request(self, shot: Shot) -> None:
@@ -253,7 +255,7 @@ class Comparison:
         if not self.active or first.frame is None or self.wanted.against == "photo":
             return False
         scale = first.request.scale
-        at_rest = first.request.shot == self._wanted
+        at_rest = first.request.shot == self._wanted and self._now - self._changed_at >= REST_SECONDS
         if at_rest and (scale >= 1.0 or not self._settings.automatic_resolution):
             return False
         second_ms = self._scheduler.resolution.full_ms
