@@ -125,10 +125,10 @@ class Comparison:
     @property
     def difference(self) -> Difference | None:
         """Of the two pictures that are shown, if they have one size and are no false colors."""
-        second = self.second
-        if not self.together or second is None or second.request.shot.heat_map != "off":
+        second, shown = self.second, self._view.shown
+        if not self.together or second is None or shown is None or second.request.shot.heat_map != "off":
             return None
-        return second.difference
+        return second.difference if second.request.scale == shown.request.scale else None
 
     def go_on(self, now: float) -> RenderResult | None:
         """A frame of the window begins; a picture that has waited too long for its other side, to be shown now."""
