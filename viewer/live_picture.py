@@ -89,9 +89,12 @@ class LivePicture:
         settings = self._settings
         shot = self._shot_of(scene, camera)
         shown = self._view.shown
+        both = self._comparison.capture(shot, settings.overlays) if settings.screenshot.as_shown else None
+        if both is not None:
+            self._screenshots.save_or_say(both, now)
+            return
         if settings.screenshot.as_shown and shown is not None and shown.request == RenderRequest(shot, 1.0, camera):
-            both = self._comparison.capture(settings.overlays)
-            self._screenshots.save_or_say(self._view.capture(settings.overlays) if both is None else both, now)
+            self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
             return
         from .recording.stills import PictureMaker
 

@@ -199,9 +199,11 @@ class Comparison:
                 divider = round(self.wanted.divider * area[2])
                 self._layer.draw(target, area, options, camera, divider)
 
-    def capture(self, options: OverlayOptions) -> NDArray[np.uint8] | None:
-        """What both sides show, uint8 [H, W, 3], a line between them; None if only one is there."""
-        if not self._shows_second() or self._layer is None or self._layer.view.shown is None:
+    def capture(self, shot: Shot, options: OverlayOptions) -> NDArray[np.uint8] | None:
+        """What both sides show of ``shot``, uint8 [H, W, 3], a line between; None if they are not there in full."""
+        shown = self._view.shown
+        final = shown is not None and shown.request.shot == shot and shown.request.scale == 1.0
+        if not final or not self._shows_second() or self._layer is None or self._layer.view.shown is None:
             return None
         first, second = self._view.capture(options), self._layer.view.capture(options)
         if first.shape != second.shape:
