@@ -89,7 +89,7 @@ class LivePicture:
         settings = self._settings
         shot = self._shot_of(scene, camera)
         shown = self._view.shown
-        both = self._comparison.capture(shot, settings.overlays) if settings.screenshot.as_shown else None
+        both = self._comparison.capture(camera, settings.overlays) if settings.screenshot.as_shown else None
         if both is not None:
             self._screenshots.save_or_say(both, now)
             return

@@ -199,10 +199,10 @@ class Comparison:
                 divider = round(self.wanted.divider * area[2])
                 self._layer.draw(target, area, options, camera, divider)
 
-    def capture(self, shot: Shot, options: OverlayOptions) -> NDArray[np.uint8] | None:
-        """What both sides show of ``shot``, uint8 [H, W, 3], a line between; None if they are not there in full."""
+    def capture(self, camera: Camera, options: OverlayOptions) -> NDArray[np.uint8] | None:
+        """What both sides show for ``camera``, uint8 [H, W, 3], a line between; None if they are not there in full."""
         shown = self._view.shown
-        final = shown is not None and shown.request.shot == shot and shown.request.scale == 1.0
+        final = shown is not None and shown.request.shot.camera == camera and shown.request.scale == 1.0
         if not final or not self._shows_second() or self._layer is None or self._layer.view.shown is None:
             return None
         first, second = self._view.capture(options), self._layer.view.capture(options)
@@ -212,7 +212,7 @@ class Comparison:
         pixels = first.copy()
         pixels[:, column:] = second[:, column:]
         if 0 < column < first.shape[1]:
-            pixels[:, max(0, column - 1) : column + 1] = 255
+            pixels[:, max(0, column - 1) : column + 1] = 96  # seen on white and on black
         return pixels
 
     def release_pictures(self) -> None:
