@@ -44,6 +44,10 @@ class ViewOptions:
     heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
     # Begin with the scene cropped to this box, in its own coordinates (kilonerf-info prints its own box).
     crop: Annotated[CropCorners | None, tyro.conf.arg(metavar="X0 Y0 Z0 X1 Y1 Z1")] = None
+    # Compare with ess, ert or precision the other way; photo; cuda, cpu, reference; a CPU code path; another .knf file.
+    compare: Annotated[str | None, tyro.conf.arg(metavar="WITH")] = None
+    # With --compare: show the difference of the two pictures, magnified so many times.
+    difference: Annotated[float | None, tyro.conf.arg(metavar="GAIN")] = None
     # Size of the window.
     size: Annotated[str, tyro.conf.arg(metavar="WxH")] = "1280x800"
     # Pictures per second to aim at while the camera moves.
@@ -99,6 +103,7 @@ def view(options: ViewOptions) -> None:
     try:
         from kilonerf.kernels import BackendChoice
         from kilonerf.viewer.app import ViewerApp
+        from kilonerf.viewer.compare.choice import CompareSettings, parse_compare
         from kilonerf.viewer.drawing.overlays import OverlayOptions
         from kilonerf.viewer.scripted_run import ScriptedRun
         from kilonerf.viewer.settings import CropSettings, VideoSettings, ViewerSettings
@@ -110,6 +115,9 @@ def view(options: ViewOptions) -> None:
         occupancy_grid=options.show_occupancy_grid,
         occupancy_level=options.occupancy_level,
     )
+    compare = CompareSettings() if options.compare is None else parse_compare(options.compare)
+    if options.difference is not None:
+        compare.difference, compare.gain, compare.divider = True, options.difference, 0.5
     video = VideoSettings(fps=float(parse_rate(str(options.video_fps), "--video-fps")))
     video.set_size(*video_size)
     settings = ViewerSettings(
@@ -128,6 +136,7 @@ def view(options: ViewOptions) -> None:
         overlays=overlays,
         video=video,
         crop=CropSettings(on=crop is not None, box=crop),
+        compare=compare,
     )
     if options.rest_samples is not None or options.exit_after is not None:
         settings.rest_samples = options.rest_samples or 1
@@ -137,7 +146,11 @@ def view(options: ViewOptions) -> None:
         app.orientation.wanted_data = options.data
         app.welcome.shown = options.scene is None
         device = "--backend cuda" if options.backend == "cuda" else f"--device {options.device}"
-        typed = {"heat map": f"--heat-map {options.heat_map}", "backend": device}
+        typed = {
+            "heat map": f"--heat-map {options.heat_map}",
+            "backend": device,
+            "compare": f"--compare {options.compare}",
+        }
         ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
     finally:
         app.close()
@@ -162,6 +175,8 @@ def _check(options: ViewOptions) -> None:
         raise UsageError(f"--target-fps: expected 1 to 240, got {options.target_fps}")
     if options.rest_samples is not None and not 1 <= options.rest_samples <= MOST_SAMPLES:
         raise UsageError(f"--rest-samples: expected 1 to {MOST_SAMPLES}, got {options.rest_samples}")
+    if options.difference is not None and (options.compare is None or not 0.0 < options.difference <= 10_000.0):
+        raise UsageError(f"--difference: expected --compare, and a gain up to 10000, got {options.difference}")
     if options.exit_after is not None and not 0.0 <= options.exit_after < float("inf"):
         raise UsageError(f"--exit-after: expected seconds from 0 on, got {options.exit_after}")
 

@@ -9,6 +9,7 @@ from imgui_bundle import imgui
 
 if TYPE_CHECKING:
     from .camera_path.tool import CameraPathTool
+    from .compare.tool import CompareTool
     from .orientation.orientation import Orientation
 
 
@@ -23,6 +24,11 @@ class Program(Protocol):
     @property
     def camera_path(self) -> "CameraPathTool":
         """The path that is edited."""
+        ...
+
+    @property
+    def compare(self) -> "CompareTool":
+        """What the picture is compared with."""
         ...
 
     def reset_camera(self) -> None:
@@ -156,11 +162,13 @@ CAMERAS = Command(
 GROUND = Command(
     "ground", (imgui.Key.g,), "G", "ground grid and axes", lambda program: program.orientation.toggle_ground()
 )
+COMPARE = Command("compare", (imgui.Key.b,), "B", "compare", lambda program: program.compare.toggle())
+SWAP = Command("swap", (imgui.Key.x,), "X", "compare: A or B everywhere", lambda program: program.compare.swap())
 CANCEL = Command("cancel", (imgui.Key.escape,), "Esc", "close what is open", lambda program: program.cancel())
 
 COMMANDS = (
     *(RESET, BACK, TURNTABLE, PREVIOUS_PHOTO, NEXT_PHOTO, CAMERAS, GROUND),
-    *(RECORD, SCREENSHOT, TIMELINE, ADD_KEY, PLAY, OPEN, PANEL, HELP, CANCEL),
+    *(COMPARE, SWAP, RECORD, SCREENSHOT, TIMELINE, ADD_KEY, PLAY, OPEN, PANEL, HELP, CANCEL),
 )
 
 COPY = Command(

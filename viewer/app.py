@@ -13,6 +13,7 @@ from .appearance.panel import WindowPanel
 from .camera.input import ViewInput
 from .camera.navigator import Navigator
 from .camera_path.tool import CameraPathTool
+from .compare.tool import CompareTool
 from .cropping.tool import CropTool
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
@@ -21,6 +22,8 @@ from .inspection.legend import Legend
 from .live_picture import LivePicture
 from .live_statistics import LiveStatistics
 from .notices import Notices
+from .numbers.panel import NumbersPanel
+from .numbers.tool import NumbersTool
 from .orientation.orientation import Orientation
 from .orientation.panel import OrientationPanel
 from .pacing import Pacing
@@ -84,6 +87,13 @@ class ViewerApp:
         interop = interop or Interop(wanted=settings.interop)
         self.view = SceneView(self.window.ctx, interop)
         self.worker = RenderWorker(Window.wake, make_renderer)
+        self.orientation = Orientation(
+            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+        )
+        self._recent = RecentFiles(state_file())
+        self.compare = CompareTool(
+            self.window.ctx, settings, self.worker, self.view, self.orientation, self.notices, self._recent, Window.wake
+        )
         self.picture = LivePicture(
             settings,
             self.worker,
@@ -93,43 +103,30 @@ class ViewerApp:
             self._screenshots,
             self._compositor,
             self.notices,
-        )
-        self.orientation = Orientation(
-            self.navigator, settings, self.notices, self.view.guides, self.window.ctx, Window.wake
+            self.compare.comparison,
         )
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
-        self.crop = CropTool(settings, self.orientation)
-        self._panel.sections += [OrientationPanel(self.navigator, self.orientation).draw, self.crop.draw_panel]
-        self._panel.last_sections.append(WindowPanel(settings).draw)
         self._messages = PictureMessages(self.recording)
-        self._recent = RecentFiles(state_file())
         self._files = FileActions(
             self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
         )
         self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
         self._legend = Legend()
+        navigator, recording, wake = self.navigator, self.recording, Window.wake
         self._status = StatusLine(
-            PROGRAM,
-            settings,
-            self.navigator,
-            self.statistics,
-            self.recording,
-            self._screenshots,
-            self.orientation,
-            self,
+            PROGRAM, settings, navigator, self.statistics, recording, self._screenshots, self.orientation, self
         )
+        folder = state_file().parent
         self.camera_path = CameraPathTool(
-            self.window.ctx,
-            settings,
-            self.navigator,
-            self.recording,
-            self.notices,
-            state_file().parent,
-            Window.wake,
-            make_renderer,
-            self.browse,
+            self.window.ctx, settings, navigator, recording, self.notices, folder, wake, make_renderer, self.browse
         )
+        photos, editor = self.orientation.photos, self.camera_path.editor
+        self.numbers = NumbersTool(settings, self.notices, make_renderer, wake, photos, editor, recording)
+        self.crop = CropTool(settings, self.orientation)
+        places, numbers = OrientationPanel(navigator, self.orientation), NumbersPanel(self.numbers)
+        self._panel.sections += [places.draw, self.crop.draw_panel, self.compare.panel.draw, numbers.draw]
+        self._panel.last_sections.append(WindowPanel(settings).draw)
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._pose_time = 0.0  # when the navigator's camera is where it is now
@@ -158,10 +155,13 @@ class ViewerApp:
         self._pose_time = now
         camera = self._camera(pixels[2], pixels[3])
         self.recording.add(self.navigator.view, now)
-        if self.scene is not None:
-            self.picture.request(self.scene, camera, now, as_saved=self._guided)
+        self.numbers.update(self.scene, self.scene_path, camera, now, idle=not self.worker.busy)
+        if self.scene is not None and not self.numbers.running:
+            as_saved = self._guided or self.compare.comparison.active
+            self.picture.request(self.scene, camera, now, as_saved=as_saved)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)
+        self.compare.comparison.draw(self.window.target, pixels, self.settings.overlays, shown_for)
         self.window.end_frame()
         self.statistics.window_rate.add(now)
 
@@ -181,6 +181,8 @@ class ViewerApp:
             self._screenshots.close()
             self.camera_path.close()
             self.orientation.release()
+            self.compare.comparison.close()
+            self.numbers.close()
             self.view.release()
             self.window.close()
 
@@ -207,11 +209,12 @@ class ViewerApp:
     def settled(self) -> bool:
         """Whether the picture is final for the current view, and nothing is under way."""
         moving = self.navigator.moving_by_itself or self.camera_path.moving or self.camera_path.busy
-        return self.picture.settled and self._loader.loading is None and not moving
+        waiting = self._loader.loading is not None or self.compare.busy or self.numbers.running
+        return self.picture.settled and not waiting and not moving
 
     def next_frame_times(self) -> tuple[float, float]:
         """When the next frame is due if something happens, and when at the latest."""
-        busy = (
+        busy = not self.numbers.running and (  # each frame of the window would cost what is measured
             self.picture.busy
             or self._loader.loading is not None
             or self.recording.rendering
@@ -286,6 +289,7 @@ class ViewerApp:
         self._screenshots.cancel()
         self.orientation.cancel()
         self.crop.cancel()
+        self.numbers.cancel()
 
     # One frame's parts.
 
@@ -294,6 +298,7 @@ class ViewerApp:
         self._take_scene(now)
         self.picture.take_results(self.scene, now)
         self.orientation.update(self.view.shown, now)
+        self.compare.update(self.scene)
         self._screenshots.poll(now)
         self.recording.poll(now)
         self._compositor.serve()
@@ -342,6 +347,7 @@ class ViewerApp:
         camera = self._camera(pixels[2], pixels[3])
         self.camera_path.draw(area, below, self.view.displayed or camera, self.view.shown, pixels[2] / area.width)
         guide = area.fitted(self.settings.video.aspect) if self._guided else None
+        self.compare.interface.draw(area, self.view.shown)
         self._messages.draw(area, self.notices.shown(now), loading, self.scene is None, guide)
         self.orientation.draw(area, camera, self.view.pick)
         self.crop.draw(area, self.view.displayed or camera, self.view.shown)
@@ -372,7 +378,7 @@ class ViewerApp:
     def _draw_status(self, now: float) -> None:
         width, height = self.window.size
         below = Rectangle(0.0, max(1.0, height - StatusBar.height()), max(1.0, width), StatusBar.height())
-        progress = self.picture.progress
+        progress = self.numbers.hint or self.picture.progress
         self._status.draw(below, self.view.shown, now, resting=self._pacing.resting, progress=progress)
         title = self._status.title(self.scene_path.name if self.scene_path else "")
         if title != self._title:

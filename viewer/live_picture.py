@@ -6,6 +6,7 @@ from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, Scene
 
 from .camera.navigator import scaled_camera
+from .compare.comparison import Comparison
 from .drawing.compositor import Compositor
 from .drawing.scene_view import SceneView
 from .live_statistics import LiveStatistics
@@ -30,6 +31,7 @@ class LivePicture:
         screenshots: takes those that are not on the screen already.
         compositor: draws their overlays.
         notices: is told what went wrong.
+        comparison: has the other side of each picture, if that is wanted.
 
     Attributes:
         scheduler: decides at what size a picture is made.
@@ -46,25 +48,29 @@ class LivePicture:
         screenshots: Screenshots,
         compositor: Compositor,
         notices: Notices,
+        comparison: Comparison,
     ) -> None:
         self.scheduler = FrameScheduler(ResolutionController(settings.target_fps))
         self._settings, self._worker, self._view, self._interop = settings, worker, view, interop
         self._statistics, self._screenshots, self._notices = statistics, screenshots, notices
-        self._compositor = compositor
+        self._compositor, self._comparison = compositor, comparison
+        self._compared = False
         self.gave_up: list[tuple[str, str]] = []
         self._fallback = ""  # why "auto" took the CPU, as it was last said
 
     @property
     def settled(self) -> bool:
         """Whether the picture is final for the current view."""
-        return not self.scheduler.refining and not self._worker.busy and not self._view.busy and not self._lacks_samples
+        return not (self._worker.busy or self._view.busy or self.scheduler.refining or self._lacks_samples) and (
+            not self._comparison.busy
+        )
 
     @property
     def busy(self) -> bool:
         """Whether a picture is being rendered or redrawn."""
         if self._worker.sampling:
             return self._view.busy
-        return self._worker.busy or self._view.busy or self.scheduler.refining or self._lacks_samples
+        return not self.settled
 
     @property
     def progress(self) -> str:
@@ -76,8 +82,8 @@ class LivePicture:
 
     @property
     def _wanted_samples(self) -> int:
-        """At rest; of false colours one: the mean of two is the colour of nothing."""
-        return self._settings.rest_samples if self._settings.heat_map == "off" else 1
+        """At rest; one where pictures are compared, and of false colours: the mean of two is the colour of nothing."""
+        return 1 if self._comparison.active or self._settings.heat_map != "off" else self._settings.rest_samples
 
     @property
     def _lacks_samples(self) -> bool:
@@ -88,17 +94,23 @@ class LivePicture:
         settings = self._settings
         options = settings.render_options(scene) if as_saved else settings.window_options(scene)
         shot = self._shot_of(scene, camera, options)
+        if self._comparison.active != self._compared:  # pictures of one sample are compared: make another
+            self._compared = self._comparison.active
+            self.scheduler = FrameScheduler(self.scheduler.resolution)
+        if self._comparison.holds(shot):
+            return
         scheduler = self.scheduler
         self._worker.keep_on_device = self._interop.way != "host"
         scheduler.resolution.target_fps = settings.target_fps
         scheduler.fixed_scale = None if settings.automatic_resolution else settings.fixed_scale
         scale = scheduler.next_scale(shot, now)
         running = self._worker.running
-        if running is not None and running[0].shot.backend == shot.backend:
+        if running is not None and running[0].shot.backend == shot.backend and running[0].beside is None:
             scheduler.resolution.still_running(running[0].scale ** 2, running[1])
         if scale is not None:
             self._worker.request(RenderRequest(shot, scale, scaled_camera(camera, scale)))
             return
+        self._comparison.request(shot)
         samples = scheduler.next_samples(now, self._wanted_samples)
         if samples is not None:
             final = 1.0 if scheduler.fixed_scale is None else scheduler.fixed_scale
@@ -111,6 +123,10 @@ class LivePicture:
         shown = self._view.shown
         samples = settings.screenshot.samples or settings.rest_samples
         wanted = RenderRequest(shot, 1.0, camera, samples if settings.heat_map == "off" else 1)
+        both = self._comparison.capture(camera, settings.overlays) if settings.screenshot.as_shown else None
+        if both is not None:
+            self._screenshots.save_or_say(both, now)
+            return
         if settings.screenshot.as_shown and shown is not None and shown.request == wanted:
             self._screenshots.save_or_say(self._view.capture(settings.overlays), now)
             return
@@ -129,8 +145,10 @@ class LivePicture:
 
     def take_results(self, scene: Scene | None, now: float) -> None:
         """Show what has been rendered since the last call; pictures of another scene are dropped."""
-        for result in self._worker.take_results():
-            if result.request.shot.scene is scene:
+        late = self._comparison.go_on(now)
+        results = [self._comparison.take(result) for result in self._worker.take_results()]
+        for result in (late, *results):
+            if result is not None and result.request.shot.scene is scene:
                 self._take(result, now)
 
     def _take(self, result: RenderResult, now: float) -> None:
@@ -139,7 +157,8 @@ class LivePicture:
         if request.samples > 1 and result.frame is not None:
             self.scheduler.samples_done(request.shot, request.samples)
             return
-        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else result.milliseconds)
+        milliseconds = result.milliseconds + self._comparison.extra_ms(result)
+        self.scheduler.frame_done(request.shot, request.scale, None if result.frame is None else milliseconds)
         if result.frame is None:
             self._notices.add(f"Rendering failed: {result.error}{self._give_way(result)}", "error", now)
             return

@@ -66,6 +66,8 @@ class ScriptedRun:
         if self.exit_after is not None and app.picture.gave_up:
             what, why = app.picture.gave_up[0]
             raise BackendError(f"{self.options.get(what, what)}: {why}")
+        if self.exit_after is not None and app.compare.comparison.gave_up:
+            raise BackendError(f"{self.options.get('compare', 'compare')}: {app.compare.comparison.gave_up}")
         if self.record is not None and app.recording.failed:
             raise OutputError(f"{self.record}: the video was not finished: {app.notices.log[-1].text}")
 

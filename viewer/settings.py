@@ -7,6 +7,7 @@ from kilonerf.kernels import BackendChoice, Crop, RenderOptions
 from kilonerf.kernels.options import RGB, PrecisionChoice
 from kilonerf.model_io import Scene
 
+from .compare.choice import CompareSettings
 from .drawing.overlays import OverlayOptions
 from .rendering.heat_maps import HeatMap, HeatScale
 from .theme import BACKDROPS, ThemeName
@@ -131,6 +132,7 @@ class ViewerSettings:
         overlays: what is drawn over the picture.
         video: how recorded flights are rendered.
         screenshot: how screenshots are made.
+        compare: what the picture is compared with.
         frame_guide: whether the video's frame is drawn over the picture, also when nothing is recorded.
         show_cube: whether the view cube is shown.
         show_panel: whether the side panel is shown.
@@ -158,6 +160,7 @@ class ViewerSettings:
     overlays: OverlayOptions = field(default_factory=OverlayOptions)
     video: VideoSettings = field(default_factory=VideoSettings)
     screenshot: ScreenshotSettings = field(default_factory=ScreenshotSettings)
+    compare: CompareSettings = field(default_factory=CompareSettings)
     frame_guide: bool = False
     show_cube: bool = True
     show_panel: bool = True

@@ -4,10 +4,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kilonerf.model_io import Camera
 
-from .. import FrameStatistics, Renderer, RenderOptions
+from .. import CancelToken, FrameStatistics, Renderer, RenderOptions
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def measure(
     on_frame: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
+    cancel: CancelToken | None = None,
 ) -> list[Timing]:
     """Time every mode at every pose; the modes of a pose follow each other, so that all see the same machine.
 
@@ -109,12 +111,16 @@ def measure(
         on_frame: called after each frame, outside of the times.
         clock: a steady clock in seconds.
         sleep: rests for some seconds.
+        cancel: stops it from another thread.
+
+    Raises:
+        RenderCancelled: ``cancel`` was used.
     """
     timings: list[list[PoseTiming]] = [[] for _ in modes]
     for camera in cameras:
         for mode, poses in zip(modes, timings, strict=True):
             sleep(protocol.cooldown)
-            poses.append(_measure_pose(renderer, camera, mode, protocol, on_frame, clock))
+            poses.append(_measure_pose(renderer, camera, mode, protocol, on_frame, clock, cancel))
     return [Timing(mode, tuple(poses)) for mode, poses in zip(modes, timings, strict=True)]
 
 
@@ -125,13 +131,15 @@ def _measure_pose(
     protocol: Protocol,
     on_frame: Callable[[], None],
     clock: Callable[[], float],
+    cancel: CancelToken | None,
 ) -> PoseTiming:
+    render = renderer.render if cancel is None else partial(renderer.render, cancel=cancel)
     times: list[float] = []
     stages: list[Mapping[str, float]] = []
     last = FrameStatistics()
     for number in range(protocol.dropped + protocol.frames):
         began = clock()
-        frame = renderer.render(camera, options)
+        frame = render(camera, options)
         ms = 1000.0 * (clock() - began)
         on_frame()
         if number >= protocol.dropped:

@@ -82,6 +82,8 @@ def test_a_folder_is_one_line(tmp_path):
         ("--screenshot", "/nowhere/at/all.png"),
         ("--record", "film.gif"),
         ("--cpu-path", "sse9"),
+        ("--compare", "essay"),
+        ("--difference", "4"),
     ],
 )
 def test_options_out_of_range_are_one_line(arguments):
@@ -134,6 +136,29 @@ def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails
     assert_one_line(result, " ".join(arguments))  # a script must not take it for what it asked for
     with Image.open(output) as image:
         assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
+
+
+@needs_xvfb
+def test_a_script_compares_and_gets_both_sides(scene_file, tmp_path):
+    pictures = []
+    for number, extra in enumerate(((), ("--compare", "ess"), ("--compare", "ess", "--difference", 64))):
+        output = tmp_path / f"window_{number}.png"
+        result = run(scene_file, "--size", "700x500", *extra, "--exit-after", 0, "--screenshot", output)
+        assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+        with Image.open(output) as image:
+            pictures.append(np.asarray(image)[120:220, :350].astype(int))
+    plain, both, difference = pictures
+    assert np.abs(plain - both)[:, :165].max() <= 1  # the window's own picture on the left of the divider
+    assert np.abs(plain - both)[:, 185:].max() > 8
+    assert np.abs(both - difference)[:, :165].max() <= 1
+    assert np.abs(both - difference)[:, 185:].max() > 8
+
+
+@needs_xvfb
+@pytest.mark.parametrize("against", ["cuda", "photo"])
+def test_a_script_whose_comparison_cannot_be_made_fails(scene_file, against):
+    result = run(scene_file, "--size", "500x400", "--compare", against, "--exit-after", 0, CUDA_VISIBLE_DEVICES="")
+    assert_one_line(result, f"--compare {against}")
 
 
 def test_a_code_path_is_of_the_cpu_backend():

@@ -4,7 +4,7 @@ from imgui_bundle import imgui
 
 from kilonerf.viewer.appearance import folding
 
-SECTIONS = ("Overlays", "Camera", "View", "Crop", "Recording", "Window")
+SECTIONS = ("Overlays", "Camera", "View", "Crop", "Compare", "Benchmark", "Recording", "Window")
 SUBSECTIONS = ("Rendering: Advanced", "Recording: More for videos", "Recording: Screenshots")
 SIZE = (1000.0, 1400.0)
 STEP = 1.0 / 60.0

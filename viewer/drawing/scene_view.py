@@ -49,6 +49,7 @@ class SceneView:
     Args:
         ctx: OpenGL.
         interop: how pictures come that are on a CUDA device.
+        overlays_of: whose overlays and guides to draw; None: its own.
 
     Attributes:
         shown: the result on the screen, None before the first.
@@ -56,12 +57,15 @@ class SceneView:
         guides: lines that are drawn while the overlays' options want any.
     """
 
-    def __init__(self, ctx: moderngl.Context, interop: Interop | None = None) -> None:
+    def __init__(
+        self, ctx: moderngl.Context, interop: Interop | None = None, overlays_of: "SceneView | None" = None
+    ) -> None:
         self._ctx = ctx
         self._picture = Picture(ctx, interop)
         self._reprojection = Reprojection(ctx, self._picture)
-        self._overlays = Overlays(ctx)
-        self.guides = Guides(ctx)
+        self._owns_overlays = overlays_of is None
+        self._overlays = Overlays(ctx) if overlays_of is None else overlays_of._overlays
+        self.guides = Guides(ctx) if overlays_of is None else overlays_of.guides
         self._program = ctx.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
         self._triangle = ctx.vertex_array(self._program, [])
         self._texture: moderngl.Texture | None = None
@@ -75,8 +79,11 @@ class SceneView:
     def set_scene(self, scene: Scene | None, *, keep_picture: bool = False) -> None:
         """Draw the overlays of ``scene`` from now on; the old picture leaves at once, or when the next one is there."""
         self._overlays.set_scene(scene)
-        if keep_picture:
-            return
+        if not keep_picture:
+            self.forget()
+
+    def forget(self) -> None:
+        """Show nothing until the next picture is there."""
         self._picture.clear()
         self.shown = self._displayed = self._composed_from = self._reprojected = None
 
@@ -178,8 +185,9 @@ class SceneView:
     def release(self) -> None:
         """Free everything on the GPU."""
         self._release_composed()
-        self._overlays.release()
-        self.guides.release()
+        if self._owns_overlays:
+            self._overlays.release()
+            self.guides.release()
         self._reprojection.release()
         self._picture.release()
         self._triangle.release()

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 from imgui_bundle import imgui
 
+from kilonerf.kernels.options import RGB
 from kilonerf.model_io import Camera
 
 from .. import theme
@@ -46,30 +47,12 @@ class Legend:
         value = self._value(area, shown, camera)
         if value:
             _pill(value)
-        em = imgui.get_font_size()
-        width, height = min(WIDTH * em, area.width - 2.0 * em), 4.1 * em
-        if self.range is None or width < 6.0 * em or area.height < 2.0 * height:
+        if self.range is None:
             return
-        left, top = area.x + 0.7 * em, area.y + area.height - height - 0.7 * em
-        draw_list = imgui.get_background_draw_list()
-        back = widgets.color(theme.with_alpha(theme.SURFACE, 0.85))
-        draw_list.add_rect_filled(imgui.ImVec2(left, top), imgui.ImVec2(left + width, top + height), back, 6.0)
-        inside, right = left + 0.6 * em, left + width - 0.6 * em
-        draw_list.add_text(imgui.ImVec2(inside, top + 0.3 * em), widgets.color(theme.TEXT), TITLES[shot.heat_map])
         colors = GREYS if shot.heat_map == "alpha" else SCALE
         colors = tuple(reversed(colors)) if shot.heat_map == "depth" else colors  # what is near is bright
-        part = (right - inside) / (len(colors) - 1)
-        for index, (one, other) in enumerate(itertools.pairwise(widgets.color((*rgb, 1.0)) for rgb in colors)):
-            draw_list.add_rect_filled_multi_color(
-                imgui.ImVec2(inside + index * part, top + 1.75 * em),
-                imgui.ImVec2(inside + (index + 1) * part, top + 2.4 * em),
-                *(one, other, other, one),
-            )
         low, middle, high = (_shown(end, shot.heat_map) for end in _ticks(self.range, shot.heat_map))
-        for label, share in ((low, 0.0), (middle, 0.5), (high, 1.0)):
-            extent = imgui.calc_text_size(label).x
-            x = inside + share * (right - inside - extent)
-            draw_list.add_text(imgui.ImVec2(x, top + 2.6 * em), widgets.color(theme.DIM), label)
+        draw_scale(area, TITLES[shot.heat_map], (low, middle, high), colors)
 
     @staticmethod
     def _value(area: Rectangle, shown: RenderResult, camera: Camera) -> str:
@@ -81,6 +64,39 @@ class Legend:
             return ""
         width, height = frame.size
         return value_text(frame, request.shot.heat_map, int(x * width), int(y * height), request.camera)
+
+
+def draw_scale(
+    area: Rectangle,
+    title: str,
+    ticks: tuple[str, str, str],
+    colors: tuple[RGB, ...] = SCALE,
+    *,
+    right: bool = False,
+) -> None:
+    """A scale of colours in a lower corner of the picture, with what its ends and its middle stand for."""
+    em = imgui.get_font_size()
+    width, height = min(WIDTH * em, area.width - 2.0 * em), 4.1 * em
+    if width < 6.0 * em or area.height < 2.0 * height:
+        return
+    left, top = area.x + 0.7 * em, area.y + area.height - height - 0.7 * em
+    if right:
+        left = area.x + area.width - width - 0.7 * em
+    draw_list = imgui.get_background_draw_list()
+    back = widgets.color(theme.with_alpha(theme.SURFACE, 0.85))
+    draw_list.add_rect_filled(imgui.ImVec2(left, top), imgui.ImVec2(left + width, top + height), back, 6.0)
+    start, end = left + 0.6 * em, left + width - 0.6 * em
+    draw_list.add_text(imgui.ImVec2(start, top + 0.3 * em), widgets.color(theme.TEXT), title)
+    part = (end - start) / (len(colors) - 1)
+    for index, (one, other) in enumerate(itertools.pairwise(widgets.color((*rgb, 1.0)) for rgb in colors)):
+        draw_list.add_rect_filled_multi_color(
+            imgui.ImVec2(start + index * part, top + 1.75 * em),
+            imgui.ImVec2(start + (index + 1) * part, top + 2.4 * em),
+            *(one, other, other, one),
+        )
+    for label, share in zip(ticks, (0.0, 0.5, 1.0), strict=True):
+        x = start + share * (end - start - imgui.calc_text_size(label).x)
+        draw_list.add_text(imgui.ImVec2(x, top + 2.6 * em), widgets.color(theme.DIM), label)
 
 
 def _ticks(ends: Range, heat_map: HeatMap) -> tuple[float, float, float]:

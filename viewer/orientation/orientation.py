@@ -129,7 +129,7 @@ class Orientation:
         elif self._settings.overlays.cameras:
             chosen = self._markers.draw(self.photos, area, camera, self._navigator.radius)
             if chosen is not None:
-                self._go_to_photo(chosen)
+                self.go_to_photo(chosen)
 
     @property
     def hint(self) -> str:
@@ -160,9 +160,16 @@ class Orientation:
         """To the next (1) or previous (-1) camera of a photo."""
         count = len(self.photos.all)
         if count:
-            self._go_to_photo(((self._current if self._current is not None else -max(step, 0)) + step) % count)
+            self.go_to_photo(((self._current if self._current is not None else -max(step, 0)) + step) % count)
         else:
             self._say("No cameras of photos are known: drop the folder of the data set on the window")
+
+    def go_to_photo(self, index: int) -> None:
+        """To the camera of a photo, by its number."""
+        self._current = index
+        one = self.photos.all[index]
+        self._navigator.go_to(Place.of(one.camera))
+        self._say(f"Photo {one.name}, {index + 1} of {len(self.photos.all)}")
 
     def copy_view(self) -> None:
         """To the clipboard, as JSON."""
@@ -215,12 +222,6 @@ class Orientation:
     def cancel(self) -> None:
         """Give up what is under way."""
         self.floor_points = None
-
-    def _go_to_photo(self, index: int) -> None:
-        self._current = index
-        one = self.photos.all[index]
-        self._navigator.go_to(Place.of(one.camera))
-        self._say(f"Photo {one.name}, {index + 1} of {len(self.photos.all)}")
 
     def _show(self, **switches: bool) -> None:
         self._settings.overlays = replace(self._settings.overlays, **switches)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 from kilonerf.model_io.datasets import available_splits, load_dataset
 from kilonerf.model_io.datasets.views import View, load_pixels
+from kilonerf.model_io.scene.origin import NO_ORIGIN, Origin, relative_to, scene_origin
 
 THUMBNAIL = 320  # pixels of the longer side
 KEPT = 64  # thumbnails
@@ -42,8 +43,8 @@ def cameras_of_scene(scene: Scene) -> list[PhotoCamera]:
     return [PhotoCamera(f"{number}", lens.moved(pose)) for number, pose in enumerate(scene.training_poses)]
 
 
-def cameras_of_folder(folder: Path) -> list[PhotoCamera]:
-    """Those of all splits of a data set.
+def cameras_of_folder(folder: Path, origin: Origin = NO_ORIGIN) -> list[PhotoCamera]:
+    """Those of all splits of a data set, placed in a scene whose coordinates begin at ``origin``.
 
     Raises:
         DatasetError: it cannot be read.
@@ -51,7 +52,7 @@ def cameras_of_folder(folder: Path) -> list[PhotoCamera]:
     found: dict[str, PhotoCamera] = {}
     for split in available_splits(folder) or ("train",):
         for view in load_dataset(folder, split).views:
-            found.setdefault(view.name, PhotoCamera(view.name, view.camera, view))
+            found.setdefault(view.name, PhotoCamera(view.name, relative_to(origin, view.camera), view))
     return list(found.values())
 
 
@@ -127,6 +128,7 @@ class PhotoCameras:
         self._wake = wake
         self.all: list[PhotoCamera] = []
         self.folder: Path | None = None
+        self._origin = NO_ORIGIN  # of the scene, in the data set's coordinates
         self._wanted: Path | None = None
         self._read: list[PhotoCamera] | None = None
         self._error = ""
@@ -143,6 +145,7 @@ class PhotoCameras:
         with self._lock:
             self._wanted = self._read = None
             self._error = ""
+        self._origin = scene_origin(scene)
         self._take(cameras_of_scene(scene), None)
 
     def open(self, folder: Path) -> None:
@@ -183,7 +186,7 @@ class PhotoCameras:
     def _load(self, folder: Path) -> None:
         read, error = None, ""
         try:
-            read = cameras_of_folder(folder)
+            read = cameras_of_folder(folder, self._origin)
         except (KiloNeRFError, OSError, MemoryError, ImportError) as problem:
             error = f"Cameras of {folder.name}: {problem}"
         with self._lock:

@@ -47,7 +47,7 @@ class SidePanel:
         self._tallest: dict[str, float] = {}  # of sections that change by themselves, in font heights
         self._scene = ScenePanel(program, notices)
         self._live = statistics
-        self._statistics = StatisticsPanel(statistics)
+        self._statistics = StatisticsPanel(statistics, settings)
         self._render = RenderPanel(settings)
         self._camera = CameraPanel(navigator)
         self.sections: list[Callable[[], None]] = []

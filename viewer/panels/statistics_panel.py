@@ -9,6 +9,8 @@ from kilonerf.kernels import FrameStatistics
 
 from .. import theme
 from ..live_statistics import LiveStatistics
+from ..numbers.plots import frame_times
+from ..settings import ViewerSettings
 from . import widgets
 
 TRANSFER_TIP = (
@@ -20,8 +22,8 @@ TRANSFER_TIP = (
 class StatisticsPanel:
     """Milliseconds in all and per stage, samples, resolution, rates."""
 
-    def __init__(self, statistics: LiveStatistics) -> None:
-        self._statistics = statistics
+    def __init__(self, statistics: LiveStatistics, settings: ViewerSettings) -> None:
+        self._statistics, self._settings = statistics, settings
 
     def draw(self, now: float) -> None:
         """Draw the section; ``now`` is the time that the rates refer to."""
@@ -53,12 +55,11 @@ class StatisticsPanel:
         milliseconds = self._statistics.milliseconds
         if len(milliseconds) < 2:
             return
-        worst = float(milliseconds.max())
-        size = imgui.ImVec2(imgui.get_content_region_avail().x, 2.3 * imgui.get_font_size())
-        imgui.plot_lines("##frame times", milliseconds, 0, None, 0.0, 1.1 * worst, size)
+        settings = self._settings
+        frame_times(milliseconds, settings.target_fps if settings.automatic_resolution else None)
         widgets.tip(
             f"Times of the last {len(milliseconds)} pictures: "
-            f"median {np.median(milliseconds):.1f} ms, longest {worst:.1f} ms."
+            f"median {np.median(milliseconds):.1f} ms, longest {milliseconds.max():.1f} ms."
         )
 
     def _figures(self, frame: FrameStatistics, now: float) -> None:
@@ -67,8 +68,8 @@ class StatisticsPanel:
         widgets.figures(
             [
                 (
-                    ("Samples", widgets.thousands(frame.samples), "Samples that count for the picture."),
-                    ("Evaluated", widgets.thousands(frame.evaluations), "Network evaluations: samples and a few more."),
+                    ("Samples", widgets.thousands(frame.samples), "Network evaluations that count for the picture."),
+                    _beside_samples(frame),
                 ),
                 (
                     ("Per ray", f"{frame.samples_per_ray:.2f}", "Samples per ray, over all rays."),
@@ -92,6 +93,16 @@ def _levels(frame: FrameStatistics) -> list[tuple[tuple[str, str, str]]]:
         return []
     tip = "Network evaluations in this level of the nested boxes; 0 is the innermost."
     return [((f"Level {level}", widgets.thousands(count), tip),) for level, count in enumerate(counts)]
+
+
+def _beside_samples(frame: FrameStatistics) -> tuple[str, str, str]:
+    """Evaluations in vain where a backend makes any (CUDA, whose rays end within a batch), else how many rays hit."""
+    vain = frame.evaluations - frame.samples
+    if vain > 0:
+        tip = f"Evaluations in vain, {vain / max(1, frame.samples):.1%} more: of samples after the end of their ray."
+        return "In vain", widgets.thousands(vain), tip
+    share = frame.rays_hit / max(1, frame.rays)
+    return "Rays hit", f"{share:.0%}", f"{frame.rays_hit:,} of {frame.rays:,} rays have a sample."
 
 
 def _stacked_bar(stages: Mapping[str, float]) -> None:

@@ -62,6 +62,11 @@ class ResolutionController:
         self.scale = SMALLEST_SCALE
         self._ms_per_full_picture.clear()
 
+    @property
+    def full_ms(self) -> float | None:
+        """What a picture of full size takes, by the newest ones; None before the first."""
+        return statistics.median(self._ms_per_full_picture) if self._ms_per_full_picture else None
+
     def refined(self, scale: float) -> float:
         """The scale to make next of a resting view whose newest picture has ``scale``."""
         full_ms = self._ms_per_full_picture

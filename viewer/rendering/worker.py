@@ -19,6 +19,7 @@ from kilonerf.kernels import (
 )
 from kilonerf.model_io import BackendError, Camera, KiloNeRFError, Scene
 
+from ..compare.difference import Difference, difference_between
 from .accumulation import LinearMean, offset_camera
 from .heat_maps import NEEDED, check_heat_map, false_colors
 from .priority import PICTURE_NICENESS, lower_thread_priority
@@ -35,12 +36,16 @@ class RendererFactory(Protocol):
 
 @dataclass(frozen=True)
 class RenderRequest:
-    """One picture to make: ``shot`` at ``scale``, so with ``camera``, the mean of ``samples`` for each pixel."""
+    """One picture to make: ``shot`` at ``scale``, so with ``camera``, the mean of ``samples`` for each pixel.
+
+    ``beside``: the picture that it is to be compared with, if there is one.
+    """
 
     shot: Shot
     scale: float
     camera: Camera
     samples: int = 1
+    beside: "RenderResult | None" = None
 
     @property
     def pixels(self) -> int:
@@ -61,6 +66,7 @@ class RenderResult:
         backend: what made it or failed to: never "auto", unless that found nothing.
         outputs: what that renderer can give.
         fallback: why "auto" passed over a GPU that seemed to be there; else "".
+        difference: from the picture that it is compared with, if both have one size.
     """
 
     request: RenderRequest
@@ -71,6 +77,7 @@ class RenderResult:
     backend: str = ""
     outputs: frozenset[Output] = PICTURE
     fallback: str = ""
+    difference: Difference | None = None
 
     def host_frame(self) -> Frame | None:
         """The picture on the host, copied there when first asked for; None if there is none, or the device failed."""
@@ -83,10 +90,10 @@ class RenderWorker:
     """Renders in a thread of its own.
 
     The newest request wins: one that waits is replaced. A frame that runs is cancelled if the newest request is
-    of another scene or backend, or has at most half of its pixels. Any other is finished, so that a camera in
-    motion, whose frames are all of one size, yields a new picture each time, however often it asks. As a size
-    cannot be halved for ever, something is always finished in the end. Further samples of a view at rest give way to
-    anything.
+    of another scene or backend, or has at most half of its pixels, or if the frame is only to be compared with another.
+    Any other is finished, so that a camera in motion, whose frames are all of one size, yields a new picture each time,
+    however often it asks. As a size cannot be halved for ever, something is always finished in the end. Further samples
+    of a view at rest give way to anything.
 
     Args:
         on_result: called in the worker's thread after each result (to wake the window).
@@ -94,6 +101,7 @@ class RenderWorker:
 
     Attributes:
         keep_on_device: whether pictures that a CUDA device makes are to stay there; holds from the next one on.
+        two_scenes: whether the renderers of the scene before are kept: two scenes are compared.
     """
 
     def __init__(
@@ -103,7 +111,7 @@ class RenderWorker:
     ) -> None:
         self._on_result = on_result
         self._make_renderer = make_renderer
-        self.keep_on_device = False
+        self.keep_on_device = self.two_scenes = False
         self._changed = threading.Condition()
         self._next: RenderRequest | None = None
         self._running: RenderRequest | None = None
@@ -111,9 +119,9 @@ class RenderWorker:
         self._token = CancelToken()
         self._results: list[RenderResult] = []
         self._closed = False
-        self._renderers: dict[BackendChoice, Renderer] = {}
+        self._renderers: dict[tuple[Scene, BackendChoice], Renderer] = {}
         self._given_up: dict[BackendChoice, str] = {}  # why "auto" no longer uses CUDA
-        self._scene: Scene | None = None
+        self._scenes: tuple[Scene, ...] = ()  # the newest first, of which renderers are kept
         self._rest: _Rest | None = None
         self._thread = threading.Thread(target=self._work, name="kilonerf-render", daemon=True)
         self._thread.start()
@@ -198,6 +206,8 @@ class RenderWorker:
                 renderer = self._give_up_cuda(request.shot, str(error))
                 backend, start = renderer.backend, time.perf_counter()
                 frame = self._frame(renderer, request, token)
+            milliseconds = 1000.0 * (time.perf_counter() - start)
+            difference = None if request.beside is None else difference_between(request.beside.host_frame(), frame)
         except RenderCancelled:
             return None
         except KiloNeRFError as error:
@@ -206,7 +216,6 @@ class RenderWorker:
             text = " ".join(str(error).split()) or "no details"
             message = f"{backend}: {type(error).__name__}: {text}"
             return RenderResult(request, None, 0.0, error=message, backend=backend)
-        milliseconds = 1000.0 * (time.perf_counter() - start)
         return RenderResult(
             request,
             frame,
@@ -215,6 +224,7 @@ class RenderWorker:
             backend=backend,
             outputs=renderer.outputs,
             fallback=self._given_up.get(request.shot.backend, renderer.fallback),
+            difference=difference,
         )
 
     def _frame(self, renderer: Renderer, request: RenderRequest, token: CancelToken) -> Frame:
@@ -223,7 +233,8 @@ class RenderWorker:
             return self._mean(renderer, request, token)
         self._rest = None
         if heat_map == "off":
-            frame = renderer.render(camera, options, on_device=self.keep_on_device, cancel=token)
+            on_device = self.keep_on_device and request.beside is None  # what is compared is needed on the host
+            frame = renderer.render(camera, options, on_device=on_device, cancel=token)
             self._rest = _Rest(request, frame)
             return frame
         check_heat_map(heat_map, renderer.backend, renderer.outputs)
@@ -249,19 +260,19 @@ class RenderWorker:
         return rest.frame.with_colors(rest.mean.mean(token))
 
     def _renderer(self, scene: Scene, backend: BackendChoice) -> Renderer:
-        if scene is not self._scene:
-            self._renderers.clear()
-            self._scene = scene
-        if backend not in self._renderers:
+        self._scenes = (scene, *(other for other in self._scenes if other is not scene))[: 1 + self.two_scenes]
+        for key in [key for key in self._renderers if key[0] not in self._scenes]:
+            del self._renderers[key]
+        if (scene, backend) not in self._renderers:
             wanted = replace(backend, name="cpu") if backend in self._given_up else backend
-            self._renderers[backend] = self._make_renderer(scene, wanted)
-        return self._renderers[backend]
+            self._renderers[scene, backend] = self._make_renderer(scene, wanted)
+        return self._renderers[scene, backend]
 
     def _give_up_cuda(self, shot: Shot, reason: str) -> Renderer:
         """The CPU in place of a GPU that failed, for as long as the window is open."""
         self._given_up[shot.backend] = reason
         self._rest = None
-        del self._renderers[shot.backend]
+        del self._renderers[shot.scene, shot.backend]
         return self._renderer(shot.scene, shot.backend)
 
 
@@ -277,5 +288,7 @@ class _Rest:
 def _outdates(new: RenderRequest, running: RenderRequest) -> bool:
     if running.samples > 1:
         return new != running
+    if running.beside is not None:
+        return True
     other = (new.shot.scene, new.shot.backend) != (running.shot.scene, running.shot.backend)
     return other or 2 * new.pixels <= running.pixels

@@ -1,5 +1,6 @@
 """The view cube, cameras of photos, the ground: geometry without a window; lines with OpenGL."""
 
+import threading
 import time
 from dataclasses import replace
 
@@ -128,3 +129,18 @@ def test_lines_are_hidden_by_what_is_in_front_and_not_cut_by_the_planes(ctx):
     guides.draw(camera, planes)
     assert read_framebuffer(target).max() == 0
     guides.release()
+
+
+def test_cameras_of_a_data_set_stand_where_the_scene_of_a_far_away_frame_has_them(toy_scene, tmp_path):
+    origin = (100.0, -20.0, 5.0)
+    scene = replace(toy_scene, provenance={"coordinates": {"origin": list(origin)}})
+    far = [camera.moved(camera.matrix + np.pad(np.reshape(origin, (3, 1)), ((0, 1), (3, 0)))) for camera in ring(3)]
+    write_blender(tmp_path, far, lambda camera: ellipsoid_photo(camera, np.array(origin), np.array([0.5, 0.5, 0.5])))
+    done = threading.Event()
+    photos = PhotoCameras(done.set)
+    photos.set_scene(scene)
+    photos.open(tmp_path)
+    assert done.wait(20.0)
+    assert photos.poll() == (True, "")
+    for one, near in zip(photos.all, ring(3), strict=True):
+        np.testing.assert_allclose(one.camera.position, near.position, atol=1e-5)

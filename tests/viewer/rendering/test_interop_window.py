@@ -228,3 +228,20 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
         assert stays_on_the_gpu(shown_by(driver))
         assert driver.app.statistics.transfer == "shared texture"
     assert gpu.cudart.registered == []
+
+
+def test_a_picture_on_the_gpu_is_compared_with_one_of_the_cpu(gpu, toy_scene, tmp_path):
+    with gpu.drive(tmp_path, toy_scene) as driver:
+        driver.settings.compare.against, driver.settings.compare.backend = "backend", "cpu"
+        driver.settle()
+        comparison = driver.app.compare.comparison
+        assert stays_on_the_gpu(shown_by(driver))
+        assert comparison.together
+        assert comparison.difference is not None
+        assert comparison.difference.identical  # its GPU is the CPU renderer
+        driver.settings.compare.against = "ess"
+        driver.settle()
+        assert stays_on_the_gpu(shown_by(driver))
+        assert comparison.difference is not None
+        assert not comparison.difference.identical
+        assert driver.app.notices.log == type(driver.app.notices.log)(maxlen=50)

@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -211,3 +212,26 @@ def test_auto_goes_on_with_the_cpu_where_cuda_fails_while_it_runs(toy_scene):
     _, result = ask("cuda", 3.0)  # who asks for CUDA hears it
     assert (result.frame, result.backend) == (None, "cuda")
     worker.close()
+
+
+def test_the_windows_own_picture_comes_before_one_to_compare_it_with(bench):
+    bench.gate.set()
+    bench.request()
+    (first,) = bench.results()
+    bench.gate.clear()
+    camera = first.request.camera
+    other = replace(first.request.shot, options=RenderOptions(ess=False))
+    beside = RenderRequest(other, 1.0, camera, beside=first)
+    bench.worker.request(beside)
+    bench.wait_until_running(beside)
+    own = bench.request(x=4.0)  # of the same size and renderer: only that it is the window's own tells
+    bench.gate.set()
+    (result,) = bench.results()
+    assert result.request == own
+    assert bench.made[0].cancelled == 1
+    bench.worker.request(beside)
+    (result,) = bench.results()
+    assert result.request == beside
+    assert result.difference is not None
+    assert result.difference.identical
+    assert len(bench.made) == 1

@@ -1,0 +1,1 @@
+"""One picture against another: with a switch the other way, another renderer, another scene, or the photo."""

@@ -1,0 +1,1 @@
+"""Measurements made in the window: plots, a benchmark along cameras, its table and its file."""
