@@ -106,7 +106,8 @@ class Comparison:
             return False
         if self.wanted.against == "photo":
             return self._photo.busy
-        return self._loader.loading is not None or self._held is not None or self._scheduler.refining
+        refining = self._scheduler.refining and self.first is not None and self.first.frame is not None
+        return self._loader.loading is not None or self._held is not None or refining
 
     @property
     def resting(self) -> bool:

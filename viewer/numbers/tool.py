@@ -131,6 +131,7 @@ class NumbersTool:
             idle: whether the window's own renderer is at rest.
         """
         self._now = now
+        self._wanted = self._wanted and scene is not None
         if self._wanted and scene is not None and idle:
             self._wanted = False
             plan = self.plan(scene, file, camera)

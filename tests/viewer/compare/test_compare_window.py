@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import save_scene
+from kilonerf.model_io import BackendError, save_scene
 from kilonerf.viewer.compare.photo_side import nearest_photo
 from kilonerf.viewer.drawing.overlays import OverlayOptions
 from kilonerf.viewer.rendering.worker import RenderRequest
@@ -233,3 +233,20 @@ def test_the_photo_is_gone_to_and_compared_where_it_was_taken(driver, tmp_path):
     driver.press("period")
     driver.settle()
     assert comparison.together
+
+
+def test_a_renderer_that_fails_is_not_waited_for(toy_scene, tmp_path):
+    def broken(camera, options):
+        if camera.position[0] != start:
+            raise BackendError("the backend broke")
+
+    start = toy_scene.start_camera.position[0]
+    settings = ViewerSettings()
+    settings.compare.against = "ess"
+    with Driver(
+        tmp_path, toy_scene, settings=settings, make_renderer=lambda *of: GatedRenderer(*of, on_render=broken)
+    ) as driver:
+        sides(driver)
+        driver.drag((250, 300), (400, 340))
+        driver.settle()
+        assert not driver.app.compare.comparison.together

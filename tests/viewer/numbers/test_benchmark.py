@@ -18,6 +18,7 @@ from kilonerf.viewer.numbers.benchmark import (
     affordable_scale,
     mode_name,
 )
+from support.driving import Driver
 from support.fake_renderer import MadeRenderers
 from support.gated_renderer import GatedRenderer
 
@@ -158,8 +159,6 @@ def test_cameras_of_all_sources(driver, toy_scene):
 
 @needs_window
 def test_the_windows_own_pictures_wait_and_escape_cancels(toy_scene, tmp_path):
-    from support.driving import Driver
-
     made = []
 
     def make(scene, backend):
@@ -187,3 +186,11 @@ def test_a_full_folder_is_a_message(driver, tmp_path):
     driver.app.recording.folder = tmp_path / "gone"
     driver.app.numbers.save()
     assert "Cannot save the benchmark" in driver.app.notices.log[-1].text
+
+
+@needs_window
+def test_without_a_scene_there_is_nothing_to_measure(tmp_path):
+    with Driver(tmp_path) as driver:
+        driver.app.numbers.start()
+        driver.steps(2)
+        assert not driver.app.numbers.running
