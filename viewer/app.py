@@ -157,7 +157,7 @@ class ViewerApp:
         self.recording.add(self.navigator.view, now)
         self.numbers.update(self.scene, self.scene_path, camera, now, idle=not self.worker.busy)
         if self.scene is not None and not self.numbers.running:
-            as_saved = self._guided or self.compare.comparison.active
+            as_saved = self._guided or self.settings.compare.against == "photo"
             self.picture.request(self.scene, camera, now, as_saved=as_saved)
         shown_for = camera if self.settings.reprojection else None
         self.view.draw(self.window.target, pixels, self.settings.overlays, shown_for)

@@ -4,7 +4,7 @@ from imgui_bundle import imgui
 
 from kilonerf.viewer.appearance import folding
 
-SECTIONS = ("Overlays", "Camera", "View", "Crop", "Compare", "Benchmark", "Recording", "Window")
+SECTIONS = ("Overlays", "Camera", "View", "Recording", "Window")
 SUBSECTIONS = ("Rendering: Advanced", "Recording: More for videos", "Recording: Screenshots")
 SIZE = (1000.0, 1400.0)
 STEP = 1.0 / 60.0
@@ -20,6 +20,7 @@ class ImGuiFrames:
 
     def __init__(self):
         self._context = imgui.create_context()
+        folding.sections.restore({})  # of another test
         self.io = imgui.get_io()
         self.io.set_ini_filename("")
         self.io.display_size = imgui.ImVec2(*SIZE)

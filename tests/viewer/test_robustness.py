@@ -132,7 +132,7 @@ def test_a_folder_that_vanishes_during_a_flight_is_asked_for_again(driver, tmp_p
 def test_an_encoder_that_is_lost_ends_its_video_only(driver, tmp_path, monkeypatch):
     class Lost:
         def __init__(self, stream):
-            self.stream, self.left = stream, 3
+            self.stream, self.left = stream, 1
 
         def encode(self, frame):
             self.left -= 1

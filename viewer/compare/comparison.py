@@ -369,7 +369,7 @@ class Comparison:
         difference = self._shown_difference()
         shown, shot = second, second.request.shot
         if wanted.difference and difference is not None:
-            shot = replace(shot, options=replace(shot.options, background=NOTHING))
+            shot = replace(shot, options=shot.options.before(NOTHING))
             frame = second.frame.with_colors(difference.colors(wanted.gain))
             shown = replace(second, frame=frame, request=replace(second.request, shot=shot))
         if self._layer.view.show(shown).frame is None:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 from dataclasses import replace
 
 import av
@@ -10,6 +11,7 @@ import pytest
 
 from kilonerf.model_io import CameraPath
 from kilonerf.viewer.camera.navigator import TURNTABLE_SPEED
+from kilonerf.viewer.recording.stills import PictureMaker
 from support.driving import Driver
 
 pytestmark = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
@@ -137,8 +139,10 @@ def test_overlays_are_in_the_video_if_that_is_asked_for(driver, tmp_path):
 def test_a_flight_is_recorded_while_another_renders_and_the_title_tells_how_far_it_is(driver, monkeypatch):
     titles = []
     monkeypatch.setattr(driver.app.window, "set_title", titles.append)
+    gate, make = threading.Event(), PictureMaker.values
+    monkeypatch.setattr(PictureMaker, "values", lambda *of: make(*of) if gate.wait(60) else None)
     driver.settle()
-    driver.settings.video.set_size(640, 480)
+    driver.settings.video.set_size(96, 64)
     driver.press("Tab")  # also without the panel
     for _ in range(2):
         driver.press("F9")
@@ -146,6 +150,8 @@ def test_a_flight_is_recorded_while_another_renders_and_the_title_tells_how_far_
         driver.until(lambda: driver.app.recording.seconds >= 0.5)
         driver.press("F9")
     assert driver.app.recording.stage == "rendering"
+    driver.steps(2)
+    gate.set()
     driver.until(lambda: driver.app.recording.stage == "idle")
     driver.steps(2)
     assert any(re.fullmatch(r"\d+ %.* - given.knf - kilonerf-view", title) for title in titles)

@@ -195,7 +195,7 @@ def test_a_screenshot_before_the_last_sample_has_them_all(toy_scene, tmp_path):
     """It is rendered beside the window."""
     from PIL import Image
 
-    with Driver(tmp_path, toy_scene, size=(400, 300), settings=None) as driver:
+    with Driver(tmp_path, toy_scene, size=(500, 400), settings=None) as driver:
         driver.settle()
         driver.settings.screenshot.samples = 8
         driver.app.take_screenshot()
