@@ -11,6 +11,7 @@ from PIL import Image
 
 from kilonerf.kernels import PICTURE, Frame
 from kilonerf.model_io import BackendError, save_scene
+from kilonerf.viewer.appearance import folding
 from kilonerf.viewer.panels.side_panel import SidePanel
 from kilonerf.viewer.panels.status_bar import StatusBar
 from support.driving import Driver
@@ -113,6 +114,7 @@ def test_tab_hides_the_panel_and_h_shows_the_keys(driver):
 
 
 def test_overlays_are_drawn_over_the_picture(driver, places):
+    folding.sections.choose("Statistics", is_open=False)  # to reach what is below
     driver.settle()
     plain = picture_of(driver)
     driver.click(*places.at("Box", 0.2))
