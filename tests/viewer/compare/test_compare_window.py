@@ -250,3 +250,16 @@ def test_a_renderer_that_fails_is_not_waited_for(toy_scene, tmp_path):
         driver.drag((250, 300), (400, 340))
         driver.settle()  # although the other side of the newest picture never comes
         assert any("the backend broke" in notice.text for notice in driver.app.notices.log)
+
+
+def test_pictures_of_one_sample_are_compared_also_where_the_view_had_more(driver, toy_scene):
+    driver.settings.rest_samples = 4
+    driver.until(lambda: driver.app.view.shown.request.samples == 4)
+    driver.press("b")
+    driver.settle()
+    first, second = sides(driver)
+    assert driver.app.view.shown.request.samples == first.request.samples == second.request.samples == 1
+    assert np.array_equal(driver.app.view.shown.frame.rgb, first.frame.rgb)
+    assert driver.app.compare.comparison.difference is not None
+    driver.press("b")
+    driver.until(lambda: driver.app.view.shown.request.samples == 4)
