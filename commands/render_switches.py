@@ -2,7 +2,7 @@
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,21 +63,16 @@ class RenderSwitches:
         check_cpu_path(self.cpu_path, self.backend, self.device)
         if not 0.0 <= self.ert_threshold < 1.0:
             raise UsageError(f"--ert-threshold: expected 0 up to below 1, got {self.ert_threshold}")
-        background = scene.background if self.background is None else self.background
-        if not all(0.0 <= value <= 1.0 for value in background):
-            raise UsageError(f"--background: expected three numbers from 0 to 1, got {background}")
+        if not all(0.0 <= value <= 1.0 for value in self.background or ()):
+            raise UsageError(f"--background: expected three numbers from 0 to 1, got {self.background}")
         base = (
             RenderOptions.as_trained(scene) if self.as_trained or (as_trained and not self.flying) else RenderOptions()
         )
-        return RenderOptions(
+        return replace(
+            base.in_front_of(scene, self.background),
             ess=self.ess,
             ert=self.ert,
             ert_threshold=self.ert_threshold,
-            background=background,
-            sky=self.background is None and scene.sky is not None,
-            near=base.near,
-            far=base.far,
-            step=base.step,
             precision=self.precision,
             crop=parse_crop(self.crop),
         )

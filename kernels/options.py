@@ -100,9 +100,16 @@ class RenderOptions:
 
         A background among these takes the sky away.
         """
-        sky = scene.sky is not None and "background" not in changes
-        options = cls(background=scene.background, sky=sky, near=scene.near, far=scene.far, step=scene.step)
+        options = cls(near=scene.near, far=scene.far, step=scene.step).in_front_of(scene)
+        if "background" in changes:
+            options = replace(options, sky=False)
         return replace(options, **changes)  # type: ignore[arg-type]
+
+    def in_front_of(self, scene: Scene, background: RGB | None = None) -> "RenderOptions":
+        """The same before ``background``; None: before the scene's own, and its sky if it has one."""
+        if background is not None:
+            return self.before(background)
+        return replace(self, background=scene.background, sky=scene.sky is not None)
 
     def before(self, background: RGB) -> "RenderOptions":
         """The same before a plain background, without the sky."""

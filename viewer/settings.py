@@ -168,23 +168,19 @@ class ViewerSettings:
 
     def render_options(self, scene: Scene) -> RenderOptions:
         """The options for one frame of ``scene``."""
-        background = self.background or scene.background
-        switches = {
-            "ess": self.ess,
-            "ert": self.ert,
-            "ert_threshold": self.ert_threshold,
-            "background": background,
-            "sky": self.background is None and scene.sky is not None,
-            "precision": self.precision,
-            "crop": self.crop.box if self.crop.on else None,
-        }
-        if self.sampling == "as trained":
-            return RenderOptions.as_trained(scene, **switches)
-        return RenderOptions(**switches)
+        base = RenderOptions.as_trained(scene) if self.sampling == "as trained" else RenderOptions()
+        return replace(
+            base.in_front_of(scene, self.background),
+            ess=self.ess,
+            ert=self.ert,
+            ert_threshold=self.ert_threshold,
+            precision=self.precision,
+            crop=self.crop.box if self.crop.on else None,
+        )
 
     def window_options(self, scene: Scene) -> RenderOptions:
         """The same for the window's picture; files never have its backdrop, which is for objects only."""
         options = self.render_options(scene)
         if self.background is not None or not self.backdrop or len(scene.levels) > 1:
             return options
-        return replace(options, background=BACKDROPS[self.theme or "dark"])
+        return options.before(BACKDROPS[self.theme or "dark"])

@@ -1,7 +1,7 @@
 """The reference renderer: plain NumPy, the truth that every other backend is compared with."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,13 +78,12 @@ class ReferenceRenderer:
             if cancel is not None and cancel.cancelled:
                 raise RenderCancelled
             directions = ray_directions(camera, slice(y, y + 1))[0]
-            traced = self._trace(ray_origin(camera, self.scene), directions, steps, options)
-            color, opacity, distance, samples[y], ended, network[y], found = traced
+            rays, network[y], found = self._trace(ray_origin(camera, self.scene), directions, steps, options)
             background = np.asarray(options.background, self.dtype)
             if options.sky and self.scene.sky is not None:  # which rays that ended early do not reach
-                background = np.where(ended[:, None], background, sky_colors(self.scene.sky, directions))
-            rgb[y] = color + (1 - opacity)[:, None] * background
-            alpha[y], depth[y] = opacity, distance
+                background = np.where(rays.ended[:, None], background, sky_colors(self.scene.sky, directions))
+            rgb[y] = rays.color + (1 - rays.opacity)[:, None] * background
+            alpha[y], depth[y], samples[y] = rays.opacity, rays.depth, rays.samples
             evaluations += found
         total_ms = (time.perf_counter() - started) * 1e3
         statistics = FrameStatistics(
@@ -116,18 +115,8 @@ class ReferenceRenderer:
         directions: Floats,  # [R, 3]
         steps: SampleSteps,
         options: RenderOptions,
-    ) -> tuple[
-        NDArray[Any],
-        NDArray[Any],
-        NDArray[Any],
-        NDArray[np.integer],
-        NDArray[np.bool_],
-        NDArray[np.int32],
-        NDArray[np.int64],
-    ]:
-        """Of each ray: colour [R, 3], opacity, depth, samples taken, whether it ended early, first network; and
-        evaluations [levels].
-        """  # noqa: D205
+    ) -> tuple["_Rays", NDArray[np.int32], NDArray[np.int64]]:
+        """What rays see; the network of each ray's first sample, -1 for none, [R]; evaluations by level."""
         rays, levels = len(directions), cropped_levels(self.scene, options)
         found = [
             _samples_of_level(origin, directions, steps.of_level(number), cells, ess=options.ess)
@@ -154,11 +143,26 @@ class ReferenceRenderer:
         first_network = np.full(rays, -1, np.int32)
         hit, first_sample = np.unique(ray, return_index=True)
         first_network[hit] = network[first_sample]
-        return (
-            *_composite(rays, ray, sample_alpha, rgb, t, options),
-            first_network,
-            np.bincount(level, minlength=len(found)),
-        )
+        seen = _composite(rays, ray, sample_alpha, rgb, t, options)
+        return seen, first_network, np.bincount(level, minlength=len(found))
+
+
+class _Rays(NamedTuple):
+    """What rays see before the background.
+
+    Attributes:
+        color: [R, 3], premultiplied.
+        opacity: [R].
+        depth: [R], inf where the opacity is 0.
+        samples: [R], how many were taken.
+        ended: [R], whether the ray ended early.
+    """
+
+    color: NDArray[Any]
+    opacity: NDArray[Any]
+    depth: NDArray[Any]
+    samples: NDArray[np.integer]
+    ended: NDArray[np.bool_]
 
 
 def _samples_of_level(
@@ -209,11 +213,8 @@ def _composite(
     rgb: NDArray[np.floating],  # [S, 3]
     t: Floats,  # [S]
     options: RenderOptions,
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.integer], NDArray[np.bool_]]:
-    """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon.
-
-    Returns colour [R, 3], opacity [R], depth [R] (inf where the opacity is 0), samples taken and whether it ended [R].
-    """
+) -> _Rays:
+    """Front-to-back compositing (KiloNeRF Eq. 1), ending a ray after the sample that brings T below epsilon."""
     dtype = alpha.dtype
     found = np.bincount(ray, minlength=rays)
     slot = np.arange(len(ray)) - np.repeat(np.cumsum(found) - found, found)
@@ -230,4 +231,4 @@ def _composite(
     with np.errstate(invalid="ignore", divide="ignore"):
         depth = np.where(opacity > 0, np.bincount(ray, weight * t, minlength=rays) / opacity, np.inf)
     ended = np.asarray((transmittance < options.ert_threshold).any(1) & options.ert, np.bool_)
-    return color, opacity, depth, np.bincount(ray[taken], minlength=rays), ended
+    return _Rays(color, opacity, depth, np.bincount(ray[taken], minlength=rays), ended)

@@ -33,7 +33,9 @@ def taken_and_found(scene: Scene, camera: Camera, options: RenderOptions) -> tup
     steps, directions = SampleSteps.of(scene, options), ray_directions(camera).reshape(-1, 3)
     trace = ReferenceRenderer(scene)._trace
     counts = [
-        trace(ray_origin(camera), directions, steps, RenderOptions.as_trained(scene, ess=options.ess, ert=ert))[3]
+        trace(ray_origin(camera), directions, steps, RenderOptions.as_trained(scene, ess=options.ess, ert=ert))[
+            0
+        ].samples
         for ert in (True, False)
     ]
     return counts[0], counts[1]

@@ -156,6 +156,10 @@ class Photos:
         rgb = _over(np.take(self.pixels, pixels, axis=0), behind)
         return RayBatch(*map(torch.from_numpy, (*self.rays(pixels), rgb, behind, self.views_of(pixels))))
 
+    def num_batches(self, size: int, most: int) -> int:
+        """How many batches of ``size`` pixels have about as many as there are, or ``most`` if fewer; at least 1."""
+        return max(1, -(-min(most, int(self.offsets[-1])) // size))
+
     def draw(self, seed: int, step: int, size: int, among: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
         """The pixels of a batch, int64 [N], by their places in the array of all; arguments as for :meth:`batch`."""
         among = self._unmasked(among)

@@ -334,17 +334,11 @@ class Training:
     def _without_unseen(self, student: Student) -> Student:
         """What is left of the fine-tuned student; quick, so it is found anew by every run."""
         less = without_unseen(student, self._photos.photos, self.settings.least_weight, self.settings.seed)
-        voxels, networks = (
-            f"{1 - float(now) / float(before):.1%}"
-            for now, before in (
-                (
-                    sum(level.occupancy.sum() for level in less.levels),
-                    sum(level.occupancy.sum() for level in student.levels),
-                ),
-                (less.networks.num_networks, student.networks.num_networks),
-            )
+        voxels = 1 - less.num_occupied / student.num_occupied
+        networks = 1 - less.networks.num_networks / student.networks.num_networks
+        self._observer.message(
+            f"{voxels:.1%} of the voxels and {networks:.1%} of the networks are left out: no photo shows them"
         )
-        self._observer.message(f"no photo shows {voxels} of the voxels and {networks} of the networks: left out")
         return less
 
     def _run_networks(self, name: str, student: Student, make: Callable[[], Distillation | FineTuning]) -> None:

@@ -12,10 +12,9 @@ from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..loop.distributed import World
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
-from ..ops.compositing import composite
-from ..ops.networks import SampleGroups, tiny_networks
+from ..ops.networks import SampleGroups
 from ..ranges import Count, CountOrZero, NotNegative, Positive
-from .student import Student, rectified_density
+from .student import Student
 from .voxels import OccupiedVoxels
 
 _LEAK = 0.1  # of the gradient that a dead density would have
@@ -87,7 +86,6 @@ class FineTuning:
             epsilon=1e-12,
             view_dependent_l2=settings.view_dependent_l2,
         )
-        self._density_lengths = student.density_lengths
         self._sampler = student.sampler()
         self._voxels = OccupiedVoxels(student)
         self._densities = torch.zeros(len(self._voxels.voxels))
@@ -119,11 +117,7 @@ class FineTuning:
             min_transmittance=settings.min_transmittance,
         ).to(self._device)
         groups = SampleGroups.of(samples.network_index, networks.num_networks)
-        rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks, rectified=False)
-        distance = samples.distance
-        if self.student.outer:
-            distance = distance / self._density_lengths[samples.network_index]
-        seen = composite(samples.offsets, rectified_density(raw, _LEAK), rgb, distance, samples.depth)
+        seen = self.student.seen(samples, groups, _LEAK)
         background = batch.background
         if self.student.sky is not None:
             background = self.student.sky.behind(batch, lambda rgb: self._as_in_photos(batch, rgb))

@@ -12,6 +12,8 @@ from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import occupied_cells
 from kilonerf.model_io.scene.levels import hole, level_box
 
+from ..teachers.nested_grid import half_side
+
 _POINTS_AT_ONCE = 1 << 18
 
 
@@ -93,6 +95,18 @@ def network_index_of(occupancy: NDArray[np.bool_], resolution: tuple[int, int, i
     return np.where(occupied, np.cumsum(occupied.reshape(-1)).reshape(resolution) - 1, -1).astype(np.int32)
 
 
+def network_indices(
+    occupancies: Sequence[NDArray[np.bool_]], resolution: tuple[int, int, int]
+) -> list[NDArray[np.int32]]:
+    """As :func:`network_index_of` for each of several levels, whose networks are numbered one after the other."""
+    indices, first = [], 0
+    for occupancy in occupancies:
+        index = network_index_of(occupancy, resolution)
+        indices.append(np.where(index >= 0, index + first, -1).astype(np.int32))
+        first += int(index.max()) + 1
+    return indices
+
+
 def _any_of_voxels(flags: NDArray[np.bool_], axis: int, voxels: int, between: int) -> NDArray[np.bool_]:
     """Whether any of ``between + 1`` flags of each voxel is set, along one axis."""
     flags = np.moveaxis(flags, axis, 0)
@@ -131,19 +145,18 @@ def nested_occupancy(
     resolution = 4 * np.maximum(1, np.rint(box.size / cell / 4)).astype(int)
     x, y, z = (int(count) for count in resolution)
     voxels = (x * factor, y * factor, z * factor)
-    occupancy, indices, first = [], [], 0
+    occupancy: list[NDArray[np.bool_]] = []
     for level in range(levels):
-        around = level_box(box, level)
-        # Two samples: the teacher is linear between the corners of these voxels.
         occupied = occupancy_from_density(
-            density, around, voxels, samples=2, threshold=threshold / (float(around.size.max()) / 2)
+            density,
+            level_box(box, level),
+            voxels,
+            samples=2,  # the teacher is linear between the corners of these voxels
+            threshold=threshold / half_side(box, level),
         )
         if level:
             occupied[hole(voxels)] = False
-        index = network_index_of(occupied, (x, y, z))
         occupancy.append(occupied)
-        indices.append(np.where(index >= 0, index + first, -1).astype(np.int32))
-        first += int(index.max()) + 1
-    if not first:
+    if not any(occupied.any() for occupied in occupancy):
         raise TrainingError(f"occupancy: expected a teacher with densities above {threshold:g}, got none")
-    return box, np.stack(occupancy), np.stack(indices)
+    return box, np.stack(occupancy), np.stack(network_indices(occupancy, (x, y, z)))

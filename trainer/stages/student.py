@@ -15,9 +15,10 @@ from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.levels import OuterLevel, nested
 from kilonerf.model_io.scene.sampling import Sampling
 
-from ..data.ray_sampling import RaySampler
+from ..data.ray_sampling import RaySampler, RaySamples
 from ..data.sky import Sky
-from ..ops.networks import ROW_LAYOUT, TinyNetworks
+from ..ops.compositing import Composited, composite
+from ..ops.networks import ROW_LAYOUT, SampleGroups, TinyNetworks, tiny_networks
 
 DENSITY_UNIT = 32.0
 """Density per world unit at raw density 1 while training. Densities are in the hundreds and everything else is around
@@ -61,6 +62,11 @@ class Student:
         """The grid of each level."""
         return nested(self.cells, self.outer)
 
+    @property
+    def num_occupied(self) -> int:
+        """Voxels of all levels that are occupied."""
+        return sum(int(cells.occupancy.sum()) for cells in self.levels)
+
     @cached_property
     def strides(self) -> torch.Tensor:
         """Of each network: 2^level, the steps from one of its samples to the next, float32 [N]."""
@@ -69,7 +75,7 @@ class Student:
             strides[cells.network_index[cells.network_index >= 0]] = 2**level
         return torch.from_numpy(strides).to(self.networks.rows.device)
 
-    @property
+    @cached_property
     def density_lengths(self) -> torch.Tensor:
         """Of each network: the length that its densities are learnt per, world units, float32 [N]."""
         return self.density_length * self.strides
@@ -77,6 +83,20 @@ class Student:
     def sampler(self) -> RaySampler:
         """Samples of rays through the student, where its networks are."""
         return RaySampler(self.levels, self.sampling).to_device(self.networks.rows.device)
+
+    def seen(self, samples: RaySamples, groups: SampleGroups, leak: float) -> Composited:
+        """What rays see of it.
+
+        Args:
+            samples: of the rays, where the networks are.
+            groups: the samples of each network.
+            leak: as for :func:`rectified_density`.
+        """
+        rgb, raw = tiny_networks(samples.points, samples.directions, groups, self.networks, rectified=False)
+        distance = samples.distance
+        if self.outer:
+            distance = distance / self.density_lengths[samples.network_index]
+        return composite(samples.offsets, rectified_density(raw, leak), rgb, distance, samples.depth)
 
     def points_in(
         self,

@@ -14,11 +14,12 @@ from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.levels import OuterLevel
 
 from ..data.photos import Photos
-from ..ops.compositing import composite
-from ..ops.networks import SampleGroups, TinyNetworks, tiny_networks
-from .student import Student, rectified_density
+from ..ops.networks import SampleGroups, TinyNetworks
+from ..teachers.grid import voxel_numbers
+from .occupancy import network_indices
+from .student import Student
 
-_RAYS = 1 << 23  # that are looked along; fewer if there are fewer pixels
+_RAYS = 1 << 23  # that are looked along, at most
 _CHUNK = 1 << 15
 
 
@@ -38,19 +39,14 @@ def without_unseen(student: Student, photos: Photos, least_weight: float, seed: 
     if not seen.any():
         return student
     grids = [_widened(_grid_of(cells, seen)) & cells.occupancy for cells in student.levels]
-    indices, networks = [], []
-    for cells, grid in zip(student.levels, grids, strict=True):
-        (rx, ry, rz), (fx, fy, fz) = cells.resolution, cells.factor
-        filled = grid.reshape(rx, fx, ry, fy, rz, fz).any(axis=(1, 3, 5))
-        own = cells.network_index[filled]
-        index = np.full_like(cells.network_index, -1)
-        index[filled] = np.arange(len(own)) + sum(map(len, networks))
-        indices.append(index)
-        networks.append(own)
+    indices = network_indices(grids, student.cells.resolution)
+    kept = np.concatenate(
+        [cells.network_index[index >= 0] for cells, index in zip(student.levels, indices, strict=True)]
+    )
     return replace(
         student,
         cells=replace(student.cells, occupancy=grids[0], network_index=indices[0]),
-        networks=TinyNetworks(student.networks.rows.detach()[torch.from_numpy(np.concatenate(networks)).long()]),
+        networks=TinyNetworks(student.networks.rows.detach()[torch.from_numpy(kept).long()]),
         outer=tuple(map(OuterLevel, grids[1:], indices[1:])),
     )
 
@@ -59,20 +55,13 @@ def without_unseen(student: Student, photos: Photos, least_weight: float, seed: 
 def largest_weights(student: Student, photos: Photos, seed: int) -> NDArray[np.float32]:
     """Of each voxel of each network, in any ray, [N, fx, fy, fz]; samples are those of the finished scene."""
     networks, sampler = student.networks, student.sampler()
-    shape = tuple(int(voxels) for voxels in student.cells.factor)
-    factor = torch.tensor(shape, device=networks.rows.device)
-    most = torch.zeros((networks.num_networks, *shape), device=networks.rows.device)
-    for chunk in range(-(-min(_RAYS, int(photos.offsets[-1])) // _CHUNK)):
+    x, y, z = (int(voxels) for voxels in student.cells.factor)
+    most = torch.zeros((networks.num_networks, x, y, z), device=networks.rows.device)
+    for chunk in range(photos.num_batches(_CHUNK, _RAYS)):
         batch = photos.batch(seed, chunk, _CHUNK)
         samples = sampler.sample(batch.origins, batch.directions).to(networks.rows.device)
-        groups = SampleGroups.of(samples.network_index, networks.num_networks)
-        rgb, raw = tiny_networks(samples.points, samples.directions, groups, networks)
-        distance = samples.distance
-        if student.outer:
-            distance = distance / student.density_lengths[samples.network_index]
-        seen = composite(samples.offsets, rectified_density(raw, 0.0), rgb, distance, samples.depth)
-        x, y, z = ((samples.points + 1.0) * 0.5 * factor).long().clamp(min=0).minimum(factor - 1).unbind(1)
-        flat = ((samples.network_index.long() * factor[0] + x) * factor[1] + y) * factor[2] + z
+        seen = student.seen(samples, SampleGroups.of(samples.network_index, networks.num_networks), 0.0)
+        flat = voxel_numbers(samples.points, (x, y, z), samples.network_index)
         most.view(-1).scatter_reduce_(0, flat, seen.weights, "amax")
     return most.cpu().numpy()
 

@@ -28,7 +28,7 @@ from ..ranges import Count, NotNegative, Range
 FourRates = tuple[float, float, float, float]
 PHASES = 4
 SCALES = (4, 2, 1, 1)  # voxels of the finest grid along a side of each phase's voxels
-_MOST_PRUNING_RAYS = 1 << 18
+PRUNING_RAYS = 1 << 18  # at most
 _CHUNK = 1 << 16
 
 
@@ -257,14 +257,11 @@ class GridTraining:
         self._batches.close()
         resolution = self.grid.active.shape
         most = torch.zeros(resolution).reshape(-1)
-        size = torch.tensor(resolution)
         self._tell_densities()
-        for chunk in range(pruning_batches(self._photos, _CHUNK)):
+        for chunk in range(self._photos.num_batches(_CHUNK, PRUNING_RAYS)):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK, among=self._among).to(self._device)
             _, (points, weights) = self._render(batch, seed=chunk)
-            voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
-            flat = (voxel[:, 0] * resolution[1] + voxel[:, 1]) * resolution[2] + voxel[:, 2]
-            most.scatter_reduce_(0, flat, weights.cpu(), "amax")
+            most.scatter_reduce_(0, voxel_numbers(points.cpu(), resolution), weights.cpu(), "amax")
         # Where all is still faint, as in photos of little contrast, the strongest stay: else nothing would.
         least = min(self.settings.least_weights[phase], 0.5 * float(most.max()))
         shown = (most > least).reshape(resolution)
@@ -278,6 +275,19 @@ class GridTraining:
         self._look_at_voxels()
 
 
-def pruning_batches(photos: Photos, rays: int) -> int:
-    """Of how many batches the weights of voxels are looked at; about as many rays as there are pixels, or enough."""
-    return max(1, -(-min(_MOST_PRUNING_RAYS, int(photos.offsets[-1])) // rays))
+def voxel_numbers(
+    points: torch.Tensor,  # [S, 3]
+    shape: tuple[int, ...],
+    grid: torch.Tensor | None = None,  # [S]
+) -> torch.Tensor:
+    """The number, in C order, of the voxel that each point is in, int64 [S].
+
+    Args:
+        points: -1 to 1 over the grid; what rounding has put outside is in the nearest voxel.
+        shape: voxels on each axis.
+        grid: of several grids one after the other, which one; left out: the first.
+    """
+    size = torch.tensor(shape, device=points.device)
+    x, y, z = ((points + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1).unbind(1)
+    first = 0 if grid is None else grid.long() * shape[0]
+    return ((first + x) * shape[1] + y) * shape[2] + z

@@ -27,7 +27,7 @@ from ..loop.schedule import sample_seed
 from ..ops.compositing import composite
 from ..ops.grid_adam import GridAdam, add_total_variation
 from ..ops.sparse_grid import SparseGrid, sparse_grid
-from .grid import PHASES, SCALES, GridSettings, pruning_batches
+from .grid import PHASES, PRUNING_RAYS, SCALES, GridSettings, voxel_numbers
 
 _CHUNK = 1 << 15
 _FEWEST_VIEWS = 3  # that see a voxel, for it to hold anything
@@ -251,12 +251,10 @@ class NestedGridTraining:
         self._tell_densities()
         shape = self.grids[0].active.shape
         most = torch.zeros(len(self.grids), *shape)
-        size = torch.tensor(shape)
-        for chunk in range(pruning_batches(self._photos, _CHUNK)):
+        for chunk in range(self._photos.num_batches(_CHUNK, PRUNING_RAYS)):
             batch = self._photos.batch(self._seed + 1, phase * 1000 + chunk, _CHUNK).to(self._device)
             _, _, (levels, points, weights) = self._render(batch, seed=chunk)
-            voxel = ((points.cpu() + 1.0) * 0.5 * size).long().clamp(min=0).minimum(size - 1)
-            flat = ((levels.cpu() * shape[0] + voxel[:, 0]) * shape[1] + voxel[:, 1]) * shape[2] + voxel[:, 2]
+            flat = voxel_numbers(points.cpu(), shape, levels.cpu())
             most.view(-1).scatter_reduce_(0, flat, weights.cpu(), "amax")
         shown = (most > self.settings.least_weights[phase]).float()
         wide = torch.nn.functional.max_pool3d(shown[:, None], 3, 1, 1)[:, 0].numpy() > 0

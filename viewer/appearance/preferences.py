@@ -1,16 +1,14 @@
 """What is remembered from run to run of how the window looks: theme, backdrop, folded sections."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kilonerf.model_io import KiloNeRFError
-from kilonerf.model_io.files.atomic import write_text
 from kilonerf.model_io.files.json_values import is_object
 
 from ..notices import Notices
+from ..panels.recent_files import remember
 from ..settings import ViewerSettings
 from ..theme import PALETTES, ThemeName
 from .folding import Folding
@@ -90,9 +88,7 @@ class Remembered:
         if current.backdrop != self._seen.backdrop:
             self._known.backdrop = current.backdrop
         self._known.sections, self._seen = current.sections, current
-        with suppress(OSError, KiloNeRFError):  # to remember is a convenience
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self._file, json.dumps(self._known.document(), indent=1))
+        remember(self._file, self._known.document())
 
     def _now(self) -> Preferences:
         settings = self._settings

@@ -106,12 +106,10 @@ def side_names(shot: Shot, settings: CompareSettings, devices: tuple[str, str], 
         return "Rendered", f"Photo {photo}"
     if settings.against == "scene":
         return "This scene", settings.scene.stem if settings.scene is not None else "no scene"
-    fallback = {
-        "precision": ("float32" if options.precision == "float32" else "16 bits",) * 2,
+    unknown = {
+        "precision": ("float32", "16 bits") if options.precision == "float32" else ("16 bits", "float32"),
         "path": (shot.backend.cpu_path, settings.path),
         "backend": (shot.backend.name, settings.backend),
     }.get(settings.against, ("A", "B"))
-    if settings.against == "precision":
-        fallback = (fallback[0], "16 bits" if options.precision == "float32" else "float32")
-    first, second = (device.partition(",")[0] or name for device, name in zip(devices, fallback, strict=True))
+    first, second = (device.partition(",")[0] or name for device, name in zip(devices, unknown, strict=True))
     return first, second

@@ -51,24 +51,14 @@ class CompareInterface:
         x = round(area.x + wanted.divider * area.width)
         grip = 2.0 * GRIP * em
         left = min(max(area.x, x - 0.5 * grip), area.x + area.width - grip)
-        imgui.set_next_window_pos(imgui.ImVec2(left, area.y))
-        imgui.set_next_window_size(imgui.ImVec2(grip, area.height))
-        flags = imgui.WindowFlags_.no_decoration.value | imgui.WindowFlags_.no_background.value
-        flags |= imgui.WindowFlags_.no_move.value | imgui.WindowFlags_.no_saved_settings.value
-        flags |= imgui.WindowFlags_.no_bring_to_front_on_focus.value | imgui.WindowFlags_.no_focus_on_appearing.value
-        imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(0.0, 0.0))
-        imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
-        imgui.begin("compare divider", None, flags)
-        imgui.invisible_button("divider", imgui.ImVec2(grip, max(1.0, area.height)))
-        held, hovered = imgui.is_item_active(), imgui.is_item_hovered()
+        with widgets.mouse_area("compare divider", Rectangle(left, area.y, grip, max(1.0, area.height))):
+            held, hovered = imgui.is_item_active(), imgui.is_item_hovered()
         if held or hovered:
             imgui.set_mouse_cursor(imgui.MouseCursor_.resize_ew)
         if held and imgui.is_mouse_double_clicked(0):
             wanted.divider = 0.5
         elif held and imgui.get_io().mouse_delta.x != 0.0:
             wanted.divider = min(1.0, max(0.0, (imgui.get_io().mouse_pos.x - area.x) / area.width))
-        imgui.end()
-        imgui.pop_style_var(2)
         self._line(area, x, bright=held or hovered)
 
     def _line(self, area: Rectangle, x: float, *, bright: bool) -> None:

@@ -5,15 +5,8 @@ import moderngl
 from kilonerf.model_io import Camera
 
 from ..drawing.overlays import OverlayOptions
-from ..drawing.scene_view import SceneView
+from ..drawing.scene_view import VERTEX, SceneView
 from ..rendering.interop import Interop
-
-VERTEX = """
-#version 330 core
-void main() {  // one triangle that covers the viewport
-    gl_Position = vec4(gl_VertexID == 1 ? 3.0 : -1.0, gl_VertexID == 2 ? 3.0 : -1.0, 0.0, 1.0);
-}
-"""
 
 FRAGMENT = """
 #version 330 core

@@ -146,25 +146,11 @@ class CropTool:
 
     @staticmethod
     def _catch_mouse(place: Float) -> bool:
-        """A small window without anything to see keeps the mouse from the camera; whether it has the mouse."""
+        """Keep the mouse from the camera; whether the handle has it."""
         size = 2.0 * REACH * imgui.get_font_size()
-        imgui.set_next_window_pos(imgui.ImVec2(float(place[0]) - 0.5 * size, float(place[1]) - 0.5 * size))
-        imgui.set_next_window_size(imgui.ImVec2(size, size))
-        flags = (
-            imgui.WindowFlags_.no_decoration.value
-            | imgui.WindowFlags_.no_background.value
-            | imgui.WindowFlags_.no_move.value
-            | imgui.WindowFlags_.no_saved_settings.value
-            | imgui.WindowFlags_.no_focus_on_appearing.value
-        )
-        imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(0.0, 0.0))
-        imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
-        imgui.begin("crop handle", None, flags)
-        imgui.invisible_button("handle", imgui.ImVec2(size, size))
-        held = imgui.is_item_hovered() or imgui.is_item_active()
-        imgui.end()
-        imgui.pop_style_var(2)
-        return held
+        around = Rectangle(float(place[0]) - 0.5 * size, float(place[1]) - 0.5 * size, size, size)
+        with widgets.mouse_area("crop handle", around, in_front=True):
+            return imgui.is_item_hovered() or imgui.is_item_active()
 
     def _paint(self, area: Rectangle, camera: Camera, box: Crop, shown: RenderResult | None) -> None:
         box = self._crop.box or box  # as the drag has just made it

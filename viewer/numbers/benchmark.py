@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import statistics
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,13 +81,11 @@ class BenchmarkResult:
             options = timing.options
             for number, pose in enumerate(timing.poses, start=1):
                 found = pose.statistics
-                times = sorted(pose.ms)
-                median = 0.5 * (times[(len(times) - 1) // 2] + times[len(times) // 2])
                 rows.writerow(
                     [
                         *(self.plan.name, self.device, self.plan.source, number, width, height),
                         *(int(options.ess), int(options.ert), options.ert_threshold, options.precision),
-                        *(f"{ms:.3f}" for ms in (median, times[0], times[-1])),
+                        *(f"{ms:.3f}" for ms in (statistics.median(pose.ms), min(pose.ms), max(pose.ms))),
                         *(found.samples, found.evaluations, found.rays, found.rays_hit),
                     ]
                 )

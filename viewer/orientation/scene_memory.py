@@ -10,10 +10,10 @@ import numpy as np
 
 from kilonerf.kernels import Crop
 from kilonerf.model_io import KiloNeRFError
-from kilonerf.model_io.files.atomic import write_text
 from kilonerf.model_io.files.json_values import is_array, is_object
 
 from ..camera.place import Place
+from ..panels.recent_files import remember
 from .view_text import view_document, view_from_document
 
 KEPT = 100  # scenes
@@ -91,9 +91,7 @@ class SceneMemories:
         known = self._read()  # again: another window may have written meanwhile
         known.pop(_key(scene), None)
         known[_key(scene)] = memory.document()
-        with suppress(OSError, KiloNeRFError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self._file, json.dumps(dict(list(known.items())[-KEPT:]), indent=1))
+        remember(self._file, dict(list(known.items())[-KEPT:]))
 
     def _read(self) -> dict[str, Any]:
         if self._file is not None:

@@ -88,22 +88,8 @@ class ViewCube:
         if size < SMALLEST:
             return
         left, top = area.x + area.width - size - 0.4 * em, area.y + 0.4 * em
-        imgui.set_next_window_pos(imgui.ImVec2(left, top))
-        imgui.set_next_window_size(imgui.ImVec2(size, size))
-        flags = (
-            imgui.WindowFlags_.no_decoration.value
-            | imgui.WindowFlags_.no_background.value
-            | imgui.WindowFlags_.no_move.value
-            | imgui.WindowFlags_.no_saved_settings.value
-            | imgui.WindowFlags_.no_focus_on_appearing.value
-            | imgui.WindowFlags_.no_bring_to_front_on_focus.value
-        )
-        imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(0.0, 0.0))
-        imgui.begin("view cube", None, flags)
-        imgui.invisible_button("view cube", imgui.ImVec2(size, size))
-        self._steer(imgui.ImVec2(left + 0.5 * size, top + 0.5 * size), size)
-        imgui.end()
-        imgui.pop_style_var()
+        with widgets.mouse_area("view cube", Rectangle(left, top, size, size)):
+            self._steer(imgui.ImVec2(left + 0.5 * size, top + 0.5 * size), size)
 
     def _steer(self, middle: imgui.ImVec2, size: float) -> None:
         io, navigator = imgui.get_io(), self._navigator

@@ -18,6 +18,13 @@ def state_file() -> Path:
     return Path(base) / "kilonerf-view" / "recent.json"
 
 
+def remember(file: Path, document: object) -> None:
+    """Write JSON values for later runs. To remember is a convenience: whatever goes wrong is passed over."""
+    with suppress(OSError, KiloNeRFError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(document, indent=1))
+
+
 class RecentFiles:
     """Newest first. To remember is a convenience: whatever goes wrong with the file is passed over.
 
@@ -47,8 +54,5 @@ class RecentFiles:
         """``path`` was opened."""
         path = path.absolute()
         self._paths = [path, *(other for other in self._paths if other != path)][:KEPT]
-        if self._file is None:
-            return
-        with suppress(OSError, KiloNeRFError):
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(self._file, json.dumps([str(known) for known in self._paths], indent=1))
+        if self._file is not None:
+            remember(self._file, [str(known) for known in self._paths])

@@ -1,11 +1,13 @@
 """Rows and small drawings that the panels share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from imgui_bundle import imgui
 
 from .. import theme
 from ..appearance import folding
+from ..rectangle import Rectangle
 
 LABEL_SHARE = 0.36  # of the panel: names of rows with one control or value
 COLUMN_SHARE = 0.54  # of the row: where the second of two columns begins
@@ -51,6 +53,36 @@ def subsection(title: str, of: str, name: str = "") -> bool:
     if shown != wanted:
         folding.sections.choose(key, is_open=shown)
     return shown
+
+
+@contextmanager
+def mouse_area(name: str, place: Rectangle, *, in_front: bool = False) -> Iterator[None]:
+    """Something over the picture that cannot be seen and keeps the mouse from the camera; within, ImGui's last item.
+
+    Args:
+        name: of its own in all of the program.
+        place: where.
+        in_front: it comes before others of its kind when it is clicked.
+    """
+    size = imgui.ImVec2(place.width, place.height)
+    imgui.set_next_window_pos(imgui.ImVec2(place.x, place.y))
+    imgui.set_next_window_size(size)
+    flags = (
+        imgui.WindowFlags_.no_decoration.value
+        | imgui.WindowFlags_.no_background.value
+        | imgui.WindowFlags_.no_move.value
+        | imgui.WindowFlags_.no_saved_settings.value
+        | imgui.WindowFlags_.no_focus_on_appearing.value
+    )
+    if not in_front:
+        flags |= imgui.WindowFlags_.no_bring_to_front_on_focus.value
+    imgui.push_style_var(imgui.StyleVar_.window_padding, imgui.ImVec2(0.0, 0.0))
+    imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
+    imgui.begin(name, None, flags)
+    imgui.invisible_button(name, size)
+    yield
+    imgui.end()
+    imgui.pop_style_var(2)
 
 
 def label(text: str, tooltip: str) -> None:

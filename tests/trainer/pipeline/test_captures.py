@@ -1,5 +1,6 @@
 """Photos of a whole place: nested boxes are found, and views between the photos show walls, not fog."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline.observers import Observer
 from kilonerf.trainer.pipeline.pipeline import Training
-from kilonerf.trainer.pipeline.subject import Subject, read_subject
+from kilonerf.trainer.pipeline.subject import read_subject
 from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuning, FineTuningSettings
 from kilonerf.trainer.teachers.grid import GridSettings
 from support.analytic_scene import ROOM_BALL, WALL, room_cameras, room_photo, write_room
+
+Train = Callable[..., tuple[Scene, list[str]]]
 
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 
@@ -35,20 +38,6 @@ SETTINGS = TrainingSettings(
     distillation=DistillationSettings(steps=200, points=96),
     fine_tuning=FineTuningSettings(steps=150, rays=1024),
 )
-
-
-def train(subject: Subject, folder: Path, settings: TrainingSettings = SETTINGS, stop_after: int = -1) -> Scene:
-    """Train; a run that is stopped after some steps is resumed by another."""
-    folder.mkdir(exist_ok=True)
-    steps = iter(range(stop_after))
-
-    def interrupted() -> bool:
-        return stop_after >= 0 and next(steps, None) is None
-
-    training = Training(subject, settings, folder, world=World(), observer=Observer(), interrupted=interrupted)
-    student = training.run()
-    assert student is not None
-    return training.finished_scene(student)
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +51,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scene(room: Path, folder: Path) -> Scene:
+def scene(room: Path, folder: Path, train: Train) -> Scene:
     subject, _ = read_subject(room)
-    return train(subject, folder)
+    return train(subject, folder, SETTINGS)[0]
 
 
 def test_a_room_has_nested_boxes(scene: Scene) -> None:
@@ -89,9 +78,11 @@ def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene)
     assert np.mean(values) > 23
 
 
-def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path) -> None:
+def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path, train: Train) -> None:
     subject, _ = read_subject(room)
-    every = train(subject, folder, replace(SETTINGS, least_weight=0.0))  # the same run: only what is left out differs
+    every = train(subject, folder, replace(SETTINGS, least_weight=0.0))[
+        0
+    ]  # the same run: only what is left out differs
     assert 0 < scene.num_networks <= every.num_networks
     kept, before = (sum(int(level.occupancy.sum()) for level in which.levels) for which in (scene, every))
     assert 0.5 * before < kept < before
@@ -112,7 +103,7 @@ def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Pat
     assert metrics.psnr(found.rgb, expected.rgb) > 45
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: Path, train: Train) -> None:
     settings = replace(
         SETTINGS,
         grid=replace(SETTINGS.grid, steps=(8, 8, 8, 8), rays=256, least_weights=(0.0, 0.0, 0.0, 0.0)),
@@ -122,7 +113,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: 
         photos=PhotoSettings(colors=True, poses=True),
     )
     subject, _ = read_subject(room)
-    whole = train(subject, tmp_path / "whole", settings)
+    whole, _ = train(subject, tmp_path / "whole", settings)
     assert set(whole.provenance["photos"]) == {"gains", "turned_degrees", "moved"}
     assert whole.training_poses is not None
     given = np.stack([view.camera.matrix for view in subject.dataset.views])
@@ -131,7 +122,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: 
     for stop_after in (11, 25, 3):
         with pytest.raises(KeyboardInterrupt):
             train(subject, tmp_path / "parts", settings, stop_after)
-    parts = train(subject, tmp_path / "parts", settings)
+    parts, _ = train(subject, tmp_path / "parts", settings)
     assert len(parts.outer) == len(whole.outer)
     assert parts.provenance["photos"] == whole.provenance["photos"]
     for name, layer in whole.layers.items():

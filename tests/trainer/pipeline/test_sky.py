@@ -1,5 +1,6 @@
 """Photos of a place under the open sky: the sky is found, and views between the photos show it instead of fog."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from kilonerf.trainer.teachers.grid import GridSettings
 from kilonerf.trainer.teachers.scene import SceneTeacher
 from support.analytic_scene import open_sky, outdoor_cameras, outdoor_photo, write_outdoors, write_room
 
+Train = Callable[..., tuple[Scene, list[str]]]
+
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 
 SETTINGS = TrainingSettings(
@@ -43,35 +46,13 @@ SHORT = replace(
 )
 
 
-class Said(Observer):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def message(self, text: str) -> None:
-        self.lines.append(text)
-
-
-def train(subject: Subject, folder: Path, settings: TrainingSettings, stop_after: int = -1) -> tuple[Scene, list[str]]:
-    """The scene, and what was said."""
-    folder.mkdir(exist_ok=True)
-    steps, said = iter(range(stop_after)), Said()
-
-    def interrupted() -> bool:
-        return stop_after >= 0 and next(steps, None) is None
-
-    training = Training(subject, settings, folder, world=World(), observer=said, interrupted=interrupted)
-    student = training.run()
-    assert student is not None
-    return training.finished_scene(student), said.lines
-
-
 @pytest.fixture(scope="module")
 def outdoors(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     return read_subject(write_outdoors(tmp_path_factory.mktemp("outdoors")))[0]
 
 
 @pytest.fixture(scope="module")
-def trained(outdoors: Subject, tmp_path_factory: pytest.TempPathFactory) -> tuple[Scene, list[str]]:
+def trained(outdoors: Subject, tmp_path_factory: pytest.TempPathFactory, train: Train) -> tuple[Scene, list[str]]:
     return train(outdoors, tmp_path_factory.mktemp("training"), SETTINGS)
 
 
@@ -104,7 +85,7 @@ def test_a_sky_is_learnt_where_there_is_one(trained: tuple[Scene, list[str]], tm
 
 
 def test_views_between_the_photos_are_better_with_it(
-    trained: tuple[Scene, list[str]], outdoors: Subject, tmp_path: Path
+    trained: tuple[Scene, list[str]], outdoors: Subject, tmp_path: Path, train: Train
 ) -> None:
     without, said = train(outdoors, tmp_path / "without", replace(SETTINGS, sky="off"))
     assert without.sky is None
@@ -115,7 +96,7 @@ def test_views_between_the_photos_are_better_with_it(
     assert fog < 0.1 < 0.8 < fog_without
 
 
-def test_rooms_have_no_sky_unless_asked(tmp_path: Path) -> None:
+def test_rooms_have_no_sky_unless_asked(tmp_path: Path, train: Train) -> None:
     subject, _ = read_subject(write_room(tmp_path / "room"))
     scene, said = train(subject, tmp_path / "auto", SHORT)
     assert scene.sky is None
@@ -126,7 +107,7 @@ def test_rooms_have_no_sky_unless_asked(tmp_path: Path) -> None:
     assert train(subject, tmp_path / "on", replace(SHORT, sky="on"))[0].sky is not None
 
 
-def test_a_background_that_was_asked_for_takes_its_place(outdoors: Subject, tmp_path: Path) -> None:
+def test_a_background_that_was_asked_for_takes_its_place(outdoors: Subject, tmp_path: Path, train: Train) -> None:
     scene, _ = train(outdoors, tmp_path / "black", replace(SHORT, background=(0.0, 0.0, 0.0)))
     assert scene.sky is None
     bounded = replace(outdoors, bounds=replace(outdoors.bounds, levels=1))
@@ -134,7 +115,7 @@ def test_a_background_that_was_asked_for_takes_its_place(outdoors: Subject, tmp_
         Training(bounded, replace(SHORT, sky="on"), tmp_path, world=World(), observer=Observer())
 
 
-def test_a_run_that_was_stopped_goes_on_to_the_same_scene(outdoors: Subject, tmp_path: Path) -> None:
+def test_a_run_that_was_stopped_goes_on_to_the_same_scene(outdoors: Subject, tmp_path: Path, train: Train) -> None:
     whole, _ = train(outdoors, tmp_path / "whole", SHORT)
     for stop_after in (11, 25, 3):
         with pytest.raises(KeyboardInterrupt):
