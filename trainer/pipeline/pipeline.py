@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Scene, TrainingError, UsageError, load_scene
+from kilonerf.model_io import Camera, Scene, TrainingError, UsageError, load_kilonerf_scene
 from kilonerf.model_io.original.checkpoint import three_quarter_view
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
@@ -64,7 +64,7 @@ def load_teacher(kind: str, device: torch.device | str = "cpu") -> Teacher | Non
         UsageError: it is neither of these, nor a kind that can be trained.
     """
     if kind.endswith(".knf"):
-        return SceneTeacher(load_scene(kind), device)
+        return SceneTeacher(load_kilonerf_scene(kind), device)
     if kind.endswith(".pth"):
         return NerfTeacher.from_checkpoint(kind).to(device)
     if kind not in ("grid", "nerf"):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kilonerf.model_io import LAYER_SHAPES, Camera, OutputError, Scene, SceneError, load_scene, save_scene
+from kilonerf.model_io import LAYER_SHAPES, Camera, KiloNeRFScene, OutputError, Scene, SceneError, load_scene, save_scene
 from support.knf_files import PNG, join, json_values, one_file, split
 from support.scenes import random_scene
 
@@ -91,7 +91,7 @@ def test_the_exact_bytes_of_a_tiny_file(tmp_path):
     for number, (name, (inputs, outputs)) in enumerate(LAYER_SHAPES.items()):
         layers[f"{name}.weight"] = np.full((1, inputs, outputs), number + 1, np.float16)
         layers[f"{name}.bias"] = np.full((1, outputs), -number, np.float16)
-    scene = Scene(
+    scene = KiloNeRFScene(
         box_min=np.array([-1, -2, -3], np.float32),
         box_max=np.array([1, 2, 0.5], np.float32),
         occupancy=occupancy,
