@@ -46,7 +46,8 @@ def encode(values: Array, frequencies: int) -> Array:
     cosines before sines, as the original student networks have it.
     """
     scaled = values[:, :, None] * (2.0 ** np.arange(frequencies)).astype(values.dtype)
-    return np.concatenate([values[:, :, None], np.cos(scaled), np.sin(scaled)], axis=-1).reshape(len(values), -1)
+    encoded = np.concatenate([values[:, :, None], np.cos(scaled), np.sin(scaled)], axis=-1)
+    return encoded.reshape(len(values), values.shape[1] * (1 + 2 * frequencies))
 
 
 def evaluate_network(layers: Layers, network: int, local: Array, directions: Array) -> tuple[Array, Array]:
