@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import tyro
 
-from kilonerf.model_io import OutputError, UsageError, save_scene
+from kilonerf.model_io import KiloNeRFScene, OutputError, Scene, UsageError, save_scene
 from kilonerf.model_io.datasets import View
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.original.export import export_original
@@ -26,20 +26,24 @@ from kilonerf.trainer.pipeline.observers import (
     TensorBoardObserver,
     ViewObserver,
 )
+from kilonerf.trainer.pipeline.octree import OctreeFieldTraining
 from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
 from kilonerf.trainer.pipeline.store import make_folder
 from kilonerf.trainer.pipeline.subject import read_subject
-from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
+from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
 
 from .command_line import run_command
 
 PROGRAM = "kilonerf-train"
-StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning"]
+_DTYPES = {"float16": np.float16, "float32": np.float32}
+StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning", "octree", "field"]
 
 
 @dataclass
 class TrainCommand:
     """Train a scene from posed photos, in KiloNeRF's stages: teacher, occupancy, distillation, fine-tuning.
+
+    With --field octree an octree of features is trained instead: teacher, octree, field.
 
     What the stages make goes into a folder beside the scene; a run that was interrupted or killed goes on from there
     when the same command is given again.
@@ -114,7 +118,7 @@ def run(command: TrainCommand) -> None:
         command.dataset,
         split=command.split,
         downscale=command.settings.downscale,
-        voxels=command.settings.occupancy.voxels,
+        voxels=command.settings.voxels,
         memory=int(command.memory * 2**30),
         box=command.box,
         levels=command.settings.levels,
@@ -124,7 +128,8 @@ def run(command: TrainCommand) -> None:
     )
     with _interruption() as interrupted:
         observer = Observers()
-        training = Training(
+        octree = command.settings.field == "octree"
+        training = (OctreeFieldTraining if octree else Training)(
             subject,
             command.settings,
             folder,
@@ -138,19 +143,28 @@ def run(command: TrainCommand) -> None:
         if world.is_first:
             _observe(observer, command, folder, previews)
         try:
-            last = STAGES[-1] if command.stage is None else command.stage
-            student = training.run(last)
+            scene = _trained(training, command)
         finally:
             observer.close()
-    if student is None or not world.is_first:
+    if scene is None or not world.is_first:
         return
-    scene = training.finished_scene(student, np.float16 if command.dtype == "float16" else np.float32)
-    save_scene(scene, command.output)
-    if command.export_original is not None:
-        export_original(training.finished_scene(student, np.float32), command.export_original)
+    save_scene(scene(_DTYPES[command.dtype]), command.output)
+    original = scene(np.float32) if command.export_original is not None else None
+    if isinstance(original, KiloNeRFScene) and command.export_original is not None:
+        export_original(original, command.export_original)
     minutes = sum(training.seconds.values()) / 60
     parts = ", ".join(f"{stage} {seconds / 60:.1f}" for stage, seconds in training.seconds.items())
     print(f"{command.output}: {command.output.stat().st_size / 1e6:.1f} MB after {minutes:.1f} minutes ({parts})")
+
+
+def _trained(training: Training, command: TrainCommand) -> Callable[[type[np.floating]], Scene] | None:
+    """Run the stages; what makes the finished scene of a dtype, None after the teacher's stage."""
+    last = command.stage or command.settings.stages[-1]
+    if isinstance(training, OctreeFieldTraining):
+        field = training.run_octree(last)
+        return None if field is None else lambda dtype: training.finished_octree(field, dtype)
+    student = training.run(last)
+    return None if student is None else lambda dtype: training.finished_scene(student, dtype)
 
 
 def _said_preset(arguments: list[str]) -> Preset:
@@ -192,6 +206,12 @@ def _check_output(command: TrainCommand) -> None:
         UsageError: the scene's name does not end in .knf.
         OutputError: the scene cannot be written, or the folder for the original layout has files already.
     """
+    for option, stage in (("--stage", command.stage), ("--restart-from", command.restart_from)):
+        if stage is not None and stage not in command.settings.stages:
+            expected = ", ".join(command.settings.stages)
+            raise UsageError(f"{option}: expected {expected} for --field {command.settings.field}, got {stage}")
+    if command.settings.field == "octree" and command.export_original is not None:
+        raise UsageError("--export-original: expected --field networks, which that layout is of, got octree")
     if command.output.suffix != ".knf":
         raise UsageError(f"{command.output}: expected a name that ends in .knf")
     if not command.output.parent.is_dir():

@@ -28,6 +28,7 @@ using namespace nb::literals;
 
 void bind_training(nb::module_& module);  // training/bindings.cpp
 void bind_grid(nb::module_& module);      // training/sparse_grid_bindings.cpp
+void bind_octree(nb::module_& module);    // training/octree_bindings.cpp
 
 namespace {
 
@@ -254,4 +255,5 @@ NB_MODULE(_cpu, module) {
     module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);
+    bind_octree(module);
 }

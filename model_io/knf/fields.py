@@ -1,6 +1,5 @@
 """Fields of a ``.knf`` file that scenes of all kinds share, read without believing them, and written."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 

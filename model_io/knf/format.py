@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from ..errors import SceneError
 from ..files.atomic import AtomicFile
-from ..files.json_values import is_array, is_object
+from ..files.json_values import is_object
 from ..scene.architecture import DIRECTION_FREQUENCIES, LAYER_SHAPES, POSITION_FREQUENCIES, tensor_shapes
 from ..scene.checks import check_levels, check_resolutions, fail
 from ..scene.levels import OuterLevel

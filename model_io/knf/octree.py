@@ -36,7 +36,9 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 def octree_data(scene: OctreeScene) -> bytes:
     """The bytes of a file."""
-    return _in_order(octree_tensors(scene), {"knf": json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))})
+    return _in_order(
+        octree_tensors(scene), {"knf": json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))}
+    )
 
 
 def octree_tensors(scene: OctreeScene) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kilonerf.model_io import LAYER_SHAPES, Camera, KiloNeRFScene, OutputError, Scene, SceneError, load_scene, save_scene
+from kilonerf.model_io import (
+    LAYER_SHAPES,
+    Camera,
+    KiloNeRFScene,
+    OutputError,
+    Scene,
+    SceneError,
+    load_scene,
+    save_scene,
+)
 from support.knf_files import PNG, join, json_values, one_file, split
 from support.scenes import random_scene
 
