@@ -141,6 +141,8 @@ class TrainingSettings:
         else:  # older folders do not have these
             unused |= set(octree)
         last = self.stages.index(stage)
+        if stage == "octree":  # which voxels there are
+            whole["octree"] = {"depth": self.octree.depth}
         return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}
 
 

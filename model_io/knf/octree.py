@@ -1,4 +1,4 @@
-"""The ``.knf`` file of an octree field. Its tensors lie level after level, so that what a file begins with is a scene."""
+"""The ``.knf`` file of an octree field. Its tensors lie level after level: what a file begins with is a scene too."""
 
 import json
 from collections.abc import Mapping, Sequence

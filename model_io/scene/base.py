@@ -1,4 +1,4 @@
-"""What scenes of all kinds have: a box, a grid of cells in it, where samples lie on a ray, and what is behind it all."""
+"""What scenes of all kinds have: a box, a grid of cells in it, where samples lie on rays, what is behind it all."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

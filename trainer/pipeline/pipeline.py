@@ -194,7 +194,7 @@ class Training:
         return self.subject.frame.scene(scene, dtype)
 
     def _scene_extras(self, box: Box) -> dict[str, Any]:
-        """What a finished scene has besides the field: poses, and a camera before the box or where a photo was taken."""
+        """What a finished scene has besides the field: poses, and where to begin: before the box or at one of them."""
         cameras = self._photos.cameras
         return {
             "training_poses": np.stack([camera.matrix for camera in cameras]).astype(np.float32),

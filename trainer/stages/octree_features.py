@@ -1,4 +1,4 @@
-"""How an octree field's features are stored while they are trained: freely, as learnt or random codes, by a low rank."""
+"""How an octree field's features are kept while they are trained: freely, as learnt or random codes, by low rank."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -54,19 +54,19 @@ class FreeFeatures:
         """Small random ones."""
         return cls(level, _SMALL * torch.randn((level.num_corners, FEATURES), generator=generator))
 
-    def values(self) -> torch.Tensor:
+    def values(self) -> torch.Tensor:  # noqa: D102
         return self.parameters["rows"]
 
-    def backward(self, gradient: torch.Tensor) -> None:
+    def backward(self, gradient: torch.Tensor) -> None:  # noqa: D102
         self.parameters["rows"].grad = gradient
 
     def learn(self, gradient: torch.Tensor, learning_rate: float) -> None:
-        pass
+        """Nothing: all is among the parameters."""
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self) -> dict[str, torch.Tensor]:  # noqa: D102
         return dict(self.parameters)
 
-    def stored(self, dtype: type[np.floating]) -> LevelFeatures:
+    def stored(self, dtype: type[np.floating]) -> LevelFeatures:  # noqa: D102
         return LevelFeatures("plain", _in_morton_order(self._level, self.parameters["rows"]).numpy().astype(dtype))
 
 
@@ -83,20 +83,20 @@ class LowRankFeatures:
         scale = _SMALL * (FEATURES / rank) ** 0.5
         return cls(level, scale * torch.randn((level.num_corners, rank), generator=generator), basis)
 
-    def values(self) -> torch.Tensor:
+    def values(self) -> torch.Tensor:  # noqa: D102
         return self.parameters["coefficients"] @ self.parameters["basis"]
 
-    def backward(self, gradient: torch.Tensor) -> None:
+    def backward(self, gradient: torch.Tensor) -> None:  # noqa: D102
         coefficients, basis = self.parameters["coefficients"], self.parameters["basis"]
         coefficients.grad, basis.grad = gradient @ basis.T, coefficients.T @ gradient
 
     def learn(self, gradient: torch.Tensor, learning_rate: float) -> None:
-        pass
+        """Nothing: all is among the parameters."""
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self) -> dict[str, torch.Tensor]:  # noqa: D102
         return dict(self.parameters)
 
-    def stored(self, dtype: type[np.floating]) -> LevelFeatures:
+    def stored(self, dtype: type[np.floating]) -> LevelFeatures:  # noqa: D102
         coefficients = _in_morton_order(self._level, self.parameters["coefficients"]).numpy().astype(dtype)
         return LevelFeatures("low-rank", self.parameters["basis"].numpy().astype(dtype), coefficients=coefficients)
 
@@ -113,19 +113,19 @@ class HashedFeatures:
         """Small random rows; ``depth`` is the level's number in the octree."""
         return cls(level, depth, _SMALL * torch.randn((1 << bits, FEATURES), generator=generator))
 
-    def values(self) -> torch.Tensor:
+    def values(self) -> torch.Tensor:  # noqa: D102
         return self.parameters["codebook"][self._codes]
 
-    def backward(self, gradient: torch.Tensor) -> None:
+    def backward(self, gradient: torch.Tensor) -> None:  # noqa: D102
         self.parameters["codebook"].grad = _summed_by(self._codes, gradient, 1 << self._bits)
 
     def learn(self, gradient: torch.Tensor, learning_rate: float) -> None:
-        pass
+        """Nothing: all is among the parameters."""
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self) -> dict[str, torch.Tensor]:  # noqa: D102
         return dict(self.parameters)
 
-    def stored(self, dtype: type[np.floating]) -> LevelFeatures:
+    def stored(self, dtype: type[np.floating]) -> LevelFeatures:  # noqa: D102
         return LevelFeatures("hash", self.parameters["codebook"].numpy().astype(dtype))
 
 
@@ -161,21 +161,21 @@ class CodedFeatures:
         codes = CodeState(*(state[name].contiguous() for name in CodeState._fields))
         return cls(level, state["codebook"], codes, int(state["steps"]))
 
-    def values(self) -> torch.Tensor:
+    def values(self) -> torch.Tensor:  # noqa: D102
         return self.parameters["codebook"][self._codes.chosen.long()]
 
-    def backward(self, gradient: torch.Tensor) -> None:
+    def backward(self, gradient: torch.Tensor) -> None:  # noqa: D102
         codebook = self.parameters["codebook"]
         codebook.grad = _summed_by(self._codes.chosen.long(), gradient, len(codebook))
 
-    def learn(self, gradient: torch.Tensor, learning_rate: float) -> None:
+    def learn(self, gradient: torch.Tensor, learning_rate: float) -> None:  # noqa: D102
         self._steps += 1
         learn_codes(self._codes, self.parameters["codebook"], gradient, self._steps, learning_rate)
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def state(self) -> dict[str, torch.Tensor]:  # noqa: D102
         return self.parameters | self._codes._asdict() | {"steps": torch.tensor(self._steps)}
 
-    def stored(self, dtype: type[np.floating]) -> LevelFeatures:
+    def stored(self, dtype: type[np.floating]) -> LevelFeatures:  # noqa: D102
         codes = _in_morton_order(self._level, self._codes.chosen).numpy()
         return LevelFeatures("codes", self.parameters["codebook"].numpy().astype(dtype), codes)
 

@@ -34,8 +34,8 @@ class OctreeSettings:
     # Where --bits is not 0: codes that are learnt; by k-means, once features have been learnt; or random ones.
     # low-rank: features of a lower rank instead of codes.
     codes: Literal["learned", "k-means", "hash", "low-rank"] = "learned"
-    # Of learnt codes: share of the steps in which features are learnt freely first. Codes then begin by k-means. 0: they
-    # begin at random, as in the paper.
+    # Of learnt codes: share of the steps in which features are learnt freely first. Codes then begin by k-means; 0:
+    # they begin at random, as in the paper.
     free_share: Annotated[float, Range(0, most=1)] = 0.5
     # Rank of low-rank features.
     rank: Annotated[int, Range(1, most=15)] = 4
@@ -120,7 +120,7 @@ class OctreeTraining:
             self._refresh(step)
         batch = self._batches.get(step)
         depths = self._depths_of(step)
-        own = [f.values().detach().clone().requires_grad_() for f in student.features[: self._count(depths[-1])]]
+        own = [f.values().detach().requires_grad_() for f in student.features[: self._count(depths[-1])]]
         self._adam.zero_grad(set_to_none=True)
         self.samples, error = 0, 0.0
         for depth in depths:
