@@ -47,12 +47,16 @@ class RatesCommand:
     bits: tuple[int, ...] = (1, 2, 4, 6)
     # Where scenes and what the stages make is kept; removed in the end if left out.
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    # Threads; all cores if left out.
+    threads: int | None = None
     octree: OctreeSettings = field(default_factory=lambda: OctreeSettings(details="deepest"))
 
 
 def main() -> None:
     """Measure, and write after each field."""
     command = tyro.cli(RatesCommand)
+    if command.threads is not None:
+        torch.set_num_threads(command.threads)
     with tempfile.TemporaryDirectory() as temporary:
         Rates(command, command.folder or Path(temporary)).run()
 
@@ -138,5 +142,4 @@ def bits_of_size(feature_bytes: int, levels: int) -> int:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(2)
     main()
