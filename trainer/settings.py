@@ -136,7 +136,7 @@ class TrainingSettings:
         networks = ("occupancy", "units", "distillation", "fine_tuning", "least_weight")
         octree = ("octree", "bits", "field")
         if self.field == "octree":
-            later = {"occupancy": 1, "octree": 1, "bits": 2}
+            later = {"occupancy": 1, "octree": 1, "field": 1, "bits": 2}
             unused |= set(networks) - {"occupancy"}
         else:  # older folders do not have these
             unused |= set(octree)

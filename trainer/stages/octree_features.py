@@ -186,11 +186,18 @@ _K_MEANS_ROWS = 1 << 15  # that the rounds look at
 
 
 def k_means(rows: torch.Tensor, count: int, seed: int) -> torch.Tensor:
-    """Centres [count, 16] of rows [C, 16] by Lloyd's algorithm, from rows drawn at random."""
+    """Centres [count, 16] of rows [C, 16] by Lloyd's algorithm.
+
+    It begins with rows drawn by their squared distance from those drawn before (Arthur and Vassilvitskii 2007).
+    """
     generator = torch.Generator().manual_seed(seed)
     seen = rows[torch.randperm(len(rows), generator=generator)[:_K_MEANS_ROWS]]
-    centres = seen[torch.randint(len(seen), (count,), generator=generator)] if len(seen) < count else seen[:count]
-    centres = centres.clone()
+    centres = seen[:1].repeat(count, 1)
+    distances = ((seen - centres[0]) ** 2).sum(1)
+    for number in range(1, count):
+        odds = distances if float(distances.sum()) > 0 else torch.ones_like(distances)
+        centres[number] = seen[torch.multinomial(odds, 1, generator=generator)[0]]
+        distances = torch.minimum(distances, ((seen - centres[number]) ** 2).sum(1))
     for _ in range(_K_MEANS_ROUNDS):
         distances, nearest = torch.cdist(seen, centres).min(1)
         sums = _summed_by(nearest, seen, count)

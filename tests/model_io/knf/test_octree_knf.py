@@ -166,6 +166,16 @@ def refused(path: Path, data: bytes, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def assert_sound_or_refused(path: Path) -> None:
+    """A damaged file may still be a scene, of another provenance, say; anything else is one SceneError of one line."""
+    message = ""
+    try:
+        load_scene(path)
+    except SceneError as error:
+        message = str(error)
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -252,10 +262,7 @@ def test_a_changed_byte_is_refused_or_gives_a_sound_scene(
     data = bytearray(good)
     data[position % len(good)] = value
     (tmp_path / "changed.knf").write_bytes(data)
-    try:
-        load_scene(tmp_path / "changed.knf")
-    except SceneError as error:
-        assert "\n" not in str(error)
+    assert_sound_or_refused(tmp_path / "changed.knf")
 
 
 @one_file
@@ -270,7 +277,4 @@ def test_a_changed_value_is_refused_or_gives_a_sound_scene(
     if isinstance(header.get("__metadata__"), dict):
         header["__metadata__"]["knf"] = json.dumps(document)
     (tmp_path / "changed.knf").write_bytes(join(header, body))
-    try:
-        load_scene(tmp_path / "changed.knf")
-    except SceneError as error:
-        assert "\n" not in str(error)
+    assert_sound_or_refused(tmp_path / "changed.knf")

@@ -125,5 +125,5 @@ def test_a_decoder_that_does_not_fit() -> None:
     scene = random_octree_scene()
     with pytest.raises(SceneError, match=r"decoder.hidden.bias: expected shape \[128\], got shape \[127\]"):
         replace(scene, decoder={**scene.decoder, "hidden.bias": np.zeros(127, np.float16)})
-    with pytest.raises(SceneError, match="decoder: expected hidden.weight"):
+    with pytest.raises(SceneError, match=r"decoder: expected hidden\.weight"):
         replace(scene, decoder={})
