@@ -184,13 +184,11 @@ class Training:
         Raises:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
+        settings = self.settings
+        steps = {"distillation_steps": settings.distillation.steps, "fine_tuning_steps": settings.fine_tuning.steps}
         scene = student.to_scene(
             **self._scene_extras(student.cells.box),
-            provenance=self._made_by()
-            | {
-                "distillation_steps": self.settings.distillation.steps,
-                "fine_tuning_steps": self.settings.fine_tuning.steps,
-            },
+            provenance=self._made_by() | steps,
         )
         return self.subject.frame.scene(scene, dtype)
 

@@ -8,7 +8,7 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Camera
-from support.octree_scenes import OCTREES, random_octree_scene
+from support.fields.octree_scenes import OCTREES, random_octree_scene
 from support.rendering import MODES, assert_same_picture
 from support.scenes import views
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from support.octree_scenes import OCTREES, field_by_definition
+from support.fields.octree_scenes import OCTREES, field_by_definition
 
 
 @pytest.mark.parametrize("name", OCTREES)

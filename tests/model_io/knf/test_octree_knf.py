@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kilonerf.model_io import OctreeScene, SceneError, load_kilonerf_scene, load_scene, save_scene
 from kilonerf.model_io.knf.octree import pack_codes, unpack_codes
 from kilonerf.model_io.scene.facts import describe, fact_rows
+from support.fields.octree_scenes import OCTREES, random_octree_scene
 from support.knf_files import PNG, join, json_values, one_file, split
-from support.octree_scenes import OCTREES, random_octree_scene
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from kilonerf.model_io import SceneError
 from kilonerf.model_io.scene.octree import Octree, morton_keys, morton_places
 from kilonerf.model_io.scene.octree_scene import LevelFeatures, hashed_codes
-from support.octree_scenes import OCTREES, random_octree_scene
+from support.fields.octree_scenes import OCTREES, random_octree_scene
 
 
 def test_morton_keys_interleave_bits_and_come_back() -> None:

@@ -19,7 +19,7 @@ from kilonerf.trainer.ops.octree import (
     octree_field_torch,
     summed,
 )
-from support.octree_scenes import random_octree_scene
+from support.fields.octree_scenes import random_octree_scene
 
 PATHS = ["torch", *training_paths()]
 SCENE = random_octree_scene(5, 3, codings=("plain",), occupied=0.05)
