@@ -81,8 +81,7 @@ class OctreeFieldTraining(Training):
         scene = student.to_scene(
             dtype,
             **self._scene_extras(student.box),
-            provenance=self._made_by()
-            | {"field_steps": settings.steps, "codes": settings.codes, "bits": self.settings.bits},
+            provenance=self._made_by() | {"field_steps": settings.steps},
         )
         return self.subject.frame.scene(scene)
 
