@@ -85,6 +85,30 @@ def mouse_area(name: str, place: Rectangle, *, in_front: bool = False) -> Iterat
     imgui.pop_style_var(2)
 
 
+@contextmanager
+def modal(title: str, width: float) -> Iterator[bool]:
+    """A dialog in the middle of the window, as tall as its content and the window allow; whether it is open.
+
+    Args:
+        title: with an identity after ``###``, by which it is opened.
+        width: in font heights, if the window is as wide.
+    """
+    em, display = imgui.get_font_size(), imgui.get_io().display_size
+    imgui.set_next_window_pos(
+        imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
+    )
+    wide = min(width * em, 0.95 * display.x)
+    imgui.set_next_window_size_constraints(imgui.ImVec2(wide, 0.0), imgui.ImVec2(wide, 0.97 * display.y))
+    imgui.set_next_window_size(imgui.ImVec2(wide, 0.0), imgui.Cond_.always.value)
+    flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
+    is_open, _ = imgui.begin_popup_modal(title, None, flags)
+    try:
+        yield is_open
+    finally:
+        if is_open:
+            imgui.end_popup()
+
+
 def label(text: str, tooltip: str) -> None:
     """A row's name on the left; the control that follows takes the rest of the row."""
     imgui.align_text_to_frame_padding()
