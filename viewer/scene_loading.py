@@ -115,7 +115,9 @@ class SceneLoader:
         with self._lock:
             if self._wanted == path and self._again == again:
                 self._outcome = outcome
-                if growing is None and (outcome.scene is not None or again):  # after a wish that failed the old scene stays, and is watched
+                if growing is None and (
+                    outcome.scene is not None or again
+                ):  # after a wish that failed the old scene stays, and is watched
                     self._newest = path, state
         self.on_done()
 

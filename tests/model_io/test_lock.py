@@ -13,7 +13,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from kilonerf.model_io.files.lock import FileLock
-assert FileLock.take(Path(sys.argv[1])) is not None
+lock = FileLock.take(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 import torch
 
 from kilonerf.model_io import CheckpointError, OutputError, TrainingError
-
 from kilonerf.model_io.files.lock import FileLock, lock_holder
 
 from ..loop.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -53,9 +52,8 @@ def lock_folder(folder: Path) -> FileLock:
     """
     lock = FileLock.take(folder / LOCK)
     if lock is None:
-        raise TrainingError(
-            f"{folder}: expected a folder that no other kilonerf-train works in, got process {lock_holder(folder / LOCK)}"
-        )
+        holder = lock_holder(folder / LOCK)
+        raise TrainingError(f"{folder}: expected a folder that no other kilonerf-train works in, got process {holder}")
     return lock
 
 

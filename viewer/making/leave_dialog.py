@@ -33,12 +33,8 @@ class LeaveDialog:
         if self._wanted:
             imgui.open_popup(TITLE)
             self._wanted = False
-        answer: Answer | None = None
         with widgets.modal(TITLE, 34.0) as shown:
-            if not shown or run is None or not run.running:
-                answer = "stay"
-            else:
-                answer = self._ask(run)
+            answer = "stay" if not shown or run is None or not run.running else self._ask(run)
             if shown and answer is not None:
                 imgui.close_current_popup()
         self.is_open = answer is None

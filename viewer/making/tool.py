@@ -58,6 +58,8 @@ class SceneMaking:
         self._what = ""  # is known of the data set
         self._shown: Path | None = None  # the scene that is open
         self._seen = 0  # snapshots of the training that were looked at
+        self._growing = False  # whether one was opened
+        self._now = 0.0
         self._may_leave = self._goes_on = False
         self.training: TrainingRun | None = None
         self.importing: ImportRun | None = None
@@ -122,7 +124,7 @@ class SceneMaking:
     def resume(self) -> None:
         """Go on with a training that was stopped, or has failed."""
         if self.training is not None and not self.training.running:
-            self._start_training(replace(self.training.plan, restart=False), self._notices_time)
+            self._start_training(replace(self.training.plan, restart=False), self._now)
 
     def forget(self) -> None:
         """Take a training that is over off the panel."""
@@ -137,11 +139,11 @@ class SceneMaking:
         if run.child.state == "finished":
             self._open_file(run.plan.output)
         elif self._loader.load_growing(run.snapshot, run.plan.output, again=False):
-            self._seen = run.snapshots
+            self._seen, self._growing = run.snapshots, True
 
     def update(self, shown: Path | None, now: float) -> None:
         """Take note of what has been made since the last frame; ``shown`` is the scene that is open."""
-        self._shown, self._notices_time = shown, now
+        self._shown, self._now = shown, now
         if self.importing is not None:
             self._follow_import(self.importing, now)
         if self.training is not None and self.training.running:
@@ -203,9 +205,9 @@ class SceneMaking:
         except KiloNeRFError as error:
             self._train_dialog.show(plan, self._what, str(error))
             return
-        self._seen = 0
+        self._seen, self._growing = 0, False
         folding.sections.choose(TITLE, is_open=True)
-        self._notices.add(f"Training {plan.output}; the section {TITLE!r} of the panel shows how far it is", "info", now)
+        self._notices.add(f"Training {plan.output}; the section {TITLE!r} says how far it is", "info", now)
 
     def _follow_import(self, run: ImportRun, now: float) -> None:
         run.poll()
@@ -237,17 +239,16 @@ class SceneMaking:
 
     def _show_growing(self, run: TrainingRun) -> None:
         """A new state of the scene: show it to a user who looks on, and once to one who wants to."""
-        first = self._seen == 0
-        if self._looks_on:
-            shown = self._loader.load_growing(run.snapshot, run.plan.output, again=True)
-        elif first and run.plan.live:
-            if self._recording.stage == "recording":
-                return
-            shown = self._loader.load_growing(run.snapshot, run.plan.output, again=False)
+        if self._growing or self._looks_on:
+            wanted = self._looks_on and (self._growing or run.plan.live)
         else:
-            shown = True
-        if shown:
+            wanted = run.plan.live
+            if wanted and self._recording.stage == "recording":
+                return
+        if not wanted:
             self._seen = run.snapshots
+        elif self._loader.load_growing(run.snapshot, run.plan.output, again=self._looks_on):
+            self._seen, self._growing = run.snapshots, True
 
     def _finished(self, plan: TrainingPlan, now: float) -> None:
         self._notices.add(f"Trained: {plan.output}", "good", now)

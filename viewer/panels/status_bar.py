@@ -37,7 +37,7 @@ class StatusBar:
             mode: how the camera moves.
             size: of the picture on the screen, if there is one.
             rate: pictures per second, 0 at rest.
-            message: what is under way beside videos; "" for nothing.
+            message: what is under way; "" for nothing.
         """
         em = imgui.get_font_size()
         imgui.set_next_window_pos(imgui.ImVec2(area.x, area.y))
@@ -57,7 +57,7 @@ class StatusBar:
         facts = [mode]
         if size is not None:
             facts += [f"{size[0]} x {size[1]}", f"{rate:.0f} fps" if rate > 0.0 else "at rest"]
-        self._texts(facts, message or self._progress(), area.width)
+        self._texts(facts, message, area.width)
         imgui.end()
         imgui.pop_style_var(2)
 
@@ -87,12 +87,6 @@ class StatusBar:
         widgets.tip("Lines over the picture: grids, axes, ground, cameras")
         self._overlays.draw()
         imgui.end_disabled()
-
-    def _progress(self) -> str:
-        progress = self._recording.progress
-        if progress is None:
-            return ""
-        return f"Video {progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)}"
 
     @staticmethod
     def _texts(facts: list[str], message: str, width: float) -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from kilonerf.model_io.files.json_values import is_object
 from ..drawing.overlays import OverlayOptions
 from ..rendering.heat_maps import HeatMap, HeatScale
 from ..settings import VideoSettings
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 FRAME = "frame_%05d.png"
 FRAME_SETTINGS = ".frames"
@@ -102,15 +99,21 @@ class TakeSettings:
         """
         if not is_object(document):
             raise ValueError("expected a JSON object")
-        options, overlays = dict(document["options"]), document["overlays"]
-        crop = options["crop"]
+        said, overlays = document["options"], document["overlays"]
+        plain = {name: getattr(RenderOptions(), name) for name in ("ess", "ert", "ert_threshold", "sky", "precision")}
+        options = _as_typed(plain, said)
+        options |= {name: None if said[name] is None else float(said[name]) for name in ("near", "far", "step")}
+        crop = said["crop"]
         options["crop"] = None if crop is None else Crop(tuple(crop["min"]), tuple(crop["max"]))
-        options["background"] = tuple(map(float, options["background"]))
+        options["background"] = tuple(map(float, said["background"]))
         heat_map, heat_scale, scene = document["heat_map"], document["heat_scale"], document["scene"]
-        if heat_map not in get_args(HeatMap) or heat_scale not in get_args(HeatScale) or not isinstance(scene, str):
-            raise ValueError(f"expected heat_map, heat_scale and scene, got {heat_map!r}, {heat_scale!r}, {scene!r}")
-        video = VideoSettings(**_as_typed(VideoSettings(), document["video"]))
-        shown = None if overlays is None else OverlayOptions(**_as_typed(OverlayOptions(), overlays))
+        if heat_scale not in ("fitted", "fixed"):
+            low, high = heat_scale
+            heat_scale = float(low), float(high)
+        if heat_map not in get_args(HeatMap) or not isinstance(scene, str):
+            raise ValueError(f"expected a heat map and a scene, got {heat_map!r}, {scene!r}")
+        video = VideoSettings(**_as_typed(asdict(VideoSettings()), document["video"]))
+        shown = None if overlays is None else OverlayOptions(**_as_typed(asdict(OverlayOptions()), overlays))
         return cls(video, RenderOptions(**options), heat_map, heat_scale, shown, scene)
 
 
@@ -127,15 +130,15 @@ def scene_digest(scene: Scene) -> str:
     return digest.hexdigest()
 
 
-def _as_typed(defaults: "DataclassInstance", document: Any) -> dict[str, Any]:
-    """The fields of a dataclass whose values are numbers, words and switches.
+def _as_typed(defaults: dict[str, Any], document: Any) -> dict[str, Any]:
+    """The values of a document under the names of ``defaults``: numbers, words and switches.
 
     Raises:
         ValueError: a value's type is not that of its default.
         KeyError: one is missing.
     """
     found: dict[str, Any] = {}
-    for name, default in asdict(defaults).items():
+    for name, default in defaults.items():
         value = found[name] = document[name]
         if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
             raise ValueError(f"{name}: expected a value like {default!r}, got {value!r}")

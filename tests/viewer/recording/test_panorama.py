@@ -9,19 +9,25 @@ import pytest
 from PIL import Image
 
 from kilonerf.kernels import CancelToken, RenderOptions, create_renderer
-from kilonerf.model_io import Camera, OutputError
+from kilonerf.model_io import Camera, CameraPath, OutputError
+from kilonerf.viewer.recording import render_job
 from kilonerf.viewer.recording.depth_files import DepthMaker, DepthSequence, check_depth_output, fitting_unit
+from kilonerf.viewer.recording.film import Film, path_exposures
+from kilonerf.viewer.recording.frame_rate import exact_rate
 from kilonerf.viewer.recording.panorama import PanoramaMaker, face_cameras
 from kilonerf.viewer.recording.picture_files import write_png
 from kilonerf.viewer.recording.render_job import RenderJob
 from kilonerf.viewer.recording.spherical import UUID, mark_spherical
 from kilonerf.viewer.recording.video import VideoWriter
+from kilonerf.viewer.rendering.accumulation import LinearMean, to_bytes
 
 INSIDE = Camera.look_at((0.05, -0.1, 0.02), (1.0, 0.5, -0.4), 256, 128)
 
 
 class Sky:
     """A renderer of a world whose colour is the direction in which one looks."""
+
+    device = fallback = ""
 
     def render(self, camera, options, cancel=None):
         rows, columns = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
@@ -48,11 +54,21 @@ def test_a_panorama_shows_every_direction_where_it_belongs():
 def test_a_panorama_with_motion_blur_is_the_mean_of_pictures_that_were_not_rounded(tmp_path, monkeypatch):
     """Rounded to 8 bits first, a mean would be off by one in many places."""
     monkeypatch.setattr(render_job, "create_renderer", lambda scene, backend: Sky())
-    path, film = Orbit.around((0.0, 0.0, 0.0)), Film(4, 180.0)
+    beside = Camera.look_at((0.05, -0.1, 0.02), (1.0, 0.6, -0.4), 256, 128)
+    path, film = CameraPath.from_cameras([0.0, 1.0], [INSIDE, beside]), Film(4, 360.0)
     scene: Any = None
     maker = PanoramaMaker(RenderOptions())
     job = RenderJob(
-        scene, path, RenderOptions(), tmp_path / "p_%d.png", 64, 32, 2, make_picture=maker.values, film=film, panorama=True
+        scene,
+        path,
+        RenderOptions(),
+        tmp_path / "p_%d.png",
+        64,
+        32,
+        2,
+        make_picture=maker.values,
+        film=film,
+        panorama=True,
     )
     job.start()
     assert job.wait(60.0)
