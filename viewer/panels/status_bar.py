@@ -27,7 +27,7 @@ class StatusBar:
     @staticmethod
     def height() -> float:
         """In ImGui's units."""
-        return float(round(HEIGHT * imgui.get_font_size()))
+        return float(round(HEIGHT * theme.font_height()))
 
     def draw(self, area: Rectangle, *, mode: str, size: tuple[int, int] | None, rate: float, message: str) -> None:
         """Draw it.

@@ -229,3 +229,13 @@ def thousands(count: float) -> str:
     if count < 999_500:
         return f"{count / 1e3:.0f} k" if count >= 99_950 else f"{count / 1e3:.1f} k"
     return f"{count / 1e6:.2f} M"
+
+
+def short_time(milliseconds: float) -> str:
+    """A time in at most four characters and a unit: 12.3 ms, 345 ms, 1.23 s."""
+    if milliseconds < 99.95:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1e3
+    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:.0f} s"
