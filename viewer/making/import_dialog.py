@@ -38,7 +38,7 @@ class ImportDialog:
         if self._wanted:
             imgui.open_popup(TITLE)
             self._wanted = False
-        with widgets.modal(f"Import {plan.checkpoint.name}{TITLE}", 38.0) as is_open:
+        with widgets.modal(f"Import {plan.checkpoint.name}{TITLE}", 46.0) as is_open:
             if not is_open:
                 return None
             self._plan = plan = self._rows(plan)
@@ -68,14 +68,10 @@ class ImportDialog:
         return plan
 
     def _messages(self, plan: ImportPlan) -> None:
-        imgui.push_text_wrap_pos(0.0)
-        if not self._can:
-            imgui.text_colored(theme.BAD, MISSING)
-        elif self._error:
-            imgui.text_colored(theme.BAD, self._error)
+        if not self._can or self._error:
+            widgets.paragraph(self._error if self._can else MISSING, theme.BAD)
         elif Path(plan.output).is_file():
-            imgui.text_disabled("There is a scene of this name; it is replaced.")
-        imgui.pop_text_wrap_pos()
+            widgets.paragraph("There is a scene of this name; it is replaced.", theme.DIM)
 
     def _buttons(self, plan: ImportPlan) -> tuple[bool, bool]:
         """Whether to import, and whether the dialog is done with otherwise."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 from imgui_bundle import imgui
 
+from .. import theme
 from ..panels import widgets
 from .training import TrainingRun
 
@@ -42,13 +43,12 @@ class LeaveDialog:
 
     @staticmethod
     def _ask(run: TrainingRun) -> Answer | None:
-        imgui.push_text_wrap_pos(0.0)
-        imgui.text_unformatted(f"{run.plan.output.name}: {run.status}")
-        imgui.text_disabled(
+        widgets.paragraph(f"{run.plan.output.name}: {run.status}")
+        widgets.paragraph(
             "Stopped, it keeps its progress: open the data set again, and Train resumes it. Or it goes on without the "
-            "window: open the data set again to follow it."
+            "window: open the data set again to follow it.",
+            theme.DIM,
         )
-        imgui.pop_text_wrap_pos()
         imgui.spacing()
         answer: Answer | None = None
         if imgui.button("Stop it and leave"):

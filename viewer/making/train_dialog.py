@@ -59,7 +59,7 @@ class TrainDialog:
         if self._wanted:
             imgui.open_popup(TITLE)
             self._wanted = False
-        with widgets.modal(f"Train a scene from {plan.data.name}{TITLE}", 38.0) as is_open:
+        with widgets.modal(f"Train a scene from {plan.data.name}{TITLE}", 46.0) as is_open:
             if not is_open:
                 return None
             found = self._look(plan)
@@ -82,9 +82,7 @@ class TrainDialog:
         return found
 
     def _rows(self, plan: TrainingPlan, found: _Found) -> TrainingPlan:
-        imgui.push_text_wrap_pos(0.0)
-        imgui.text_disabled(self._what)
-        imgui.pop_text_wrap_pos()
+        widgets.paragraph(self._what, theme.DIM)
         names = {text: name for name, text in PRESETS.items()}
         chosen = widgets.choice("Preset", PRESETS[plan.preset], list(names), "How long and how well it is trained.")
         self._typed = self._fields.output("Save as", self._typed, "The scene to write, a .knf file")
@@ -99,18 +97,14 @@ class TrainDialog:
         return replace(plan, preset=names[chosen], output=Path(self._typed).expanduser(), live=live, restart=restart)
 
     def _messages(self, found: _Found) -> None:
-        imgui.push_text_wrap_pos(0.0)
-        if not self._can:
-            imgui.text_colored(theme.BAD, MISSING)
-        elif self._error:
-            imgui.text_colored(theme.BAD, self._error)
+        if not self._can or self._error:
+            widgets.paragraph(self._error if self._can else MISSING, theme.BAD)
         elif found.running is not None:
-            imgui.text_disabled(f"It is being trained already, by process {found.running or '?'}.")
+            widgets.paragraph(f"It is being trained already, by process {found.running or '?'}.", theme.DIM)
         elif found.has_progress:
-            imgui.text_disabled("An earlier training has left its progress; it is resumed.")
+            widgets.paragraph("An earlier training has left its progress; it is resumed.", theme.DIM)
         elif found.exists:
-            imgui.text_disabled("There is a scene of this name; it is replaced when training is done.")
-        imgui.pop_text_wrap_pos()
+            widgets.paragraph("There is a scene of this name; it is replaced when training is done.", theme.DIM)
 
     def _buttons(self, plan: TrainingPlan, found: _Found) -> tuple[bool, bool]:
         """Whether to train, and whether the dialog is done with otherwise."""

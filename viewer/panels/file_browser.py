@@ -10,6 +10,7 @@ from typing import Literal
 from imgui_bundle import imgui
 
 from .. import theme
+from ..appearance.reading_order import displayed
 from . import widgets
 from .recent_files import RecentFiles
 
@@ -125,9 +126,7 @@ class FileBrowser:
         self._typing = imgui.is_item_active()
         typed = self._enter(Path(self._typed).expanduser()) if entered else None
         if self._error:
-            imgui.push_text_wrap_pos(0.0)
-            imgui.text_colored(theme.BAD, self._error)
-            imgui.pop_text_wrap_pos()
+            widgets.paragraph(self._error, theme.BAD)
         imgui.begin_child("list", imgui.ImVec2(0.0, -2.3 * em), imgui.ChildFlags_.borders.value)
         picked = self._list(em)
         imgui.end_child()
@@ -160,7 +159,7 @@ class FileBrowser:
             name = f"{entry.path.name}/" if entry.size is None else entry.path.name
             imgui.push_style_color(imgui.Col_.text, theme.DIM if entry.size is None else theme.TEXT)
             shown = shortened(name, width)
-            pressed, _ = imgui.selectable(f"{shown}##{entry.path}", index == self._selected, flags)
+            pressed, _ = imgui.selectable(f"{displayed(shown)}##{entry.path}", index == self._selected, flags)
             imgui.pop_style_color()
             if shown != name or entry.path.parent != self._folder:
                 widgets.tip(str(entry.path))

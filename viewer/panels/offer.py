@@ -108,9 +108,7 @@ class OfferDialog:
             return chosen
 
     def _content(self, offer: Offer, can_render: bool) -> tuple[CameraPath | None, bool]:
-        imgui.push_text_wrap_pos(0.0)
-        imgui.text_unformatted(offer.text)
-        imgui.pop_text_wrap_pos()
+        widgets.paragraph(offer.text)
         imgui.spacing()
         if offer.path is not None:
             imgui.begin_disabled(not can_render)

@@ -4,6 +4,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import HELP, PANEL, RECORD, SCREENSHOT, Program
+from ..appearance.reading_order import displayed
 from ..recording.recording import Recording
 from ..rectangle import Rectangle
 from ..settings import ViewerSettings
@@ -106,7 +107,7 @@ class StatusBar:
             imgui.same_line(left)
             shown = shortened(message, right - left) if right - left > 2.0 * em else ""
             imgui.push_style_color(imgui.Col_.text, theme.ACCENT)
-            imgui.text_unformatted(shown)
+            imgui.text_unformatted(displayed(shown))
             imgui.pop_style_color()
             if shown != message:
                 widgets.tip(message)

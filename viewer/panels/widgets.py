@@ -7,6 +7,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..appearance import folding
+from ..appearance.reading_order import displayed, wrapped
 from ..rectangle import Rectangle
 
 LABEL_SHARE = 0.36  # of the panel: names of rows with one control or value
@@ -101,12 +102,22 @@ def modal(title: str, width: float) -> Iterator[bool]:
     imgui.set_next_window_size_constraints(imgui.ImVec2(wide, 0.0), imgui.ImVec2(wide, 0.97 * display.y))
     imgui.set_next_window_size(imgui.ImVec2(wide, 0.0), imgui.Cond_.always.value)
     flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
-    is_open, _ = imgui.begin_popup_modal(title, None, flags)
+    name, _, identity = title.partition("###")
+    is_open, _ = imgui.begin_popup_modal(f"{displayed(name)}###{identity}", None, flags)
     try:
         yield is_open
     finally:
         if is_open:
             imgui.end_popup()
+
+
+def paragraph(text: str, color: theme.RGBA | None = None) -> None:
+    """Text that is wrapped at the window's edge, in any script."""
+    imgui.push_style_color(imgui.Col_.text, color or theme.TEXT)
+    imgui.push_text_wrap_pos(0.0)
+    imgui.text_unformatted(wrapped(text, imgui.get_content_region_avail().x))
+    imgui.pop_text_wrap_pos()
+    imgui.pop_style_color()
 
 
 def label(text: str, tooltip: str) -> None:
@@ -126,7 +137,7 @@ def tip(text: str) -> None:
         width = _place_tip(text)
         imgui.begin_tooltip()
         imgui.push_text_wrap_pos(width)
-        imgui.text_unformatted(text)
+        imgui.text_unformatted(wrapped(text, width - imgui.get_style().window_padding.x))
         imgui.pop_text_wrap_pos()
         imgui.end_tooltip()
 
