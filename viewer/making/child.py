@@ -27,6 +27,11 @@ def is_installed(library: str) -> bool:
     return importlib.util.find_spec(library) is not None
 
 
+def program_command(module: str) -> list[str]:
+    """What runs a command of this program, by its module: one that is on the path may be of another installation."""
+    return [sys.executable, "-c", f"from kilonerf.commands.{module} import main; main()"]
+
+
 class ChildProgram:
     """A command that goes on whatever becomes of the window; it is followed by what it writes into a file.
 
@@ -45,7 +50,7 @@ class ChildProgram:
     """
 
     def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
-        command = [sys.executable, "-c", f"from kilonerf.commands.{module} import main; main()", *arguments]
+        command = [*program_command(module), *arguments]
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(  # noqa: S603 - a command of this program
