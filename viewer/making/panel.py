@@ -49,7 +49,7 @@ class MakingPanel:
         said = {"finished": "Trained", "stopped": "Stopped; its progress is kept", "failed": "Failed"}
         if run.running:
             left = tool.seconds_left_text
-            if _progress(run.share, f"{run.share:.0%}{left}", f"Training {run.plan.data}", "Stop##training"):
+            if _progress(run.share, f"{100 * run.share:.0f} %{left}", f"Training {run.plan.data}", "Stop##training"):
                 tool.stop_training()
         else:
             imgui.align_text_to_frame_padding()
@@ -92,4 +92,4 @@ def _progress(share: float, text: str, tooltip: str, button: str) -> bool:
 
 
 def _decibel(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f} dB"
+    return "-" if value is None else f"{value:.1f} dB"

@@ -68,7 +68,7 @@ def offer_for(file: Path) -> Offer | None:
             photos = len(photos_without_poses(file))
             if not photos:
                 raise KiloNeRFError(f"{file}: expected a scene, a camera path, a checkpoint or a data set")
-            text = f"{photos} photos without poses; COLMAP finds them, which takes a while"
+            text = f"{photos} photo{'s' * (photos > 1)} without poses; COLMAP finds them, which takes a while"
         return Offer(f"Data set {file.name}", text, data=file, has_poses=bool(splits))
     return None
 
