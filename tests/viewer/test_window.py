@@ -111,6 +111,7 @@ def test_what_is_asked_for_between_two_frames_has_the_window_s_size(toy_scene, t
             if timeline:
                 app.toggle_timeline()
             driver.settle()
+            assert app.view.shown is not None
             shown = app.view.shown.request.camera
             app.take_screenshot()  # as a script does
             driver.until(lambda: not app._screenshots.writing)

@@ -29,7 +29,7 @@ def displayed(text: str) -> str:
     if joined != text and _can_draw(joined):  # else letters stay apart
         text = joined
     text, brackets = _with_stand_ins(text)
-    drawn = get_display(text.replace("/", f"{MARK}/{MARK}"), base_dir="L").translate(CONTROLS)
+    drawn = str(get_display(text.replace("/", f"{MARK}/{MARK}"), base_dir="L")).translate(CONTROLS)
     for opening, closing, stand_in_opening, stand_in_closing in brackets:
         if drawn.find(stand_in_closing) < drawn.find(stand_in_opening):  # among letters that go to the left: mirrored
             opening, closing = closing, opening
@@ -88,5 +88,5 @@ def _with_stand_ins(text: str) -> tuple[str, list[tuple[str, str, str, str]]]:
             if open_ones and pair and pair[0] not in text and pair[1] not in text:
                 opening = open_ones.pop()
                 letters[opening], letters[index] = pair
-                brackets.append((text[opening], letter, *pair))
+                brackets.append((text[opening], letter, pair[0], pair[1]))
     return "".join(letters), brackets

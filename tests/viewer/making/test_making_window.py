@@ -43,7 +43,9 @@ def begin(driver, places, data):
     driver.steps(3)
     button = next(label for label in places.places if label.endswith("###do train"))
     driver.click(*places.at(button))
-    assert driver.app.making.training is not None
+    run = driver.app.making.training
+    assert run is not None
+    return run
 
 
 def layers_of(scene):
@@ -191,9 +193,8 @@ def test_another_scene_that_is_open_stays_open_while_training_goes_on(driver, pl
 def test_closing_the_window_asks_what_becomes_of_the_training(toy_scene, tmp_path, places, programs, data, output):
     with Driver(tmp_path, toy_scene) as driver:
         app = driver.app
-        begin(driver, places, data)
+        run = begin(driver, places, data)
         driver.until(lambda: programs.calls)
-        run = app.making.training
         app.window.ask_to_close()
         assert not app.leaving()
         driver.steps(3)
@@ -211,13 +212,13 @@ def test_closing_the_window_asks_what_becomes_of_the_training(toy_scene, tmp_pat
     assert run.child._runs()
     with Driver(tmp_path, toy_scene) as driver:  # another run of the program
         app = driver.app
-        driver.drop_files(data)
-        driver.steps(3)
-        driver.click(*places.at("Follow it###do train"))
+        places.places.clear()
+        followed = begin(driver, places, data)
+        assert "Follow it###do train" in places.places
         assert len(programs.calls) == 1  # no second trainer
-        assert app.making.training.child.pid == run.child.pid
+        assert followed.child.pid == run.child.pid
         programs.event("stage", stage="teacher", step=5, steps=200)
-        driver.until(lambda: app.making.training.step == 5)
+        driver.until(lambda: followed.step == 5)
         app.window.ask_to_close()
         assert not app.leaving()
         app.window.ask_to_close()

@@ -164,7 +164,7 @@ def test_what_is_offered_for_checkpoints_data_sets_and_scenes(tmp_path):
     offer = offer_for(tmp_path / "check point.pth")
     assert offer is not None
     assert offer.checkpoint == tmp_path / "check point.pth"
-    command = ImportPlan.of(offer.checkpoint).command
+    command = ImportPlan.of(tmp_path / "check point.pth").command
     assert "kilonerf-import '" in command
     assert f"--occupancy {tmp_path / 'occupancy.pth'} --bbox BBOX.TXT" in command
     (tmp_path / "data").mkdir()
