@@ -28,7 +28,7 @@ from kilonerf.trainer.pipeline.observers import (
 )
 from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
 from kilonerf.trainer.pipeline.store import make_folder
-from kilonerf.trainer.pipeline.subject import read_subject
+from kilonerf.trainer.pipeline.subject import find_missing_poses, read_subject
 from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
 from .command_line import run_command
@@ -110,6 +110,12 @@ def run(command: TrainCommand) -> None:
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
     wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+
+    def say(line: str) -> None:
+        if world.is_first:
+            print(f"{PROGRAM}: {line}", file=sys.stderr)
+
+    world.from_first(lambda: find_missing_poses(command.dataset, say))  # once, not by every process
     subject, previews = read_subject(
         command.dataset,
         split=command.split,
@@ -120,7 +126,7 @@ def run(command: TrainCommand) -> None:
         levels=command.settings.levels,
         with_photos=wanted,
         strict=command.strict,
-        say=lambda line: print(f"{PROGRAM}: {line}", file=sys.stderr),
+        say=say,
     )
     with _interruption() as interrupted:
         observer = Observers()
