@@ -33,7 +33,7 @@ from kilonerf.trainer.pipeline.observers import (
 )
 from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
 from kilonerf.trainer.pipeline.store import lock_folder, make_folder
-from kilonerf.trainer.pipeline.subject import read_subject
+from kilonerf.trainer.pipeline.subject import find_missing_poses, read_subject
 from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
 
 from .command_line import print_event, run_command
@@ -121,6 +121,12 @@ def run(command: TrainCommand) -> None:
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
     wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+
+    def say(line: str) -> None:
+        if world.is_first:
+            (_say_event if command.json else _say_line)(line)
+
+    world.from_first(lambda: find_missing_poses(command.dataset, say))  # once, not by every process
     subject, previews = read_subject(
         command.dataset,
         split=command.split,
@@ -131,7 +137,7 @@ def run(command: TrainCommand) -> None:
         levels=command.settings.levels,
         with_photos=wanted,
         strict=command.strict,
-        say=_say_event if command.json else _say_line,
+        say=say,
     )
     with _interruption() as interrupted:
         observer = Observers()
