@@ -107,7 +107,7 @@ def surroundings(origin: Array, directions: Array) -> tuple[Array, Array]:
     unit = directions / np.linalg.norm(directions, axis=1)[:, None]
     color, nearest = sky_color(unit), np.full(len(directions), np.inf)
 
-    def put(where: Array, distance: Array, paint: Array) -> None:
+    def put(where: NDArray[np.bool_], distance: Array, paint: Array) -> None:
         closer = where & (distance > 1e-6) & (distance < nearest)
         nearest[closer], color[closer] = distance[closer], paint[closer]
 

@@ -4,16 +4,17 @@ The teacher is that of networks, and is found in the same file. Everything that 
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from kilonerf.model_io import OctreeScene, TrainingError, UsageError
+from kilonerf.model_io import OctreeScene, Scene, TrainingError, UsageError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.octree import Octree
 from kilonerf.model_io.scene.sampling import Sampling
 
-from ..settings import OCTREE_STAGES
+from ..settings import OCTREE_STAGES, TrainingSettings
 from ..stages.occupancy import occupancy_from_density
 from ..stages.octree_student import OctreeStudent
 from ..stages.octree_training import OctreeTraining
@@ -133,3 +134,25 @@ class OctreeFieldTraining(Training):
         self._store.keep("octree", tensors)
         self._observer.end("octree", 1)
         return tensors
+
+
+def training_class(settings: TrainingSettings) -> type[Training]:
+    """What trains a scene of the kind that is asked for."""
+    return OctreeFieldTraining if settings.field == "octree" else Training
+
+
+def run_training(training: Training, last: str | None = None) -> Callable[[type[np.floating]], Scene] | None:
+    """Run the stages of a training of any kind up to ``last``, or all.
+
+    Returns:
+        what makes the scene of a dtype; None where the last stage leaves none.
+
+    Raises:
+        as :meth:`Training.run`.
+    """
+    last = last or training.settings.stages[-1]
+    if isinstance(training, OctreeFieldTraining):
+        field = training.run_octree(last)
+        return None if field is None else lambda dtype: training.finished_octree(field, dtype)
+    student = training.run(last)
+    return None if student is None else lambda dtype: training.finished_scene(student, dtype)
