@@ -56,6 +56,10 @@ class Scene(ABC):
     def _find_cells(self) -> Cells:
         """What :attr:`cells` is."""
 
+    @abstractmethod
+    def field_arrays(self) -> list[NDArray[Any]]:
+        """What is evaluated at samples: the kind's own arrays, in an order that only the kind decides."""
+
     @cached_property
     def box(self) -> Box:
         """What the cells fill."""

@@ -109,6 +109,11 @@ class OctreeScene(Scene):
         index = np.where(held, np.cumsum(held.reshape(-1)).reshape(held.shape) - 1, -1)
         return Cells(self.box, occupancy, index.astype(np.int32))
 
+    def field_arrays(self) -> list[NDArray[Any]]:
+        """The decoder, and what is stored of the features."""
+        stored = [array for own in self.features for array in (own.table, own.codes, own.coefficients)]
+        return [*(self.decoder[name] for name in decoder_shapes()), *(array for array in stored if array is not None)]
+
     @property
     def depth(self) -> int:
         """The deepest level."""

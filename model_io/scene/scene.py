@@ -58,6 +58,10 @@ class KiloNeRFScene(Scene):
     def _find_cells(self) -> Cells:
         return Cells(self.box, self.occupancy, self.network_index)
 
+    def field_arrays(self) -> list[NDArray[Any]]:
+        """The layers."""
+        return [self.layers[name] for name in sorted(self.layers)]
+
     @property
     def num_networks(self) -> int:
         """Networks that are stored (cells without one store none)."""

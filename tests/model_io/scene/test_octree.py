@@ -127,3 +127,13 @@ def test_a_decoder_that_does_not_fit() -> None:
         replace(scene, decoder={**scene.decoder, "hidden.bias": np.zeros(127, np.float16)})
     with pytest.raises(SceneError, match=r"decoder: expected hidden\.weight"):
         replace(scene, decoder={})
+
+
+def test_what_is_evaluated_tells_fields_apart() -> None:
+    scene = random_octree_scene(codings=("codes", "low-rank"))
+    arrays = scene.field_arrays()
+    assert len(arrays) == 4 + 3 * 2
+    codes = scene.features[0].codes
+    assert codes is not None
+    other = replace(scene, features=(replace(scene.features[0], codes=codes ^ 1), *scene.features[1:]))
+    assert not all(np.array_equal(a, b) for a, b in zip(arrays, other.field_arrays(), strict=True))
