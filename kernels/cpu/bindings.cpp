@@ -99,8 +99,8 @@ std::unique_ptr<knf::Renderer> make_octree_renderer(
     Array<const float, nb::shape<knf::FIELD_FEATURES, knf::FIELD_HIDDEN>> w_features,
     Array<const float, nb::shape<knf::DIRECTION_CHANNELS, knf::FIELD_HIDDEN>> w_direction,
     Array<const float, nb::shape<knf::FIELD_HIDDEN>> b_hidden,
-    Array<const float, nb::shape<4, knf::FIELD_HIDDEN>> w_output, Array<const float, nb::shape<4>> b_output, int threads,
-    const std::string& path) {
+    Array<const float, nb::shape<4, knf::FIELD_HIDDEN>> w_output, Array<const float, nb::shape<4>> b_output,
+    int threads, const std::string& path) {
     knf::SceneArrays arrays = scene_arrays(grids, first_cells, cells, full_cells, occupancy);
     if (first_slot.shape(0) != occupancy.shape(0))
         throw std::invalid_argument("first_slot: expected " + std::to_string(occupancy.shape(0)) + " numbers, got " +
@@ -112,15 +112,9 @@ std::unique_ptr<knf::Renderer> make_octree_renderer(
     knf::OctreeArrays octree{};
     octree.num_slots = static_cast<int64_t>(corners.shape(0));
     octree.num_rows = num_rows;
-    octree.field = {nullptr,
-                    first_slot.data(),
-                    corners.data(),
-                    rows.data(),
-                    w_features.data(),
-                    w_direction.data(),
-                    b_hidden.data(),
-                    w_output.data(),
-                    b_output.data()};
+    octree.field = {nullptr,         first_slot.data(), corners.data(),
+                    rows.data(),     w_features.data(), w_direction.data(),
+                    b_hidden.data(), w_output.data(),   b_output.data()};
     arrays.octree = &octree;
     nb::gil_scoped_release release;
     return std::make_unique<knf::Renderer>(arrays, threads, path);

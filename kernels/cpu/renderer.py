@@ -66,14 +66,14 @@ class CpuRenderer:
     def _prepared(self, path: str) -> Any:
         """The native renderer of a code path; "float32": the best with that precision."""
         scene, levels = self.scene, self.scene.levels
-        cells = {
+        cells: dict[str, Any] = {
             "grids": as_bytes(np.stack([native_grid(cells) for cells in levels])),
             "first_cells": self._first_cells.tolist(),
             "cells": as_bytes(self._cells[True]),
             "full_cells": as_bytes(self._cells[False]),
             "occupancy": np.concatenate([voxel_words(cells) for cells in levels]),
         }
-        how = {"threads": self._threads, "path": path}
+        how: dict[str, Any] = {"threads": self._threads, "path": path}
         try:
             if isinstance(scene, OctreeScene):
                 return self._extension.make_octree_renderer(**cells, **native_field(scene), **how)

@@ -69,7 +69,7 @@ def octree_scene(document: dict[str, Any], tensors: Tensors) -> OctreeScene:
         if document.get(key) != expected:
             fail(key, json.dumps(expected), f"{document.get(key)!r:.200}")
     codings = _codings(document.get("codings"))
-    first = document.get("first_level")
+    first: Any = document.get("first_level")
     if not is_size(first) or not 1 <= first <= MAX_DEPTH + 1 - len(codings):
         fail("first_level", f"1 to {MAX_DEPTH + 1 - len(codings)}", f"{first!r:.80}")
     octree = _octree(tensors, first, len(codings))

@@ -98,13 +98,14 @@ def field_levels(octree: Octree, first: int) -> list[FieldLevel]:
         slots = np.full((1 << level,) * 3, -1, np.int32)
         slots[tuple(voxels.T)] = np.arange(len(voxels))
         corners = np.stack([index[tuple((voxels + corner).T)] for corner in CORNERS[::2]], axis=1)
-        made = FieldLevel(*map(torch.from_numpy, (slots, np.ascontiguousarray(corners), order)))
+        slots, corners = torch.from_numpy(slots), torch.from_numpy(np.ascontiguousarray(corners))
+        made = FieldLevel(slots, corners, torch.from_numpy(order))
         if level > first:
             parents = rank_above[parent_corners(octree, level)[order]].reshape(-1)
             own = np.arange(len(order)).repeat(8)
-            shape = len(order), len(rank_above)
-            made.from_above = SparseRows.of(own, parents, shape)
-            made.to_above = SparseRows.of(parents, own, shape[::-1])
+            here, above = len(order), len(rank_above)
+            made.from_above = SparseRows.of(own, parents, (here, above))
+            made.to_above = SparseRows.of(parents, own, (above, here))
         levels.append(made)
         rank_above = rank
     return levels

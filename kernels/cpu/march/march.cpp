@@ -161,9 +161,8 @@ void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, i
         for (int axis = 0; axis < 3; axis++) {
             const floats d = load(work.queue_direction[axis] + i);
             const floats p = sample_position(frame.origin[axis], t, d);
-            store(work.local[axis] + i, IN_VOXELS
-                                            ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
-                                            : local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]));
+            store(work.local[axis] + i, IN_VOXELS ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
+                                                  : local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]));
             if (!FITTED && !IN_VOXELS) store(work.unit[axis] + i, d / length);
         }
     }

@@ -67,8 +67,9 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
         if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
         names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
-    if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names +
-                                               (arrays.octree ? " for octree fields" : ""));
+    if (!path_)
+        throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names +
+                                    (arrays.octree ? " for octree fields" : ""));
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
     for (int i = 0; i < threads; i++)
         workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
@@ -314,8 +315,9 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
                 const int64_t point = members[begin + std::min(i, batch - 1)];
                 for (int axis = 0; axis < 3; axis++) {
                     const float p = points[3 * point + axis];
-                    work.local[axis][i] = octree ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
-                                                 : local_coordinate(p, cells_[row].minimum[axis], grid.local_scale[axis]);
+                    work.local[axis][i] = octree
+                                              ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
+                                              : local_coordinate(p, cells_[row].minimum[axis], grid.local_scale[axis]);
                     work.unit[axis][i] = unit[3 * point + axis];
                     if (octree && i < batch) work.direction[axis][i] = unit[3 * point + axis];
                 }

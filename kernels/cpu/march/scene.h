@@ -40,8 +40,8 @@ struct SceneData {
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
     const unsigned char* networks;  // as the code path has packed them; of an octree, its OctreeField, for all cells
     size_t network_size;            // 0 for an octree
-    const uint32_t* occupancy;  // the cells' voxels, one bit each
-    const float* sky;           // coefficients (native/sky.h); null: the scene has none
+    const uint32_t* occupancy;      // the cells' voxels, one bit each
+    const float* sky;               // coefficients (native/sky.h); null: the scene has none
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).

@@ -1,5 +1,5 @@
-// An octree field's decoder, one vector lane per hidden unit: a sample starts from what its ray adds, which lies side by
-// side in memory, and few samples have one ray in common. Included by translation units that are compiled once per
+// An octree field's decoder, one vector lane per hidden unit: a sample starts from what its ray adds, which lies side
+// by side in memory, and few samples have one ray in common. Included by translation units that are compiled once per
 // instruction set, with fused multiply-add.
 #pragma once
 

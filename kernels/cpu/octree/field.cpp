@@ -147,7 +147,8 @@ void begin_visit(const void*, const FrameSetup&, const Rectangle&, const Rectang
 
 void evaluate(const void* field, Workspace& work, int count) {
     for (int first = 0; first < count; first += BATCH)
-        evaluate_batch(*static_cast<const OctreeField*>(field), work, first, count - first < BATCH ? count - first : BATCH);
+        evaluate_batch(*static_cast<const OctreeField*>(field), work, first,
+                       count - first < BATCH ? count - first : BATCH);
 }
 
 extern const CodePath path = {

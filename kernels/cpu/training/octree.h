@@ -10,10 +10,10 @@
 namespace knf::train {
 
 struct FieldGrid {
-    int resolution;         // voxels on each axis
-    const int32_t* slots;   // [resolution]^3, a voxel's number, or -1
+    int resolution;          // voxels on each axis
+    const int32_t* slots;    // [resolution]^3, a voxel's number, or -1
     const int32_t* corners;  // [voxels][4], as in OctreeField
-    const float* rows;      // [corners][FIELD_FEATURES]
+    const float* rows;       // [corners][FIELD_FEATURES]
 };
 
 struct FieldDecoder {
@@ -25,8 +25,8 @@ struct FieldDecoder {
 
 // Where a sample lies.
 struct FieldPlace {
-    int32_t slot;       // -1: in no voxel
-    float fraction[3];  // within the voxel
+    int32_t slot;        // -1: in no voxel
+    float fraction[3];   // within the voxel
     uint16_t column[2];  // the voxel's place along x and y
 };
 
@@ -38,18 +38,18 @@ struct FieldSamples {
 
 // What a forward pass leaves.
 struct FieldOutputs {
-    float* raw;         // [S][4], before the activations; 0 in no voxel
-    float* features;    // [S][FIELD_FEATURES]
+    float* raw;          // [S][4], before the activations; 0 in no voxel
+    float* features;     // [S][FIELD_FEATURES]
     FieldPlace* places;  // [S]
 };
 
 // Gradients of some samples' rays and of the decoder; everything is added to.
 struct FieldGradients {
-    float* features;   // [S][FIELD_FEATURES]; set, not added to
-    float* ray_part;   // [R][FIELD_HIDDEN]
+    float* features;    // [S][FIELD_FEATURES]; set, not added to
+    float* ray_part;    // [R][FIELD_HIDDEN]
     float* w_features;  // [FIELD_FEATURES][FIELD_HIDDEN]
-    float* w_output;   // [4][FIELD_HIDDEN]
-    float* b_output;   // [4]
+    float* w_output;    // [4][FIELD_HIDDEN]
+    float* b_output;    // [4]
 };
 
 // Learning codes: see `learn_codes` in trainer/ops/octree.py.

@@ -45,7 +45,8 @@ const FieldPath& find_field_path(const std::string& name) {
 std::vector<float> transposed(const float* from, int rows, int columns) {
     std::vector<float> to(static_cast<size_t>(rows) * columns);
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) to[static_cast<size_t>(c) * rows + r] = from[static_cast<size_t>(r) * columns + c];
+        for (int c = 0; c < columns; c++)
+            to[static_cast<size_t>(c) * rows + r] = from[static_cast<size_t>(r) * columns + c];
     return to;
 }
 
