@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from ..scene.architecture import DIRECTION_FREQUENCIES, LAYER_SHAPES, POSITION_F
 from ..scene.checks import check_levels, check_resolutions, fail
 from ..scene.levels import OuterLevel
 from ..scene.scene import Scene
+from .compressed import VERSION as COMPRESSED_VERSION
+from .compressed import decoded, encoded
+from .quantized import QuantizedNetworks
 from .safetensors_reader import is_size, parse_json, read_tensor_file
 
 VERSION = 1  # of scenes with one level, so that older programs read them
@@ -70,13 +73,8 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
     tensors: dict[str, NDArray[Any]] = {
         **_grids(scene),
         **cast_layers(scene.layers, scene.dtype if dtype is None else dtype),
+        **_extras(scene),
     }
-    if scene.sky is not None:
-        tensors["sky"] = scene.sky
-    if scene.training_poses is not None:
-        tensors["training_poses"] = scene.training_poses
-    if scene.preview is not None:
-        tensors["preview_png"] = np.frombuffer(scene.preview, dtype=np.uint8)
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     document = json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))
     data = safetensors.numpy.save(tensors, {"knf": document})
@@ -84,9 +82,51 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
         temporary.write_bytes(data)
 
 
+def save_compressed(
+    scene: Scene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer], path: str | os.PathLike[str]
+) -> int:
+    """Write a ``.knf`` file of version 3, whole or not at all.
+
+    Args:
+        scene: whose grids, camera and so on are written, but not its layers.
+        networks: of the scene's cells, instead of its layers.
+        chunk_of: the chunk of each network, from 0 on, [N].
+        path: where to; an existing file is replaced.
+
+    Returns:
+        how many bytes it has.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    data = compressed_file(scene, networks, chunk_of)
+    with AtomicFile(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return len(data)
+
+
+def compressed_file(scene: Scene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer]) -> bytes:
+    """The bytes that :func:`save_compressed` writes."""
+    occupancy = np.stack([cells.occupancy for cells in scene.levels])
+    index = np.stack([cells.network_index for cells in scene.levels])
+    return encoded(_document(scene), occupancy, index, networks, chunk_of, _extras(scene))
+
+
 def version_of(scene: Scene) -> int:
     """Of the specification that a scene's file follows."""
     return NESTED_VERSION if scene.outer else VERSION
+
+
+def _extras(scene: Scene) -> dict[str, NDArray[Any]]:
+    """Tensors that a file may have."""
+    extras: dict[str, NDArray[Any]] = {}
+    if scene.sky is not None:
+        extras["sky"] = scene.sky
+    if scene.training_poses is not None:
+        extras["training_poses"] = scene.training_poses
+    if scene.preview is not None:
+        extras["preview_png"] = np.frombuffer(scene.preview, dtype=np.uint8)
+    return extras
 
 
 def _grids(scene: Scene) -> dict[str, NDArray[Any]]:
@@ -150,8 +190,8 @@ def _check_version(document: object) -> None:
     if document.get("kind") != KIND:
         fail("kind", repr(KIND), f"{document.get('kind')!r:.80}")
     version: object = document.get("version")
-    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION):
-        fail("version", f"{VERSION} or {NESTED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
+    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION, COMPRESSED_VERSION):
+        fail("version", f"{VERSION} to {COMPRESSED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
     for key, expected in _ARCHITECTURE.items():
         if document.get(key) != expected:
             fail(key, json.dumps(expected), f"{document.get(key)!r:.200}")
@@ -161,12 +201,8 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     networks = _sizes(document, "network_resolution")
     voxels = _sizes(document, "occupancy_resolution")
     check_resolutions(voxels, networks)
-    levels = _levels(document, networks)
-    several = () if levels is None else (levels,)
-    index = _tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
-    size = -(-math.prod(voxels) // 8)
-    packed = _tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
-    outer = [OuterLevel(_unpack(bits, voxels), rows) for bits, rows in zip(packed[1:], index[1:], strict=True)]
+    occupancy, index, layers = _content(document, tensors, networks, voxels)
+    outer = [OuterLevel(*grids) for grids in zip(occupancy[1:], index[1:], strict=True)]
     aabb = document.get("aabb")
     if not is_array(aabb) or len(aabb) != 2:
         fail("aabb", "two corners", f"{aabb!r:.80}")
@@ -179,9 +215,9 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     return Scene(
         box_min=box_min,
         box_max=box_max,
-        occupancy=_unpack(packed[0], voxels),
+        occupancy=occupancy[0],
         network_index=index[0],
-        layers=_layers(tensors),
+        layers=layers,
         near=_number("near", document.get("near")),
         far=_number("far", document.get("far")),
         num_samples=document.get("num_samples", 0),
@@ -195,8 +231,26 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
     )
 
 
+Voxels = Sequence[NDArray[np.bool_]]
+
+
+def _content(
+    document: dict[str, Any], tensors: Tensors, networks: tuple[int, int, int], voxels: tuple[int, int, int]
+) -> tuple[Voxels, NDArray[np.int32], dict[str, NDArray[Any]]]:
+    """Occupancy of each level, the levels' network indices, and the layers."""
+    levels = _levels(document, networks)
+    if document["version"] == COMPRESSED_VERSION:
+        occupancy, index, layers = decoded(document, tensors, levels or 1, networks, voxels)
+        return list(occupancy), index, layers
+    several = () if levels is None else (levels,)
+    index = _tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
+    size = -(-math.prod(voxels) // 8)
+    packed = _tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
+    return [_unpack(bits, voxels) for bits in packed], index, _layers(tensors)
+
+
 def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | None:
-    """How many levels a file of version 2 has; None: one of version 1."""
+    """How many levels a file of version 2 or 3 has; None: one of version 1."""
     if document["version"] == VERSION:
         return None
     if not is_size(document.get("levels")):
