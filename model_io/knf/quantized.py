@@ -98,9 +98,9 @@ def to_layers(values: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 def from_layers(folded: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:
     """The numbers, [N, 5156], of layers without a feature layer."""
     found = []
-    for name in GROUPS:
+    for name, size in zip(GROUPS, SIZES, strict=True):
         weight, bias = folded[f"{name}.weight"], folded[f"{name}.bias"]
-        found.append(np.concatenate([weight, bias[:, None]], axis=1, dtype=np.float32).reshape(len(bias), -1))
+        found.append(np.concatenate([weight, bias[:, None]], axis=1, dtype=np.float32).reshape(len(bias), size))
     return np.concatenate(found, axis=1)
 
 
@@ -124,7 +124,7 @@ class Scales:
         begin = 0
         for group, size in enumerate(SIZES):
             own = np.abs(symbols[:, begin : begin + size]).astype(np.float64)
-            position = own.mean(axis=0) + 1e-3
+            position = own.sum(axis=0) / max(1, len(own)) + 1e-3
             for _ in range(4):
                 network = own.mean(axis=1) / position.mean()
                 position = (own.sum(axis=0) + 0.05) / max(network.sum(), 1e-9)
