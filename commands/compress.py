@@ -12,8 +12,8 @@ import tyro
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.evaluation import evaluate, mean_result
 from kilonerf.kernels.measure.poses import evenly_chosen
-from kilonerf.model_io import OutputError, Scene, UsageError, load_scene
-from kilonerf.model_io.datasets import View, load_dataset
+from kilonerf.model_io import DatasetError, OutputError, Scene, UsageError, load_scene
+from kilonerf.model_io.datasets import Dataset, View, load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
 from kilonerf.trainer.compression.compression import Compressed, Compression
@@ -51,7 +51,8 @@ class CompressCommand:
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DATASET")] = None
     # Make photos smaller by this factor first. Left out: as the scene's training did.
     downscale: int | None = None
-    # Views of the data set's test split, or of its own pictures, that both files are measured by; 0: none.
+    # Views of the data set's test split (of the training one if it has no other), or of the scene's own pictures, that
+    # both files are measured by; 0: none.
     views: int = 5
     # Where the run leaves what it needs to go on; beside the output if left out. It is removed in the end.
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -150,13 +151,21 @@ def _views(command: CompressCommand, scene: Scene, folder: Path) -> tuple[list[V
     print_notes(PROGRAM, dataset)
     test: Sequence[View] = []
     if command.views:
-        test = evenly_chosen(load_dataset(command.photos, "test", photos=True).views, command.views)
+        test = evenly_chosen(_measured(command.photos, dataset).views, command.views)
     origin = scene_origin(scene)
     train, test = (
         [replace(view, camera=relative_to(origin, view.camera)) for view in views] for views in (dataset.views, test)
     )
     said = scene.provenance.get("downscale")
     return train, test, command.downscale or (said if isinstance(said, int) and said >= 1 else 1)
+
+
+def _measured(path: Path, dataset: Dataset) -> Dataset:
+    """The test split of a data set, or its training views where it has no other ones."""
+    try:
+        return load_dataset(path, "test", photos=True)
+    except DatasetError:
+        return dataset
 
 
 def _source(command: CompressCommand, scene: Scene, downscale: int) -> dict[str, Any]:
@@ -178,7 +187,7 @@ def _said(command: CompressCommand, scene: Scene, compressed: Compressed, test: 
         of_input, of_output = (_psnr(one, test, downscale) for one in (scene, load_scene(command.output)))
         if command.photos is None:
             return f"{text}; {of_output:.2f} dB against the scene's own pictures in {len(test)} views"
-        return f"{text}; {of_output:.2f} dB instead of {of_input:.2f} in {len(test)} photos of the test split"
+        return f"{text}; {of_output:.2f} dB instead of {of_input:.2f} in {len(test)} photos"
     return text
 
 

@@ -31,7 +31,7 @@ MAX_SYMBOL = 1023
 _UNIT_CODE = 128  # of a step of 1
 _QUARTERS = np.array([1.0, 2**0.25, 2**0.5, 2**0.75], np.float32)
 _CLASSES_PER_OCTAVE = 3
-_NETWORK_OFFSET, _CLASS_OF_ONE = 32, 24  # so that both factors are whole numbers from 0 on
+_CLASS_OF_ONE = 24
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class Scales:
 
     Attributes:
         positions: uint8 [5156], in thirds of an octave.
-        networks: uint8 [N, 5].
+        networks: int8 [N, 5], likewise.
     """
 
     positions: NDArray[np.uint8]
-    networks: NDArray[np.uint8]
+    networks: NDArray[np.int8]
 
     @classmethod
     def of(cls, symbols: NDArray[np.int16]) -> "Scales":
@@ -131,18 +131,16 @@ class Scales:
             positions[begin : begin + size] = np.log2(position)
             networks[:, group] = np.log2(network + 1e-6)
             begin += size
-        # Anything can be moved from one factor to the other: both become numbers from 0 on.
+        # Anything can be moved from one factor to the other: the positions' become numbers from 0 on.
         codes = np.rint(_CLASSES_PER_OCTAVE * positions)
-        offsets = np.array([codes[group == GROUP_OF].min() for group in range(len(SIZES))])
-        network_codes = np.rint(_CLASSES_PER_OCTAVE * networks) + offsets + _NETWORK_OFFSET
-        return cls(
-            (codes - offsets[GROUP_OF]).clip(0, 255).astype(np.uint8), network_codes.clip(0, 255).astype(np.uint8)
-        )
+        least = np.array([codes[group == GROUP_OF].min() for group in range(len(SIZES))])
+        of_networks = np.rint(_CLASSES_PER_OCTAVE * networks) + least
+        return cls((codes - least[GROUP_OF]).clip(0, 255).astype(np.uint8), of_networks.clip(-128, 127).astype(np.int8))
 
     def classes(self) -> NDArray[np.uint8]:
         """The class of each symbol, [N, 5156]."""
         both = self.positions.astype(np.int16) + np.repeat(self.networks, SIZES, axis=1)
-        return np.clip(both + (_CLASS_OF_ONE - _NETWORK_OFFSET), 0, NUM_CLASSES - 1).astype(np.uint8)
+        return np.clip(both + _CLASS_OF_ONE, 0, NUM_CLASSES - 1).astype(np.uint8)
 
 
 def lanes(numbers: NDArray[Any]) -> NDArray[Any]:
@@ -207,12 +205,12 @@ def decode_networks(shared: bytes, chunks: Sequence[bytes], counts: Sequence[int
             raise SceneError(f"{field}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")
         side = Reader(unpack(chunk[4 : 4 + size], count * (2 * len(SIZES) + 2 * LANES), field), field)
         steps.append(side.take(np.uint8, (len(SIZES), count)).T)
-        scales.append(side.take(np.uint8, (len(SIZES), count)).T)
+        scales.append(side.take(np.int8, (len(SIZES), count)).T)
         lengths.append(side.take("<u2", count * LANES))
         side.end()
         words.append(np.frombuffer(chunk, "<u2", offset=4 + size))
     step_codes = np.concatenate([np.zeros((0, len(SIZES)), np.uint8), *steps])
-    classes = Scales(positions, np.concatenate([np.zeros((0, len(SIZES)), np.uint8), *scales])).classes()
+    classes = Scales(positions, np.concatenate([np.zeros((0, len(SIZES)), np.int8), *scales])).classes()
     decoded = decode(
         np.concatenate([np.zeros(0, np.uint16), *words]),
         np.concatenate([np.zeros(0, np.uint16), *lengths]),

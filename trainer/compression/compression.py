@@ -28,7 +28,9 @@ from .settings import CompressionSettings
 
 _SAVE_EVERY = 60.0  # seconds
 _LOOK_EVERY = 25  # steps between two looks at the size
-_SETTLED = 0.8  # share of the steps after which steps of rounding stay as they are
+_FIRST_BITS = 3.0  # of a number, from which the size falls to what is wanted
+_FALLING = 0.6  # share of the steps in which the size falls to what is wanted
+_SETTLED = 0.85  # share of the steps after which steps of rounding stay as they are
 _ROOM = 0.995  # of the size that fine-tuning aims at: it can only be rounded down later
 
 
@@ -53,18 +55,23 @@ class RoundedFineTuning(FineTuning):
     def __init__(self, *arguments: Any, rounding: Rounding, size: float, **named: Any) -> None:
         super().__init__(*arguments, rounding=rounding, **named)
         self._bits, self._size, self._now = rounding, size, 0.0
+        self._start = _FIRST_BITS * NUM_WEIGHTS * self.student.networks.num_networks / 8
 
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the error before it, and the size in bytes."""
         if step % _LOOK_EVERY == 0:
             rows = self.student.networks.rows
             self._now = self._bits.look_at_rate(rows)
-            if 0 < step < _SETTLED * self.steps:
+            if step < _SETTLED * self.steps:
                 # A step twice as large takes up to one bit less for each number, in the mean about half a bit.
-                octaves = 1.5 * np.log2(self._now / self._size)
+                octaves = 1.5 * np.log2(self._now / self._aim(step))
                 self._bits.set_strength(self._bits.strength * 2.0 ** float(np.clip(octaves, -0.5, 0.5)))
                 self._now = self._bits.look_at_rate(rows)
         return {**super().step(step), "kB": self._now / 1000}
+
+    def _aim(self, step: int) -> float:
+        """Bytes at a step: they fall slowly to what is wanted, so that networks are never far from good ones."""
+        return self._size * max(1.0, self._start / self._size) ** max(0.0, 1 - step / (_FALLING * self.steps))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
@@ -129,7 +136,7 @@ class Compression:
         self._importance = self._find_importance()
         factor = DENSITY_UNIT / self._student.density_lengths
         rounding = Rounding(rows.detach(), self._importance, factor, self._settings.rounding)
-        self._aim(rounding, rows)
+        self._choose_size(rounding, rows)
         if self._settings.steps:
             self._fine_tune(rounding)
         return self._finish(rounding, rows)
@@ -161,7 +168,7 @@ class Compression:
             self._store.keep("importance", done)
         return done["importance"]
 
-    def _aim(self, rounding: Rounding, rows: torch.Tensor) -> None:
+    def _choose_size(self, rounding: Rounding, rows: torch.Tensor) -> None:
         """Choose the strength by which the networks' symbols have the size that is left for them."""
         numbers = NUM_WEIGHTS * len(rows)
         if self._wanted_size is None:
@@ -176,11 +183,14 @@ class Compression:
                     f"--size: expected more than {beside + 0.02 * numbers / 8:.0f} bytes, for all that is not weights "
                     f"takes {beside:.0f}, got {self._wanted_size}"
                 )
+        size = self._size
+        if self._settings.steps:
+            size = max(size, _FIRST_BITS * numbers / 8)
         low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 40
         for _ in range(14):
             middle = (low + high) / 2
             rounding.set_strength(2.0**middle)
-            if rounding.look_at_rate(rows) > self._size:
+            if rounding.look_at_rate(rows) > size:
                 low = middle
             else:
                 high = middle
