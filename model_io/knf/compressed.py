@@ -164,7 +164,7 @@ def _checked_parts(document: Mapping[str, Any], tensors: Tensors) -> list[bytes]
     entries = document.get("chunks")
     if not is_array(entries) or not 2 <= len(entries) <= MAX_CHUNKS + 2:
         fail("chunks", f"2 to {MAX_CHUNKS + 2} entries", f"{entries!r:.80}")
-    parts = []
+    parts: list[bytes] = []
     for number, entry in enumerate(entries):
         name = ("grids", "model")[number] if number < 2 else f"networks.{number - 2}"
         if not is_object(entry) or entry.get("tensor") != name:

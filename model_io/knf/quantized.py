@@ -97,7 +97,7 @@ def to_layers(values: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
 
 def from_layers(folded: Mapping[str, NDArray[np.floating]]) -> NDArray[np.float32]:
     """The numbers, [N, 5156], of layers without a feature layer."""
-    found = []
+    found: list[NDArray[np.float32]] = []
     for name, size in zip(GROUPS, SIZES, strict=True):
         weight, bias = folded[f"{name}.weight"], folded[f"{name}.bias"]
         found.append(np.concatenate([weight, bias[:, None]], axis=1, dtype=np.float32).reshape(len(bias), size))
@@ -125,9 +125,10 @@ class Scales:
         for group, size in enumerate(SIZES):
             own = np.abs(symbols[:, begin : begin + size]).astype(np.float64)
             position = own.sum(axis=0) / max(1, len(own)) + 1e-3
+            network = own.mean(axis=1) / position.mean()
             for _ in range(4):
-                network = own.mean(axis=1) / position.mean()
                 position = (own.sum(axis=0) + 0.05) / max(network.sum(), 1e-9)
+                network = own.mean(axis=1) / position.mean()
             positions[begin : begin + size] = np.log2(position)
             networks[:, group] = np.log2(network + 1e-6)
             begin += size
@@ -164,7 +165,7 @@ def encode_networks(
         tables.counts.astype("<u2"),
         (tables.frequencies - 1).astype("<u2"),
     )
-    chunks = []
+    chunks: list[bytes] = []
     for chunk in range(int(chunk_of.max(initial=-1)) + 1):
         (own,) = np.nonzero(chunk_of == chunk)
         words, lengths = encode(lanes(networks.symbols[own]), lanes(classes[own]), tables)
@@ -197,7 +198,10 @@ def decode_networks(shared: bytes, chunks: Sequence[bytes], counts: Sequence[int
         raise SceneError(
             f"model: expected symbols from -{MAX_SYMBOL} to {MAX_SYMBOL}, got {first.min()} to {last.max()}"
         )
-    steps, scales, lengths, words = [], [], [], []
+    steps: list[NDArray[np.uint8]] = []
+    scales: list[NDArray[np.int8]] = []
+    lengths: list[NDArray[np.uint16]] = []
+    words: list[NDArray[np.uint16]] = []
     for number, (chunk, count) in enumerate(zip(chunks, counts, strict=True)):
         field = f"networks.{number}"
         size = int.from_bytes(chunk[:4], "little")

@@ -45,7 +45,8 @@ class SymbolTables:
         least = int(symbols.min(initial=0))
         width = int(symbols.max(initial=0)) - least + 1
         histogram = np.bincount(classes * width + symbols - least, minlength=num_classes * width)
-        first, counts, frequencies = np.zeros(num_classes, np.int32), np.zeros(num_classes, np.int32), []
+        first, counts = np.zeros(num_classes, np.int32), np.zeros(num_classes, np.int32)
+        frequencies: list[NDArray[np.int32]] = []
         for number, row in enumerate(histogram.reshape(num_classes, width)):
             (used,) = np.nonzero(row)
             if len(used):
@@ -157,6 +158,7 @@ def decode(
     at = at + STATE_WORDS
     rows = np.empty(classes.shape, np.int32)
     low = np.uint32(_TOTAL - 1)
+    entry: NDArray[np.uint32]
     for step in range(steps):
         slot = rows[step]
         np.add(state & low, classes[step].astype(np.uint32) << np.uint32(PROBABILITY_BITS), out=slot, casting="unsafe")

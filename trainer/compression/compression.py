@@ -1,8 +1,9 @@
 """A whole compression: how much each network matters, how finely it is rounded, fine-tuning; and what is written."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,16 @@ from ..pipeline.observers import Observer
 from ..pipeline.store import StageStore
 from ..stages.fine_tuning import FineTuning, FineTuningSettings
 from ..stages.student import DENSITY_UNIT, Student
-from .importance import Importance
-from .rounding import Rounding
+from .feedback import Shares, importance, rounded
+from .rounding import Rounding, scene_numbers
 from .settings import CompressionSettings
+from .survey import Samples, Survey, samples_of
 
 _SAVE_EVERY = 60.0  # seconds
 _LOOK_EVERY = 25  # steps between two looks at the size
-_FIRST_BITS = 3.0  # of a number, from which the size falls to what is wanted
-_FALLING = 0.6  # share of the steps in which the size falls to what is wanted
-_SETTLED = 0.85  # share of the steps after which steps of rounding stay as they are
-_ROOM = 0.995  # of the size that fine-tuning aims at: it can only be rounded down later
+_FIRMER = 1.2  # by what bits count more after a look that found too many
+_TRIES, _NEAR = 6, 0.985  # roundings until the size is at least this share of what is wanted
+_LEAST_BITS = 0.05  # of a number
 
 
 @dataclass(frozen=True)
@@ -50,37 +51,29 @@ class Compressed:
 
 
 class RoundedFineTuning(FineTuning):
-    """Fine-tuning through a rounding that is adapted until the networks have a size."""
+    """Fine-tuning through a rounding; what bits count is adapted so that networks keep a size."""
 
     def __init__(self, *arguments: Any, rounding: Rounding, size: float, **named: Any) -> None:
         super().__init__(*arguments, rounding=rounding, **named)
         self._bits, self._size, self._now = rounding, size, 0.0
-        self._start = _FIRST_BITS * NUM_WEIGHTS * self.student.networks.num_networks / 8
 
     def step(self, step: int) -> dict[str, float]:
-        """One batch of rays; returns the error before it, and the size in bytes."""
+        """One batch of rays; returns the error before it, and the size in kilobytes."""
         if step % _LOOK_EVERY == 0:
-            rows = self.student.networks.rows
-            self._now = self._bits.look_at_rate(rows)
-            if step < _SETTLED * self.steps:
-                # A step twice as large takes up to one bit less for each number, in the mean about half a bit.
-                octaves = 1.5 * np.log2(self._now / self._aim(step))
-                self._bits.set_strength(self._bits.strength * 2.0 ** float(np.clip(octaves, -0.5, 0.5)))
-                self._now = self._bits.look_at_rate(rows)
+            self._now = self._bits.look_at_rate(self.student.networks.rows)
+            if step:
+                self._bits.rate_weight *= _FIRMER if self._now > self._size else 1 / _FIRMER
         return {**super().step(step), "kB": self._now / 1000}
-
-    def _aim(self, step: int) -> float:
-        """Bytes at a step: they fall slowly to what is wanted, so that networks are never far from good ones."""
-        return self._size * max(1.0, self._start / self._size) ** max(0.0, 1 - step / (_FALLING * self.steps))
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
         return {**super().state(), **{f"rounding.{key}": value for key, value in self._bits.state().items()}}
 
-    def load_state(self, state: Any) -> None:
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         super().load_state(state)
         self._bits.load_state({key[9:]: value for key, value in state.items() if key.startswith("rounding.")})
+        self._now = self._bits.size(self._bits.quantized(self.student.networks.rows).symbols)
 
 
 class Compression:
@@ -133,10 +126,13 @@ class Compression:
             KeyboardInterrupt: it was interrupted; the same call goes on.
         """
         rows = self._student.networks.rows
-        self._importance = self._find_importance()
         factor = DENSITY_UNIT / self._student.density_lengths
+        samples = self._survey()
+        numbers = scene_numbers(rows, factor.cpu().numpy())
+        shares = Shares.of(samples, numbers)
+        self._importance = importance(samples, shares, numbers)
         rounding = Rounding(rows.detach(), self._importance, factor, self._settings.rounding)
-        self._choose_size(rounding, rows)
+        self._round(rounding, samples, shares, numbers)
         if self._settings.steps:
             self._fine_tune(rounding)
         return self._finish(rounding, rows)
@@ -151,51 +147,94 @@ class Compression:
             view_dependent_l2=0.0,
         )
 
-    def _find_importance(self) -> torch.Tensor:
-        done = self._store.product("importance")
+    def _survey(self) -> Samples:
+        settings, networks = self._settings, self._student.networks
+        done = self._store.product("survey")
         if done is None:
             looking = FineTuning(
                 self._student,
                 self._photos,
                 self._fine_tuning_settings(0),
                 random_background=False,
-                seed=self._settings.seed,
+                seed=settings.seed,
                 world=World(),
             )
-            stage = Importance(looking, self._student, seed=self._settings.seed, steps=self._settings.importance_steps)
-            self._run_stage(stage, "importance")
-            done = {"importance": stage.of_groups}
-            self._store.keep("importance", done)
-        return done["importance"]
+            stage = Survey(looking, self._student, seed=settings.seed, steps=settings.survey_steps)
+            self._run_stage(stage, "survey")
+            done = stage.product()
+            self._store.keep("survey", done)
+        return samples_of(done, networks.num_networks, 3 * settings.rays * settings.survey_steps)
 
-    def _choose_size(self, rounding: Rounding, rows: torch.Tensor) -> None:
-        """Choose the strength by which the networks' symbols have the size that is left for them."""
+    def _round(self, rounding: Rounding, samples: Samples, shares: Shares, numbers: NDArray[np.float32]) -> None:
+        """Choose the steps by which the file has the wanted size, and round."""
+        rows = self._student.networks.rows
+        done = self._store.product("rounding")
+        if done is not None:
+            rounding.load_state(done)
+            self._size = float(done["size"])
+            with torch.no_grad():
+                rows.copy_(done["rows"])
+            return
+        began = time.perf_counter()
+        self._observer.begin("rounding", 0, _TRIES)
+        wanted = self._target(rounding, rows)
+        strength = self._plain_strength(rounding, rows, wanted)
+        tries: list[tuple[float, float, NDArray[np.int16]]] = []
+        for tried in range(_TRIES):
+            rounding.set_strength(strength)
+            found = rounded(samples, shares, numbers, rounding.step_sizes, rounding.shared)
+            size = rounding.size(found)
+            tries.append((size, strength, found))
+            self._observer.step("rounding", tried, {"kB": size / 1000}, 0, len(samples.points))
+            if self._interrupted():
+                raise KeyboardInterrupt
+            if _NEAR * wanted < size <= wanted:
+                break
+            # Nearly: bytes fall with the square root of the steps.
+            strength *= (size / (wanted * (1 + _NEAR) / 2)) ** 2
+        fitting = [one for one in tries if one[0] <= wanted]  # else :meth:`_finish` rounds down
+        one = max(fitting, key=itemgetter(0)) if fitting else min(tries, key=itemgetter(0))
+        _, strength, found = one
+        rounding.set_strength(strength)
+        with torch.no_grad():
+            rows.copy_(rounding.rows(rounding.with_symbols(found)))
+        rounding.look_at_rate(rows)
+        self._size = wanted
+        self._store.seconds["rounding"] = time.perf_counter() - began
+        self._store.keep("rounding", {"rows": rows, "size": torch.tensor(wanted), **rounding.state()})
+        self._observer.end("rounding", _TRIES)
+
+    def _target(self, rounding: Rounding, rows: torch.Tensor) -> float:
+        """Bytes that the networks' symbols may take."""
         numbers = NUM_WEIGHTS * len(rows)
         if self._wanted_size is None:
             assert self._wanted_bits is not None  # noqa: S101 - the command has one of both
-            self._size = self._wanted_bits * numbers / 8
-        else:
-            rounding.set_strength(rounding.weakest())
-            beside = len(self._file(rounding.quantized(rows))) - rounding.look_at_rate(rows)
-            self._size = self._wanted_size - beside
-            if self._size < 0.02 * numbers / 8:
-                raise TrainingError(
-                    f"--size: expected more than {beside + 0.02 * numbers / 8:.0f} bytes, for all that is not weights "
-                    f"takes {beside:.0f}, got {self._wanted_size}"
-                )
-        size = self._size
-        if self._settings.steps:
-            size = max(size, _FIRST_BITS * numbers / 8)
-        low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 40
-        for _ in range(14):
+            return self._wanted_bits * numbers / 8
+        # What is beside them depends a little on how many bits they have.
+        beside = 0.0
+        for bits in (4.0, 8 * self._wanted_size / numbers):
+            rounding.set_strength(self._plain_strength(rounding, rows, max(bits, _LEAST_BITS) * numbers / 8))
+            plain = rounding.quantized(rows)
+            beside = len(self._file(plain)) - rounding.size(plain.symbols)
+        if self._wanted_size - beside < _LEAST_BITS * numbers / 8:
+            least = beside + _LEAST_BITS * numbers / 8
+            raise TrainingError(
+                f"--size: expected more than {least:.0f} bytes, for all that is not weights takes {beside:.0f}, "
+                f"got {self._wanted_size}"
+            )
+        return self._wanted_size - beside
+
+    def _plain_strength(self, rounding: Rounding, rows: torch.Tensor, size: float) -> float:
+        """The strength by which plain rounding has a size; it takes about as many bytes as rounding with feedback."""
+        low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 30
+        for _ in range(9):
             middle = (low + high) / 2
             rounding.set_strength(2.0**middle)
-            if rounding.look_at_rate(rows) > size:
+            if rounding.size(rounding.quantized(rows).symbols) > size:
                 low = middle
             else:
                 high = middle
-        rounding.set_strength(2.0**high)
-        rounding.look_at_rate(rows)
+        return 2.0**high
 
     def _fine_tune(self, rounding: Rounding) -> None:
         networks = self._student.networks
@@ -213,7 +252,7 @@ class Compression:
             seed=self._settings.seed + 1,
             world=World(),
             rounding=rounding,
-            size=_ROOM * self._size,
+            size=self._size,
         )
         self._run_stage(stage, "fine-tuning")
         self._store.keep("fine-tuning", {"rows": networks.rows, **rounding.state()})
@@ -233,7 +272,7 @@ class Compression:
                     high, data, networks = middle, tried, fewer
             if len(data) > most:
                 raise TrainingError(f"--size: expected at least {len(data)} bytes, got {most}")
-        bits = 8 * rounding.look_at_rate(rows) / networks.symbols.size
+        bits = 8 * rounding.size(networks.symbols) / networks.symbols.size
         return Compressed(data, bits, dict(self._store.seconds))
 
     def _file(self, networks: QuantizedNetworks) -> bytes:
@@ -241,7 +280,7 @@ class Compression:
 
     def _chunks(self) -> NDArray[np.int64]:
         """The chunk of each network: what the pictures show most of comes first."""
-        order = np.argsort(-self._importance[:, list(GROUPS).index("rgb_linear")].numpy(), kind="stable")
+        order = np.argsort(-self._importance[:, list(GROUPS).index("rgb_linear")], kind="stable")
         size = max(self._settings.chunk, -(-len(order) // MAX_CHUNKS))
         chunk = np.empty(len(order), np.int64)
         chunk[order] = np.arange(len(order)) // size

@@ -23,6 +23,7 @@ from kilonerf.model_io.knf.quantized import (
     parts,
     step_code,
     step_size,
+    to_layers,
 )
 from kilonerf.model_io.knf.rans import SymbolTables
 
@@ -42,25 +43,26 @@ class Rounding:
 
     Args:
         rows: [N, ROW_LENGTH], without feature layers (they change nothing).
-        importance: [N, 5], mean over a network and group, of the student's parameters.
+        importance: [N, 5], mean over a network and group: what a change of a number does to the squared error.
         density_factor: [N], what the student's raw densities are multiplied with in a scene.
         settings: how.
 
     Attributes:
         strength: c.
+        rate_weight: how much bits count now; as in the settings at first.
+        step_codes: uint8 [N, 5].
     """
 
     def __init__(
         self,
         rows: torch.Tensor,
-        importance: torch.Tensor,
+        importance: NDArray[np.float64],
         density_factor: torch.Tensor,
         settings: RoundingSettings,
     ) -> None:
         self.settings = settings
         self._factor = density_factor.cpu().numpy().astype(np.float32)
-        self.importance = importance.cpu().numpy().copy()
-        self.importance[:, _DENSITY] /= self._factor.astype(np.float64) ** 2
+        self.importance = importance.copy()
         for group in range(len(SIZES)):
             own = self.importance[:, group]
             least = np.percentile(own[own > 0], _LEAST_IMPORTANT) if (own > 0).any() else 1.0
@@ -68,23 +70,42 @@ class Rounding:
         self._mean, self._mean_step_codes = self._shared(self.numbers(rows))
         self._rounded = torch.empty_like(rows)
         self._exact: torch.Tensor | None = None
-        self.strength = 1.0
+        self.strength, self.rate_weight = 1.0, settings.rate_weight
 
     def numbers(self, rows: torch.Tensor) -> NDArray[np.float32]:
-        """The numbers that are stored, [N, 5156], with densities as in a scene."""
-        numbers = from_layers({name: layer.cpu().numpy() for name, layer in layers_of(rows.detach()).items()})
-        parts(numbers)[_DENSITY][:] *= self._factor[:, None]
-        return numbers
+        """See :func:`scene_numbers`."""
+        return scene_numbers(rows, self._factor)
+
+    @property
+    def step_sizes(self) -> NDArray[np.float32]:
+        """Of each network and group, [N, 5]."""
+        return step_size(self.step_codes)
+
+    @property
+    def shared(self) -> NDArray[np.float32]:
+        """What networks have in common, [5156]."""
+        return self._mean.astype(np.float32) * np.repeat(step_size(self._mean_step_codes), SIZES)
+
+    def rows(self, networks: QuantizedNetworks) -> torch.Tensor:
+        """The student's parameters for them, with feature layers that change nothing."""
+        layers = to_layers(networks.values())
+        for part in ("weight", "bias"):
+            density = layers[f"alpha_linear.{part}"]
+            layers[f"alpha_linear.{part}"] = density / self._factor.reshape(-1, *[1] * (density.ndim - 1))
+        return TinyNetworks.from_layers(layers).rows.detach().to(self._rounded.device)
+
+    def with_symbols(self, symbols: NDArray[np.int16]) -> QuantizedNetworks:
+        """Networks of these symbols, in the steps of now."""
+        return QuantizedNetworks(symbols, self.step_codes, self._mean, self._mean_step_codes)
 
     def set_strength(self, strength: float) -> None:
         """Choose c, and so the steps."""
         self.strength = strength
         self.step_codes = step_code(strength / np.sqrt(self.importance))
         sizes = step_size(self.step_codes)
-        shared = self._mean.astype(np.float32) * np.repeat(step_size(self._mean_step_codes), SIZES)
         device = self._rounded.device
         self._steps = self._as_rows(np.repeat(sizes, SIZES, axis=1), 1.0).to(device)
-        self._shared_rows = self._as_rows(np.repeat(shared[None], len(sizes), axis=0), 0.0).to(device)
+        self._shared_rows = self._as_rows(np.repeat(self.shared[None], len(sizes), axis=0), 0.0).to(device)
         self._pull = torch.zeros_like(self._steps)
         self._stored = self._as_rows(np.ones((len(sizes), sum(SIZES)), np.float32), 0.0).to(device)[:1] > 0
 
@@ -115,13 +136,17 @@ class Rounding:
             rows: theirs.
             down: 0: each is rounded to the nearest symbol; 0.5: to the next towards zero.
         """
-        shared = self._mean.astype(np.float32) * np.repeat(step_size(self._mean_step_codes), SIZES)
-        numbers = self.numbers(rows) - shared
+        numbers = self.numbers(rows) - self.shared
         sizes = np.repeat(step_size(self.step_codes), SIZES, axis=1)
         symbols = numbers / sizes
         symbols = np.sign(symbols) * np.ceil(np.abs(symbols) - 0.5 - down) if down else np.rint(symbols)
         symbols = np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL).astype(np.int16)
-        return QuantizedNetworks(symbols, self.step_codes, self._mean, self._mean_step_codes)
+        return self.with_symbols(symbols)
+
+    def size(self, symbols: NDArray[np.int16]) -> float:
+        """How many bytes symbols take."""
+        classes = Scales.of(symbols).classes()
+        return float(SymbolTables.of(symbols, classes, NUM_CLASSES).bits(symbols, classes).sum(dtype=np.float64)) / 8
 
     def look_at_rate(self, rows: torch.Tensor) -> float:
         """How many bytes the symbols take now; from now on, their gradient pulls as these sizes say."""
@@ -134,7 +159,7 @@ class Rounding:
         mean = np.bincount(classes.reshape(-1), np.abs(quantized.symbols).reshape(-1), NUM_CLASSES)
         mean = mean / np.maximum(np.bincount(classes.reshape(-1), minlength=NUM_CLASSES), 1) + 1e-3
         bits = -np.log2((np.sqrt(1 + mean**2) - 1) / mean)
-        per_bit = self.settings.rate_weight * _PER_BIT * self.strength**2
+        per_bit = self.rate_weight * _PER_BIT * self.strength**2
         sizes = step_size(self.step_codes)
         sizes[:, _DENSITY] /= self._factor  # gradients are of the student's parameters
         pull = (per_bit * bits).astype(np.float32)[classes] / np.repeat(sizes, SIZES, axis=1)
@@ -143,11 +168,13 @@ class Rounding:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
-        return {"strength": torch.tensor(self.strength, dtype=torch.float64), "pull": self._pull}
+        knobs = torch.tensor([self.strength, self.rate_weight], dtype=torch.float64)
+        return {"knobs": knobs, "pull": self._pull}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
-        self.set_strength(float(state["strength"]))
+        strength, self.rate_weight = state["knobs"].tolist()
+        self.set_strength(strength)
         self._pull = state["pull"].to(self._rounded.device)
 
     def _shared(self, numbers: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
@@ -174,3 +201,10 @@ class Rounding:
             rows[:, weight : weight + size] = own[:, :size]
             rows[:, bias : bias + outputs] = own[:, size:]
         return torch.from_numpy(rows)
+
+
+def scene_numbers(rows: torch.Tensor, density_factor: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The numbers that are stored, [N, 5156], of a student's rows: densities are as in a scene."""
+    numbers = from_layers({name: layer.cpu().numpy() for name, layer in layers_of(rows.detach()).items()})
+    parts(numbers)[_DENSITY][:] *= density_factor[:, None]
+    return numbers

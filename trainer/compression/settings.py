@@ -24,15 +24,15 @@ class CompressionSettings:
     # Of all random numbers.
     seed: CountOrZero = 0
     # Steps of fine-tuning through the rounding; 0: round only.
-    steps: CountOrZero = 2000
+    steps: CountOrZero = 500
     # Rays of a step.
     rays: Count = 12_288
     # Learning rate of Adam at the beginning.
     learning_rate: Positive = 1e-3
     # Learning rate at the end.
     last_learning_rate: Positive = 1e-4
-    # Steps that look at how much each network and layer matters.
-    importance_steps: Count = 40
+    # Batches of rays by which it is found how much each sample and each network matters.
+    survey_steps: Count = 24
     # Without photos: pictures of the scene itself that are rendered in their place.
     pictures: Count = 100
     # Networks of a chunk of the file, at most.

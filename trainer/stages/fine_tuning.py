@@ -10,9 +10,11 @@ import torch
 from ..data.corrections import applied
 from ..data.footprints import covered_pixels
 from ..data.photos import Photos, RayBatch, prefetched_batches
+from ..data.ray_sampling import RaySamples
 from ..loop.distributed import World
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
+from ..ops.compositing import Composited
 from ..ops.networks import SampleGroups, TinyNetworks
 from ..ranges import Count, CountOrZero, NotNegative, Positive
 from .student import Student
@@ -160,7 +162,14 @@ class FineTuning:
 
     def look(self, step: int) -> Look:
         """What the networks see along a step's rays, of this process."""
-        settings, networks = self.settings, self.student.networks
+        batch, samples = self.sampled(step)
+        groups = SampleGroups.of(samples.network_index, self.student.networks.num_networks)
+        seen = self.student.seen(samples, groups, _LEAK)
+        return Look(batch, groups, self.colors_of(batch, seen), len(samples.points))
+
+    def sampled(self, step: int) -> tuple[RayBatch, RaySamples]:
+        """A step's rays, of this process, and their samples."""
+        settings = self.settings
         own = self._world.share(settings.rays)
         batch = self._batches.get(step)[own]
         samples = self._sampler.sample(
@@ -169,13 +178,15 @@ class FineTuning:
             sample_seed(self._seed, step),
             first_ray=own.start,
             min_transmittance=settings.min_transmittance,
-        ).to(self._device)
-        groups = SampleGroups.of(samples.network_index, networks.num_networks)
-        seen = self.student.seen(samples, groups, _LEAK)
+        )
+        return batch, samples.to(self._device)
+
+    def colors_of(self, batch: RayBatch, seen: Composited) -> torch.Tensor:
+        """Rays' colours as the photos would have them, [R, 3]."""
         background = batch.background
         if self.student.sky is not None:
             background = self.student.sky.behind(batch, lambda rgb: self._as_in_photos(batch, rgb))
-        return Look(batch, groups, self._as_in_photos(batch, seen.over(background)), len(samples.points))
+        return self._as_in_photos(batch, seen.over(background))
 
     def _as_in_photos(self, batch: RayBatch, rgb: torch.Tensor) -> torch.Tensor:
         return rgb if self._colors is None else applied(self._colors, batch.views, rgb)
