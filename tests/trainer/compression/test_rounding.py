@@ -7,8 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.kernels.native.folding import folded_layers  # noqa: E402
-from kilonerf.model_io.knf.quantized import GROUPS, SIZES, from_layers, step_size, to_layers  # noqa: E402
-from kilonerf.trainer.compression.importance import group_means  # noqa: E402
+from kilonerf.model_io.knf.quantized import SIZES, from_layers, step_size, to_layers  # noqa: E402
 from kilonerf.trainer.compression.rounding import Rounding  # noqa: E402
 from kilonerf.trainer.compression.settings import RoundingSettings  # noqa: E402
 from kilonerf.trainer.ops.networks import ROW_LAYOUT, TinyNetworks, layers_of  # noqa: E402
@@ -28,7 +27,7 @@ def networks() -> TinyNetworks:
 
 
 def rounding(strength: float = 0.05, **settings: float) -> Rounding:
-    importance = torch.from_numpy(np.random.default_rng(0).uniform(0.5, 8, (12, 5)))
+    importance = np.random.default_rng(0).uniform(0.5, 8, (12, 5))
     found = Rounding(networks().rows.detach(), importance, FACTOR, RoundingSettings(**settings))
     found.set_strength(strength)
     return found
@@ -102,7 +101,7 @@ def test_rounding_down_takes_fewer_bytes() -> None:
 
 
 def test_what_matters_more_is_rounded_more_finely() -> None:
-    importance = torch.ones(12, 5, dtype=torch.float64)
+    importance = np.ones((12, 5))
     importance[3] = 16.0
     found = Rounding(networks().rows.detach(), importance, torch.ones(12), RoundingSettings())
     found.set_strength(0.1)
@@ -120,11 +119,10 @@ def test_a_state_is_taken_up() -> None:
     assert torch.equal(second.state()["pull"], first.state()["pull"])
 
 
-def test_means_of_groups() -> None:
-    layers = {name: np.zeros_like(layer) for name, layer in to_layers(NUMBERS).items()}
-    for number, name in enumerate(GROUPS):
-        layers[f"{name}.weight"] += number
-        layers[f"{name}.bias"] += number
-    layers["feature_linear.weight"] += 100
-    means = group_means(TinyNetworks.from_layers(layers).rows.detach())
-    assert torch.allclose(means, torch.arange(5.0).expand(12, 5))
+def test_rows_are_those_of_the_numbers() -> None:
+    student, found = networks(), rounding()
+    quantized = found.quantized(student.rows)
+    rows = found.rows(quantized)
+    assert np.allclose(found.numbers(rows), quantized.values(), rtol=1e-6)
+    assert np.array_equal(found.quantized(rows).symbols, quantized.symbols)  # of values on the grid, the same again
+    assert found.size(quantized.symbols) == found.look_at_rate(student.rows)
