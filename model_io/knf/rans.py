@@ -151,21 +151,21 @@ def decode(
     if steps and (tables.counts[classes.reshape(-1)] == 0).any():
         raise SceneError("networks: expected classes that have a table, got one without")
     symbol_of, packed = _slots(tables)
-    ends = lengths.cumsum(dtype=np.int64)
-    at = ends - lengths
+    ends: NDArray[np.int64] = lengths.cumsum(dtype=np.int64)
+    begins: NDArray[np.int64] = ends - lengths
     padded = np.concatenate([words, np.zeros(steps + STATE_WORDS, np.uint16)]).astype(np.uint32)
-    state = padded[at] | padded[at + 1] << np.uint32(16)
-    at = at + STATE_WORDS
+    state: NDArray[np.uint32] = padded[begins] | padded[begins + 1] << np.uint32(16)
+    at: NDArray[np.int64] = begins + STATE_WORDS
     rows = np.empty(classes.shape, np.int32)
-    low = np.uint32(_TOTAL - 1)
+    low, bits = np.uint32(_TOTAL - 1), np.uint32(PROBABILITY_BITS)
     entry: NDArray[np.uint32]
     for step in range(steps):
-        slot = rows[step]
-        np.add(state & low, classes[step].astype(np.uint32) << np.uint32(PROBABILITY_BITS), out=slot, casting="unsafe")
+        slot: NDArray[np.int32] = rows[step]
+        np.add(state & low, classes[step].astype(np.uint32) << bits, out=slot, casting="unsafe")
         entry = packed.take(slot)  # frequency and, above it, the slot's place within its symbol
-        state = (entry & np.uint32(0x7FFF)) * (state >> np.uint32(PROBABILITY_BITS)) + (entry >> np.uint32(15))
-        empty = state < np.uint32(_LOWEST)
-        (which,) = empty.nonzero()
+        state = (entry & np.uint32(0x7FFF)) * (state >> bits) + (entry >> np.uint32(15))
+        empty: NDArray[np.bool_] = state < np.uint32(_LOWEST)
+        which: NDArray[np.int64] = np.flatnonzero(empty)
         state[which] = state[which] << np.uint32(16) | padded[at[which]]
         at += empty
     if not (state == _LOWEST).all() or not (at == ends).all():

@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch")
-from kilonerf.kernels.native.folding import folded_layers  # noqa: E402
-from kilonerf.model_io.knf.quantized import GROUPS, SIZES, from_layers, parts, step_code, step_size, to_layers  # noqa: E402
-from kilonerf.trainer.compression.feedback import Shares, importance, rounded  # noqa: E402
-from kilonerf.trainer.compression.survey import Samples  # noqa: E402
-from kilonerf.trainer.ops.networks import SampleGroups, TinyNetworks, layers_of, tiny_networks_torch  # noqa: E402
-from support.scenes import random_scene  # noqa: E402
+pytest.importorskip("torch", reason="training needs torch")
+import torch
+
+from kilonerf.kernels.native.folding import folded_layers
+from kilonerf.model_io.knf.quantized import GROUPS, SIZES, from_layers, parts, step_code, step_size, to_layers
+from kilonerf.trainer.compression.feedback import Shares, importance, rounded
+from kilonerf.trainer.compression.survey import Samples
+from kilonerf.trainer.ops.networks import SampleGroups, TinyNetworks, layers_of, tiny_networks_torch
+from support.scenes import random_scene
 
 NUMBERS = from_layers(folded_layers(random_scene(resolution=(1, 2, 2), dropped=0.0, density_scale=2.0).layers))
 NOTHING = np.zeros(sum(SIZES), np.float32)
@@ -42,6 +44,7 @@ def test_importance_is_the_mean_of_squared_gradients_of_samples() -> None:
         index = torch.tensor([sample // 5], dtype=torch.int32)
         rgb, density = tiny_networks_torch(seen.points[one], seen.directions[one], index, networks, rectified=False)
         ((rgb * seen.of_rgb[one]).sum() + (density * seen.of_density[one]).sum()).backward()
+        assert networks.rows.grad is not None
         gradient = layers_of(networks.rows.grad)
         numbers = from_layers({name: layer.numpy() for name, layer in gradient.items()})
         expected += np.stack([(part**2).mean(axis=1) for part in parts(numbers)], axis=1) / seen.channels

@@ -1,17 +1,20 @@
 """Rounding while training: what is looked through is what is written, and gradients go past it."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="training needs torch")
-from kilonerf.kernels.native.folding import folded_layers  # noqa: E402
-from kilonerf.model_io.knf.quantized import SIZES, from_layers, step_size, to_layers  # noqa: E402
-from kilonerf.trainer.compression.rounding import Rounding  # noqa: E402
-from kilonerf.trainer.compression.settings import RoundingSettings  # noqa: E402
-from kilonerf.trainer.ops.networks import ROW_LAYOUT, TinyNetworks, layers_of  # noqa: E402
-from support.scenes import random_scene  # noqa: E402
+pytest.importorskip("torch", reason="training needs torch")
+import torch
+
+from kilonerf.kernels.native.folding import folded_layers
+from kilonerf.model_io.knf.quantized import SIZES, from_layers, step_size, to_layers
+from kilonerf.trainer.compression.rounding import Rounding
+from kilonerf.trainer.compression.settings import RoundingSettings
+from kilonerf.trainer.ops.networks import ROW_LAYOUT, TinyNetworks, layers_of
+from support.scenes import random_scene
 
 SCENE = random_scene(resolution=(2, 2, 3), dropped=0.0)
 NUMBERS = from_layers(folded_layers(SCENE.layers))
@@ -22,11 +25,12 @@ def networks() -> TinyNetworks:
     """As a student has them: densities over their factor."""
     layers = to_layers(NUMBERS)
     for name in ("alpha_linear.weight", "alpha_linear.bias"):
-        layers[name] = layers[name] / FACTOR.numpy().reshape(-1, *[1] * (layers[name].ndim - 1))
+        factor = FACTOR.numpy().reshape(-1, *[1] * (layers[name].ndim - 1))
+        layers[name] = (layers[name] / factor).astype(np.float32)
     return TinyNetworks.from_layers(layers)
 
 
-def rounding(strength: float = 0.05, **settings: float) -> Rounding:
+def rounding(strength: float = 0.05, **settings: Any) -> Rounding:
     importance = np.random.default_rng(0).uniform(0.5, 8, (12, 5))
     found = Rounding(networks().rows.detach(), importance, FACTOR, RoundingSettings(**settings))
     found.set_strength(strength)
@@ -57,6 +61,7 @@ def test_gradients_are_of_the_rounded_and_stay_away_from_the_feature_layer() -> 
     target = student.rows.detach() + 1
     ((student.rows - target) ** 2).sum().backward()
     found.undo(student)
+    assert student.rows.grad is not None
     gradient = layers_of(student.rows.grad)
     for name in ROW_LAYOUT:
         expected = 0.0 if name.startswith("feature_linear") else -2.0
@@ -71,15 +76,17 @@ def test_bits_pull_towards_what_costs_less() -> None:
     found.apply(student)
     found.undo(student)
     pull = student.rows.grad
+    assert pull is not None
     assert float(layers_of(pull)["feature_linear.weight"].abs().max()) == 0
     with torch.no_grad():
-        student.rows -= 0.05 * pull / pull.abs().max()
+        student.rows.sub_(0.05 * pull / pull.abs().max())
     assert found.look_at_rate(student.rows) < before
     none = rounding(rate_weight=0.0)
     none.look_at_rate(student.rows)
     student.rows.grad = torch.zeros_like(student.rows)
     none.apply(student)
     none.undo(student)
+    assert student.rows.grad is not None
     assert not student.rows.grad.any()
 
 
