@@ -17,9 +17,8 @@ from kilonerf.kernels.native.folding import folded_layers
 from kilonerf.model_io import Scene, SceneError, load_scene, save_scene
 from kilonerf.model_io.knf.format import save_compressed
 from kilonerf.model_io.knf.quantized import SIZES, QuantizedNetworks, from_layers, step_code, step_size, to_layers
-from kilonerf.model_io.scene.facts import describe
-from support.compressed_files import rounded, small_file
-from support.knf_files import PNG, join, json_values, one_file, split
+from kilonerf.model_io.scene.facts import describe, fact_rows, file_facts
+from support.knf_files import PNG, join, json_values, one_file, rounded, small_file, split
 from support.scenes import nested_scene, random_scene, sky_scene, views
 
 SCENE = replace(
@@ -78,6 +77,20 @@ def test_pictures_are_those_of_the_rounded_networks(tmp_path: Path) -> None:
         create_renderer(scene, "reference").render(camera, RenderOptions()).rgb for scene in (found, expected)
     )
     assert np.array_equal(first, second)
+
+
+def test_facts_of_a_compressed_file(tmp_path: Path) -> None:
+    (tmp_path / "a.knf").write_bytes(DATA)
+    facts = file_facts(tmp_path / "a.knf")
+    assert (facts["version"], facts["file_bytes"]) == (3, len(DATA))
+    assert facts["compressed"]["networks_bytes"] == sum(len(part(f"networks.{number}")) for number in range(3))
+    assert facts["compressed"]["chunks"] == 3
+    scene = load_scene(tmp_path / "a.knf")
+    assert " in 3 chunks, " in dict(fact_rows(scene, describe(scene) | facts))["compressed"]
+    save_scene(SCENE, tmp_path / "b.knf")
+    plain = file_facts(tmp_path / "b.knf")
+    assert (plain["version"], plain["compressed"]) == (1, None)
+    assert "compressed" not in dict(fact_rows(SCENE, describe(SCENE) | plain))
 
 
 def test_a_compressed_scene_is_saved_as_any_other(tmp_path: Path) -> None:
