@@ -34,6 +34,7 @@ _DENSITY = list(GROUPS).index("alpha_linear")
 _PREDICTED = ("pts_linears.0", "pts_linears.1", "alpha_linear")
 """Layers of which networks have something in common, from their one initialisation; of the others they have not."""
 _LEAST_IMPORTANT = 5.0  # percentile of the networks' importance: none counts less
+_MOST_STEPS = 800  # from a network's mean to its largest number: rounding never cuts one off
 _PER_BIT = math.log(2) / 6
 """By what the squared error falls for a bit more, in steps squared (rounding at a high rate: step^2 / 12)."""
 
@@ -67,7 +68,10 @@ class Rounding:
             own = self.importance[:, group]
             least = np.percentile(own[own > 0], _LEAST_IMPORTANT) if (own > 0).any() else 1.0
             self.importance[:, group] = np.maximum(own, least)
-        self._mean, self._mean_step_codes = self._shared(self.numbers(rows))
+        numbers = self.numbers(rows)
+        self._mean, self._mean_step_codes = self._shared(numbers)
+        largest = [np.abs(part).max(axis=1) for part in parts(numbers - self.shared)]
+        self._least_steps = np.stack(largest, axis=1) / _MOST_STEPS
         self._rounded = torch.empty_like(rows)
         self._exact: torch.Tensor | None = None
         self.strength, self.rate_weight = 1.0, settings.rate_weight
@@ -101,7 +105,7 @@ class Rounding:
     def set_strength(self, strength: float) -> None:
         """Choose c, and so the steps."""
         self.strength = strength
-        self.step_codes = step_code(strength / np.sqrt(self.importance))
+        self.step_codes = step_code(np.maximum(strength / np.sqrt(self.importance), self._least_steps))
         sizes = step_size(self.step_codes)
         device = self._rounded.device
         self._steps = self._as_rows(np.repeat(sizes, SIZES, axis=1), 1.0).to(device)
