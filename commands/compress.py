@@ -22,7 +22,7 @@ from kilonerf.trainer.compression.settings import CompressionSettings
 from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.pipeline.observers import Observers, ProgressObserver
-from kilonerf.trainer.pipeline.store import make_folder
+from kilonerf.trainer.pipeline.store import lock_folder, make_folder
 
 from .command_line import print_notes, run_command
 from .training_run import interruption, training_device
@@ -82,6 +82,7 @@ def run(command: CompressCommand) -> None:
     _check_output(command.output)
     folder = command.folder or command.output.with_suffix(".compressing")
     make_folder(folder)
+    lock = lock_folder(folder)
     with interruption() as interrupted:
         observer = Observers([ProgressObserver()])
         try:
@@ -102,6 +103,7 @@ def run(command: CompressCommand) -> None:
             compressed = compression.run()
         finally:
             observer.close()
+            lock.release()
     with AtomicFile(command.output) as temporary:
         temporary.write_bytes(compressed.data)
     print(_said(command, scene, compressed, test, downscale))

@@ -16,6 +16,7 @@ from PIL import Image
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import train as train_command
 from kilonerf.model_io import import_checkpoint, load_scene
+from kilonerf.model_io.files.lock import FileLock
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.settings import PRESETS
 from support.analytic_scene import write_photos
@@ -69,6 +70,46 @@ def test_photos_become_a_scene_and_the_original_layout(call, photos, tmp_path) -
     assert call(photos, "-o", output, *SMALL)[0] == 0  # everything is there already
     assert output.read_bytes() == written
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "balls.training").glob("*.safetensors")}
+
+
+@needs_extension
+def test_a_program_can_follow_by_events_and_snapshots(call, photos, tmp_path) -> None:
+    output, folder = tmp_path / "balls.knf", tmp_path / "balls.training"
+    code, printed, said = call(photos, "-o", output, *SMALL, "--json", "--snapshots", "--preview-every", 1e-6)
+    assert (code, said) == (0, "")
+    events = [json.loads(line) for line in printed.splitlines()]
+    stages = [(event["stage"], event["steps"]) for event in events if event["event"] == "stage"]
+    assert stages == [("teacher", 48), ("occupancy", 1), ("distillation", 6), ("fine-tuning", 6)]
+    steps = {event["stage"]: event for event in events if event["event"] == "step"}
+    assert steps["teacher"]["step"] == 48  # the last one is always said
+    assert steps["fine-tuning"]["psnr"] > 3.0
+    assert steps["fine-tuning"]["seconds_left"] == 0.0
+    snapshots = [event for event in events if event["event"] == "snapshot"]
+    assert {event["stage"] for event in snapshots} == {"distillation", "fine-tuning"}
+    assert snapshots[-1]["file"] == str(folder / "view.knf")
+    assert load_scene(folder / "view.knf").dtype == np.float32
+    previews = [event["psnr"] for event in events if event["event"] == "preview"]
+    assert previews
+    assert all(psnr > 3.0 for psnr in previews)
+    messages = [event["text"] for event in events if event["event"] == "message"]
+    assert any("voxels occupied" in text for text in messages)
+    assert events[-1]["event"] == "done"
+    assert (events[-1]["scene"], events[-1]["bytes"]) == (str(output), output.stat().st_size)
+    assert not (folder / "lock").exists()
+
+
+@needs_extension
+def test_one_program_at_a_time_trains_in_a_folder(call, photos, tmp_path) -> None:
+    output, folder = tmp_path / "balls.knf", tmp_path / "balls.training"
+    folder.mkdir()
+    (folder / "teacher.safetensors").touch()
+    lock = FileLock.take(folder / "lock")
+    assert lock is not None
+    code, _, said = call(photos, "-o", output, *SMALL, "--restart-from", "teacher")
+    assert code == 2
+    assert f"{folder}: expected a folder that no other kilonerf-train works in, got process {os.getpid()}" in said
+    assert (folder / "teacher.safetensors").exists()  # nothing was forgotten
+    lock.release()
 
 
 @needs_extension

@@ -83,10 +83,11 @@ class Frame:
         return None if length is None else length * self.scale
 
     def dataset(self, dataset: Dataset) -> Dataset:
-        """A data set with its cameras, near and far inside; what boxes are found by is not kept."""
+        """A data set with its cameras, points, near and far inside; what only boxes are found by is not kept."""
         views = [replace(view, camera=self.camera(view.camera)) for view in dataset.views]
         near, far = self.length(dataset.near), self.length(dataset.far)
-        return replace(dataset, views=views, near=near, far=far, bounding_box=None, points=None, region=None)
+        points = None if dataset.points is None else self._inside(dataset.points)
+        return replace(dataset, views=views, near=near, far=far, bounding_box=None, points=points, region=None)
 
     def bounds(self, bounds: Bounds) -> Bounds:
         """A user's box, inside."""

@@ -21,6 +21,7 @@ from kilonerf.model_io.scene.levels import OuterLevel
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.captures import entrance, scene_depths
+from ..data.free_space import FreeSpace
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
@@ -239,6 +240,7 @@ class Training:
                 settings.grid,
                 corrections=corrections,
                 sky=self._photos.sky,
+                free_space=FreeSpace.of(self.subject.dataset, self._device),
                 seed=seed,
                 device=self._device,
             )

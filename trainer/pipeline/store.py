@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import torch
 
 from kilonerf.model_io import CheckpointError, OutputError, TrainingError
+from kilonerf.model_io.files.lock import FileLock, lock_holder
 
 from ..loop.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from ..loop.distributed import World
 from ..settings import STAGES
 
 PROGRESS = "progress"
+LOCK = "lock"
 
 
 class Resumable(Protocol):
@@ -39,6 +41,20 @@ def make_folder(folder: Path, restart_from: str | None = None) -> None:
                 (folder / f"{stage}.safetensors").unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Keep other programs from training in a run's folder.
+
+    Raises:
+        TrainingError: one does.
+        OutputError: the folder cannot be written.
+    """
+    lock = FileLock.take(folder / LOCK)
+    if lock is None:
+        holder = lock_holder(folder / LOCK)
+        raise TrainingError(f"{folder}: expected a folder that no other kilonerf-train works in, got process {holder}")
+    return lock
 
 
 class StageStore:

@@ -10,7 +10,7 @@ from ..loop.distributed import World
 from ..settings import TrainingSettings
 from .observers import Observer, Observers
 from .pipeline import Training, load_teacher
-from .store import make_folder
+from .store import lock_folder, make_folder
 from .subject import read_subject
 
 
@@ -57,6 +57,10 @@ def train(
         device=device,
         teacher=teacher,
     )
-    student = training.run()
+    lock = lock_folder(folder)
+    try:
+        student = training.run()
+    finally:
+        lock.release()
     assert student is not None  # noqa: S101 - only a run that ends with the teacher has none
     return training.finished_scene(student)

@@ -8,6 +8,7 @@ from kilonerf.model_io import PARAMETERS_PER_NETWORK, Scene
 
 from .. import theme
 from ..actions import OPEN, Program
+from ..appearance.reading_order import displayed
 from ..notices import Notices
 from . import widgets
 
@@ -31,9 +32,9 @@ class ScenePanel:
             return
         imgui.align_text_to_frame_padding()
         if loading is not None:
-            imgui.text_colored(theme.ACCENT, f"Loading {loading.name} ...")
+            imgui.text_colored(theme.ACCENT, displayed(f"Loading {loading.name} ..."))
         elif path is not None:
-            imgui.text_unformatted(path.name)
+            imgui.text_unformatted(displayed(path.name))
             widgets.tip(str(path))
         else:
             imgui.text_disabled("No scene yet")
@@ -66,11 +67,7 @@ class ScenePanel:
         imgui.begin_child("messages", imgui.ImVec2(0.0, LOG_HEIGHT * imgui.get_font_size()))
         for notice in self._notices.log:
             color = {"error": theme.BAD, "good": theme.GOOD, "info": theme.DIM}[notice.kind]
-            imgui.push_style_color(imgui.Col_.text, color)
-            imgui.push_text_wrap_pos(0.0)
-            imgui.text_unformatted(notice.text + (f"  (x{notice.times})" if notice.times > 1 else ""))
-            imgui.pop_text_wrap_pos()
-            imgui.pop_style_color()
+            widgets.paragraph(notice.text + (f"  (x{notice.times})" if notice.times > 1 else ""), color)
         if count != self._listed:  # the newest is seen
             imgui.set_scroll_here_y(1.0)
             self._listed = count
