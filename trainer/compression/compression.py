@@ -31,7 +31,7 @@ from .survey import Samples, Survey, samples_of
 _SAVE_EVERY = 60.0  # seconds
 _LOOK_EVERY = 25  # steps between two looks at the size
 _FIRMER = 1.2  # by what bits count more after a look that found too many
-_TRIES, _NEAR = 6, 0.985  # roundings until the size is at least this share of what is wanted
+_TRIES, _NEAR = 6, 0.99  # roundings until the size is at least this share of what is wanted
 _LEAST_BITS = 0.05  # of a number
 
 
@@ -184,6 +184,8 @@ class Compression:
             rounding.set_strength(strength)
             found = rounded(samples, shares, numbers, rounding.step_sizes, rounding.shared)
             size = rounding.size(found)
+            if self._wanted_size is not None:
+                wanted = self._wanted_size - (len(self._file(rounding.with_symbols(found))) - size)
             tries.append((size, strength, found))
             self._observer.step("rounding", tried, {"kB": size / 1000}, 0, len(samples.points))
             if self._interrupted():
@@ -210,12 +212,11 @@ class Compression:
         if self._wanted_size is None:
             assert self._wanted_bits is not None  # noqa: S101 - the command has one of both
             return self._wanted_bits * numbers / 8
-        # What is beside them depends a little on how many bits they have.
-        beside = 0.0
-        for bits in (4.0, 8 * self._wanted_size / numbers):
-            rounding.set_strength(self._plain_strength(rounding, rows, max(bits, _LEAST_BITS) * numbers / 8))
-            plain = rounding.quantized(rows)
-            beside = len(self._file(plain)) - rounding.size(plain.symbols)
+        # Beside them there are grids, tables, poses: about as much as when weights have the whole size.
+        most = max(8 * self._wanted_size / numbers, _LEAST_BITS) * numbers / 8
+        rounding.set_strength(self._plain_strength(rounding, rows, most))
+        plain = rounding.quantized(rows)
+        beside = len(self._file(plain)) - rounding.size(plain.symbols)
         if self._wanted_size - beside < _LEAST_BITS * numbers / 8:
             least = beside + _LEAST_BITS * numbers / 8
             raise TrainingError(
