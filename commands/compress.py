@@ -12,7 +12,7 @@ import tyro
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.evaluation import evaluate, mean_result
 from kilonerf.kernels.measure.poses import evenly_chosen
-from kilonerf.model_io import DatasetError, OutputError, Scene, UsageError, load_scene
+from kilonerf.model_io import DatasetError, KiloNeRFScene, OutputError, UsageError, load_kilonerf_scene
 from kilonerf.model_io.datasets import Dataset, View, load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
@@ -76,7 +76,7 @@ def run(command: CompressCommand) -> None:
     size = _checked_size(command)
     command.settings.check()
     device = training_device(command.device, World())
-    scene = load_scene(command.scene)
+    scene = load_kilonerf_scene(command.scene)
     if not scene.num_networks:
         raise UsageError(f"{command.scene}: expected a scene with networks, got none")
     _check_output(command.output)
@@ -144,7 +144,7 @@ def _check_output(output: Path) -> None:
     AtomicFile(output).discard()
 
 
-def _views(command: CompressCommand, scene: Scene, folder: Path) -> tuple[list[View], list[View], int]:
+def _views(command: CompressCommand, scene: KiloNeRFScene, folder: Path) -> tuple[list[View], list[View], int]:
     """Views to learn from, views to measure by, and by how much their photos are made smaller."""
     if command.photos is None:
         views = own_views(scene, create_renderer(scene), folder / "pictures", command.settings.pictures)
@@ -170,7 +170,7 @@ def _measured(path: Path, dataset: Dataset) -> Dataset:
         return dataset
 
 
-def _source(command: CompressCommand, scene: Scene, downscale: int) -> dict[str, Any]:
+def _source(command: CompressCommand, scene: KiloNeRFScene, downscale: int) -> dict[str, Any]:
     return {
         "scene": f"{command.scene.name}, {command.scene.stat().st_size} bytes, {scene.num_networks} networks",
         "photos": None if command.photos is None else command.photos.name,
@@ -178,7 +178,9 @@ def _source(command: CompressCommand, scene: Scene, downscale: int) -> dict[str,
     }
 
 
-def _said(command: CompressCommand, scene: Scene, compressed: Compressed, test: list[View], downscale: int) -> str:
+def _said(
+    command: CompressCommand, scene: KiloNeRFScene, compressed: Compressed, test: list[View], downscale: int
+) -> str:
     before, after = command.scene.stat().st_size, command.output.stat().st_size
     minutes = sum(compressed.seconds.values()) / 60
     text = (
@@ -186,14 +188,14 @@ def _said(command: CompressCommand, scene: Scene, compressed: Compressed, test: 
         f"{compressed.bits:.2f} bits a weight, {minutes:.1f} minutes"
     )
     if test:
-        of_input, of_output = (_psnr(one, test, downscale) for one in (scene, load_scene(command.output)))
+        of_input, of_output = (_psnr(one, test, downscale) for one in (scene, load_kilonerf_scene(command.output)))
         if command.photos is None:
             return f"{text}; {of_output:.2f} dB against the scene's own pictures in {len(test)} views"
         return f"{text}; {of_output:.2f} dB instead of {of_input:.2f} in {len(test)} photos"
     return text
 
 
-def _psnr(scene: Scene, views: list[View], downscale: int) -> float:
+def _psnr(scene: KiloNeRFScene, views: list[View], downscale: int) -> float:
     renderer = create_renderer(scene)
     return mean_result(list(evaluate(renderer, views, RenderOptions.as_trained(scene), downscale=downscale))).psnr
 

@@ -12,7 +12,7 @@ import torch
 import tyro
 from numpy.typing import NDArray
 
-from kilonerf.model_io import OutputError, UsageError, save_scene
+from kilonerf.model_io import KiloNeRFScene, OutputError, UsageError, save_scene
 from kilonerf.model_io.datasets import View
 from kilonerf.model_io.files.atomic import AtomicFile
 from kilonerf.model_io.files.lock import FileLock
@@ -27,10 +27,11 @@ from kilonerf.trainer.pipeline.observers import (
     TensorBoardObserver,
     ViewObserver,
 )
-from kilonerf.trainer.pipeline.pipeline import Training, load_teacher
+from kilonerf.trainer.pipeline.octree import run_training, training_class
+from kilonerf.trainer.pipeline.pipeline import load_teacher
 from kilonerf.trainer.pipeline.store import lock_folder, make_folder
 from kilonerf.trainer.pipeline.subject import find_missing_poses, read_subject
-from kilonerf.trainer.settings import PRESETS, STAGES, Preset, TrainingSettings
+from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
 
 from .command_line import print_event, run_command
 from .training_run import interruption, training_device
@@ -38,12 +39,15 @@ from .training_run import interruption, training_device
 PROGRAM = "kilonerf-train"
 SNAPSHOT = "view.knf"
 """In the run's folder: the scene as it is, for who looks on."""
-StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning"]
+_DTYPES = {"float16": np.float16, "float32": np.float32}
+StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning", "octree", "field"]
 
 
 @dataclass
 class TrainCommand:
     """Train a scene from posed photos, in KiloNeRF's stages: teacher, occupancy, distillation, fine-tuning.
+
+    With --field octree an octree of features is trained instead: teacher, octree, field.
 
     What the stages make goes into a folder beside the scene; a run that was interrupted or killed goes on from there
     when the same command is given again.
@@ -117,7 +121,7 @@ def run(command: TrainCommand) -> None:
     _check_output(command)
     teacher = load_teacher(command.settings.teacher, device)
     folder = command.folder or command.output.with_suffix(".training")
-    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning")
+    wanted = command.settings.teacher in ("grid", "nerf") or command.stage in (None, "fine-tuning", "field")
 
     def say(line: str) -> None:
         if world.is_first:
@@ -128,7 +132,7 @@ def run(command: TrainCommand) -> None:
         command.dataset,
         split=command.split,
         downscale=command.settings.downscale,
-        voxels=command.settings.occupancy.voxels,
+        voxels=command.settings.voxels,
         memory=int(command.memory * 2**30),
         box=command.box,
         levels=command.settings.levels,
@@ -138,7 +142,7 @@ def run(command: TrainCommand) -> None:
     )
     with interruption() as interrupted:
         observer = Observers()
-        training = Training(
+        training = training_class(command.settings)(
             subject,
             command.settings,
             folder,
@@ -152,18 +156,17 @@ def run(command: TrainCommand) -> None:
         if world.is_first:
             _observe(observer, command, folder, previews)
         try:
-            last = STAGES[-1] if command.stage is None else command.stage
-            student = training.run(last)
+            scene = run_training(training, command.stage)
         finally:
             observer.close()
             if lock is not None:
                 lock.release()
-    if student is None or not world.is_first:
+    if scene is None or not world.is_first:
         return
-    scene = training.finished_scene(student, np.float16 if command.dtype == "float16" else np.float32)
-    save_scene(scene, command.output)
-    if command.export_original is not None:
-        export_original(training.finished_scene(student, np.float32), command.export_original)
+    save_scene(scene(_DTYPES[command.dtype]), command.output)
+    original = scene(np.float32) if command.export_original is not None else None
+    if isinstance(original, KiloNeRFScene) and command.export_original is not None:
+        export_original(original, command.export_original)
     if command.json:
         size = command.output.stat().st_size
         print_event("done", scene=str(command.output), bytes=size, seconds=training.seconds)
@@ -212,6 +215,12 @@ def _check_output(command: TrainCommand) -> None:
         UsageError: the scene's name does not end in .knf.
         OutputError: the scene cannot be written, or the folder for the original layout has files already.
     """
+    for option, stage in (("--stage", command.stage), ("--restart-from", command.restart_from)):
+        if stage is not None and stage not in command.settings.stages:
+            expected = ", ".join(command.settings.stages)
+            raise UsageError(f"{option}: expected {expected} for --field {command.settings.field}, got {stage}")
+    if command.settings.field == "octree" and command.export_original is not None:
+        raise UsageError("--export-original: expected --field networks, which that layout is of, got octree")
     if command.output.suffix != ".knf":
         raise UsageError(f"{command.output}: expected a name that ends in .knf")
     if not command.output.parent.is_dir():

@@ -19,7 +19,7 @@ from ..knf.format import cast_layers
 from ..scene.box import Box
 from ..scene.cells import occupied_cells
 from ..scene.checks import check_resolutions
-from ..scene.scene import Scene
+from ..scene.scene import KiloNeRFScene
 from .config import OriginalConfig, find_config, read_box
 from .layout import OriginalNetworks, read_networks
 from .restricted_pickle import read_torch_file
@@ -46,7 +46,7 @@ def import_checkpoint(
     training_poses: ArrayLike | None = None,  # [M, 4, 4]
     provenance: Mapping[str, Any] | None = None,
     progress: Callable[[str], None] = lambda step: None,
-) -> Scene:
+) -> KiloNeRFScene:
     """Make a scene from an original checkpoint; nothing that its pickle names is run.
 
     What is not given is looked for: the resolution in the yamls (:func:`find_config`), in a distilled file's cells,
@@ -95,7 +95,7 @@ def import_checkpoint(
     network_index.reshape(-1)[rows] = np.arange(len(rows), dtype=np.int32)
     layers = {name: np.ascontiguousarray(array[rows]) for name, array in networks.layers.items()}
     try:
-        return Scene(
+        return KiloNeRFScene(
             box_min=box[0],
             box_max=box[1],
             occupancy=occupied,

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import compress as compress_command
 from kilonerf.commands.compress import parse_size
-from kilonerf.model_io import UsageError, load_scene, save_scene
+from kilonerf.model_io import UsageError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.scene.facts import file_facts
 from kilonerf.trainer.ops.native import extension
 from support.analytic_scene import write_photos
@@ -46,7 +46,7 @@ def test_a_scene_becomes_a_file_of_the_wanted_size(call, scene_path: Path, tmp_p
     assert f"{output}: 0.0" in printed
     assert "dB against the scene's own pictures in 2 views" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["small.knf"]  # what it needed to go on is gone
-    small, scene = load_scene(output), load_scene(scene_path)
+    small, scene = load_kilonerf_scene(output), load_kilonerf_scene(scene_path)
     assert file_facts(output)["version"] == 3
     assert np.array_equal(small.occupancy, scene.occupancy)
     assert small.start_camera == scene.start_camera

@@ -15,7 +15,7 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import train as train_command
-from kilonerf.model_io import import_checkpoint, load_scene
+from kilonerf.model_io import import_checkpoint, load_kilonerf_scene
 from kilonerf.model_io.files.lock import FileLock
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.settings import PRESETS
@@ -45,7 +45,7 @@ def test_photos_become_a_scene_and_the_original_layout(call, photos, tmp_path) -
     code, printed, said = call(photos, "-o", output, *SMALL, "--export-original", original, "--preview-every", 1e-6)
     assert code == 0, said
     assert f"{output}: " in printed
-    scene = load_scene(output)
+    scene = load_kilonerf_scene(output)
     assert scene.dtype == np.float16
     assert scene.training_poses is not None
     assert len(scene.training_poses) == 12
@@ -87,7 +87,7 @@ def test_a_program_can_follow_by_events_and_snapshots(call, photos, tmp_path) ->
     snapshots = [event for event in events if event["event"] == "snapshot"]
     assert {event["stage"] for event in snapshots} == {"distillation", "fine-tuning"}
     assert snapshots[-1]["file"] == str(folder / "view.knf")
-    assert load_scene(folder / "view.knf").dtype == np.float32
+    assert load_kilonerf_scene(folder / "view.knf").dtype == np.float32
     previews = [event["psnr"] for event in events if event["event"] == "preview"]
     assert previews
     assert all(psnr > 3.0 for psnr in previews)
@@ -120,9 +120,9 @@ def test_stages_can_be_run_one_by_one_and_anew(call, photos, tmp_path) -> None:
     assert [path.name for path in folder.iterdir()] == ["teacher.safetensors"]
     assert not output.exists()
     assert call(*words, "--stage", "distillation")[0] == 0
-    distilled = load_scene(output).layers["rgb_linear.bias"].copy()
+    distilled = load_kilonerf_scene(output).layers["rgb_linear.bias"].copy()
     assert call(*words)[0] == 0
-    assert not np.array_equal(load_scene(output).layers["rgb_linear.bias"], distilled)
+    assert not np.array_equal(load_kilonerf_scene(output).layers["rgb_linear.bias"], distilled)
     code, _, said = call(*words, "--distillation.steps", 7)
     assert code == 2
     assert "settings.distillation.steps: expected 7, got 6" in said
@@ -136,7 +136,7 @@ def test_background_depths_and_streamed_photos(call, photos, tmp_path) -> None:
     code, _, said = call(photos, "-o", output, *SMALL, *more)
     assert code == 0, said
     assert "box -1 -1 -1 to 1 1 1, from the command line" in said
-    scene = load_scene(output)
+    scene = load_kilonerf_scene(output)
     assert scene.background == (0.0, 0.5, 1.0)
     assert (scene.near, scene.far) == (2.5, 5.5)
 
@@ -147,7 +147,7 @@ def test_a_scene_can_be_the_teacher(call, photos, tmp_path) -> None:
     teacher = tmp_path / "first.knf"
     code, _, said = call(photos, "-o", tmp_path / "second.knf", *SMALL, "--teacher", teacher, "--occupancy.cells", 3)
     assert code == 0, said
-    assert max(load_scene(tmp_path / "second.knf").resolution) == 3
+    assert max(load_kilonerf_scene(tmp_path / "second.knf").resolution) == 3
 
 
 @pytest.mark.parametrize(

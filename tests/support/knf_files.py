@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from kilonerf.kernels.native.folding import folded_layers
-from kilonerf.model_io import Scene
+from kilonerf.model_io import KiloNeRFScene
 from kilonerf.model_io.knf.format import compressed_file
 from kilonerf.model_io.knf.quantized import (
     NUM_WEIGHTS,
@@ -45,7 +45,7 @@ json_values = st.recursive(
 )
 
 
-def rounded(scene: Scene, share: float = 0.1) -> QuantizedNetworks:
+def rounded(scene: KiloNeRFScene, share: float = 0.1) -> QuantizedNetworks:
     """A scene's networks in steps of a share of the standard deviation of each network's layer."""
     numbers = from_layers(folded_layers(scene.layers))
     deviations = np.stack([part.std(axis=1) for part in parts(numbers)], axis=1)
@@ -54,6 +54,6 @@ def rounded(scene: Scene, share: float = 0.1) -> QuantizedNetworks:
     return QuantizedNetworks(symbols, codes, np.zeros(NUM_WEIGHTS, np.int8), np.ones(len(SIZES), np.uint8))
 
 
-def small_file(scene: Scene, chunks: int = 3, share: float = 0.1) -> bytes:
+def small_file(scene: KiloNeRFScene, chunks: int = 3, share: float = 0.1) -> bytes:
     """A file of a scene, its networks dealt out among chunks."""
     return compressed_file(scene, rounded(scene, share), np.arange(scene.num_networks) % chunks)

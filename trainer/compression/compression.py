@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from kilonerf.kernels.native.folding import folded_layers
-from kilonerf.model_io import Scene, TrainingError
+from kilonerf.model_io import KiloNeRFScene, TrainingError
 from kilonerf.model_io.knf.compressed import MAX_CHUNKS
 from kilonerf.model_io.knf.format import compressed_file
 from kilonerf.model_io.knf.quantized import GROUPS, NUM_WEIGHTS, QuantizedNetworks, from_layers, to_layers
@@ -94,7 +94,7 @@ class Compression:
 
     def __init__(
         self,
-        scene: Scene,
+        scene: KiloNeRFScene,
         photos: Photos,
         settings: CompressionSettings,
         *,

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from kilonerf.kernels import Renderer, RenderOptions
-from kilonerf.model_io import Camera, OutputError, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene, OutputError
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import View
 from kilonerf.model_io.files.atomic import AtomicFile
@@ -16,7 +16,11 @@ _SIDE = 400  # pixels of a picture's longer side
 
 
 def own_views(
-    scene: Scene, renderer: Renderer, folder: Path, count: int, progress: Callable[[int], None] = lambda done: None
+    scene: KiloNeRFScene,
+    renderer: Renderer,
+    folder: Path,
+    count: int,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> list[View]:
     """Pictures of a scene as the views of a data set; those that are in the folder already are not rendered again.
 
@@ -48,7 +52,7 @@ def own_views(
     return views
 
 
-def own_cameras(scene: Scene, count: int) -> list[Camera]:
+def own_cameras(scene: KiloNeRFScene, count: int) -> list[Camera]:
     """The cameras of :func:`own_views`."""
     width = height = _SIDE
     if scene.start_camera is not None:

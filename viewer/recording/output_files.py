@@ -118,10 +118,10 @@ class TakeSettings:
 
 
 def scene_digest(scene: Scene) -> str:
-    """Tells scenes apart by what is rendered of them: boxes, grids, networks, sampling and sky."""
+    """Tells scenes apart by what is rendered of them: boxes, grids, networks or features, sampling and sky."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((scene.near, scene.far, scene.num_samples)).encode())
-    arrays = [scene.box_min, scene.box_max, *(scene.layers[name] for name in sorted(scene.layers))]
+    arrays = [scene.box_min, scene.box_max, *scene.field_arrays()]
     for cells in scene.levels:
         arrays += [cells.occupancy, cells.network_index]
     for array in arrays if scene.sky is None else [*arrays, scene.sky]:

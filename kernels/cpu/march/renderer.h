@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/march/scene.h"
+#include "cpu/octree/field.h"
 
 namespace knf {
 
@@ -19,6 +20,12 @@ struct LayerArrays {
     const float *w_density, *b_density;
     const float *w_direction, *b_direction;
     const float *w_color, *b_color;
+};
+
+// An octree field as kernels/cpu/octree_field.py lays it out: see OctreeField.
+struct OctreeArrays {
+    int64_t num_slots, num_rows;
+    OctreeField field;  // `occupancy` is the scene's
 };
 
 // A scene as kernels/native/grid.py lays it out; only read while the renderer is made.
@@ -34,6 +41,7 @@ struct SceneArrays {
     const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
+    const OctreeArrays* octree;  // null: a scene of tiny networks; else it has none
 };
 
 // What a frame has in place of the scene's own: grids and cells that a crop has changed.
@@ -98,6 +106,7 @@ class Renderer {
         for (std::thread& helper : helpers) helper.join();
     }
     void pack_networks(const SceneArrays& arrays);
+    void keep_field(const OctreeArrays& octree);
     void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
@@ -108,6 +117,8 @@ class Renderer {
     std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level
     std::vector<int> levels_;                            // of the cells
     std::unique_ptr<unsigned char[], Delete> networks_;  // packed
+    OctreeField field_{};                                // of an octree; what it points to is in `numbers_`
+    std::vector<std::unique_ptr<unsigned char[], Delete>> numbers_;
     std::vector<uint32_t> occupancy_;
     std::vector<float> sky_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
@@ -121,7 +132,7 @@ class Renderer {
     std::vector<int> tile_order_;                 // busiest first
 };
 
-// Names and precision of the code paths that this machine can run, best first.
-std::vector<std::pair<std::string, std::string>> available_paths();
+// Names and precision of the code paths that this machine can run, best first; `octree`: those of octree fields.
+std::vector<std::pair<std::string, std::string>> available_paths(bool octree = false);
 
 }  // namespace knf

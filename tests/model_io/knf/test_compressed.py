@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.native.folding import folded_layers
-from kilonerf.model_io import Scene, SceneError, load_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, SceneError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.knf.format import save_compressed
 from kilonerf.model_io.knf.quantized import SIZES, QuantizedNetworks, from_layers, step_code, step_size, to_layers
 from kilonerf.model_io.scene.facts import describe, fact_rows, file_facts
@@ -28,18 +28,18 @@ SCENE = replace(
 )
 
 
-def by_cell(scene: Scene) -> list[np.ndarray]:
+def by_cell(scene: KiloNeRFScene) -> list[np.ndarray]:
     """The numbers of each cell's network, whatever the networks' order."""
     numbers = from_layers(folded_layers(scene.layers))
     return [numbers[level.network_index[level.network_index >= 0]] for level in scene.levels]
 
 
 @pytest.mark.parametrize("scene", [SCENE, nested_scene(), sky_scene()], ids=["one level", "levels", "sky"])
-def test_a_scene_is_written_and_read(scene: Scene, tmp_path: Path) -> None:
+def test_a_scene_is_written_and_read(scene: KiloNeRFScene, tmp_path: Path) -> None:
     networks = rounded(scene)
     size = save_compressed(scene, networks, np.arange(len(networks)) % 2, tmp_path / "a.knf")
     assert size == (tmp_path / "a.knf").stat().st_size
-    again = load_scene(tmp_path / "a.knf")
+    again = load_kilonerf_scene(tmp_path / "a.knf")
     for level, expected in zip(again.levels, scene.levels, strict=True):
         assert np.array_equal(level.occupancy, expected.occupancy)
         assert np.array_equal(level.network_index >= 0, expected.network_index >= 0)
@@ -71,7 +71,7 @@ def test_a_file_is_a_safetensors_file_with_an_index_at_its_front(tmp_path: Path)
 def test_pictures_are_those_of_the_rounded_networks(tmp_path: Path) -> None:
     networks = rounded(SCENE)
     (tmp_path / "a.knf").write_bytes(small_file(SCENE))
-    found, expected = load_scene(tmp_path / "a.knf"), replace(SCENE, layers=to_layers(networks.values()))
+    found, expected = load_kilonerf_scene(tmp_path / "a.knf"), replace(SCENE, layers=to_layers(networks.values()))
     camera = views(SCENE)["outside"]
     first, second = (
         create_renderer(scene, "reference").render(camera, RenderOptions()).rgb for scene in (found, expected)
@@ -85,7 +85,7 @@ def test_facts_of_a_compressed_file(tmp_path: Path) -> None:
     assert (facts["version"], facts["file_bytes"]) == (3, len(DATA))
     assert facts["compressed"]["networks_bytes"] == sum(len(part(f"networks.{number}")) for number in range(3))
     assert facts["compressed"]["chunks"] == 3
-    scene = load_scene(tmp_path / "a.knf")
+    scene = load_kilonerf_scene(tmp_path / "a.knf")
     assert " in 3 chunks, " in dict(fact_rows(scene, describe(scene) | facts))["compressed"]
     save_scene(SCENE, tmp_path / "b.knf")
     plain = file_facts(tmp_path / "b.knf")
@@ -95,9 +95,9 @@ def test_facts_of_a_compressed_file(tmp_path: Path) -> None:
 
 def test_a_compressed_scene_is_saved_as_any_other(tmp_path: Path) -> None:
     (tmp_path / "a.knf").write_bytes(small_file(SCENE))
-    scene = load_scene(tmp_path / "a.knf")
+    scene = load_kilonerf_scene(tmp_path / "a.knf")
     save_scene(scene, tmp_path / "b.knf", np.float16)
-    again = load_scene(tmp_path / "b.knf")
+    again = load_kilonerf_scene(tmp_path / "b.knf")
     assert describe(again)["version"] == 1
     assert np.allclose(from_layers(folded_layers(again.layers)), from_layers(folded_layers(scene.layers)), rtol=2e-3)
 
@@ -107,7 +107,7 @@ def test_a_scene_without_networks_or_with_one(tmp_path: Path) -> None:
     none = random_scene(resolution=(2, 2, 2), dropped=1.1)
     for scene in (one, none):
         (tmp_path / "a.knf").write_bytes(small_file(scene, chunks=1))
-        again = load_scene(tmp_path / "a.knf")
+        again = load_kilonerf_scene(tmp_path / "a.knf")
         assert again.num_networks == scene.num_networks
         assert np.array_equal(again.occupancy, scene.occupancy)
 
@@ -138,16 +138,16 @@ def test_what_networks_share_is_added_unless_a_layer_is_off() -> None:
 def refused(path: Path, data: bytes, message: str) -> None:
     path.write_bytes(data)
     with pytest.raises(SceneError, match=message) as caught:
-        load_scene(path)
+        load_kilonerf_scene(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < len(str(path)) + 400
 
 
-def sound_or_refused(path: Path) -> Scene | None:
+def sound_or_refused(path: Path) -> KiloNeRFScene | None:
     """A damaged file may still be a scene; anything else is one SceneError of one line."""
     message = ""
     try:
-        return load_scene(path)
+        return load_kilonerf_scene(path)
     except SceneError as error:
         message = str(error)
     assert "\n" not in message

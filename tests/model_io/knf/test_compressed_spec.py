@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kilonerf.model_io import load_scene
+from kilonerf.model_io import load_kilonerf_scene
 from kilonerf.model_io.knf.quantized import from_layers
 from support.knf_files import split
 
@@ -49,7 +49,7 @@ def test_a_file_is_read_by_the_specification() -> None:
     document = json.loads(header["__metadata__"]["knf"])
     assert [entry["tensor"] for entry in document["chunks"]] == ["grids", "model", "networks.0", "networks.1"]
     grids, model, *chunks = (body[slice(*header[entry["tensor"]]["data_offsets"])] for entry in document["chunks"])
-    scene = load_scene(FILE)
+    scene = load_kilonerf_scene(FILE)
 
     data = unpacked(grids)
     rx, ry, rz = document["network_resolution"]
