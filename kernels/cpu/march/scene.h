@@ -96,7 +96,8 @@ struct alignas(64) Workspace {
     float transmittance[TILE_RAYS];
     float color[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
     float depth[TILE_RAYS];     // sum of weight * t
-    int hit[TILE_RAYS];         // whether a sample was taken
+    uint64_t hit[TILE];         // by rows, a bit for each ray: whether a sample was taken
+    uint64_t alive[TILE];       // likewise, whether it has not ended early
     int counted[3][TILE_RAYS];  // samples, first network and lookups; left alone unless they are asked for
 
     // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample

@@ -70,6 +70,15 @@ KNF_INLINE unsigned lane_bits(ints mask) {
 #endif
 }
 
+constexpr unsigned LANES = (1u << W) - 1u;  // all bits
+
+// A comparison's result of the lanes' bits.
+KNF_INLINE ints lane_mask(unsigned bits) {
+    ints bit;
+    for (int i = 0; i < W; i++) bit[i] = 1 << i;
+    return (splat(static_cast<int32_t>(bits)) & bit) != 0;
+}
+
 #if defined(__AVX2__) && !defined(__AVX512F__)
 // For each set of lanes their numbers, lowest first.
 struct LaneLists {
