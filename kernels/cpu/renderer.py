@@ -77,6 +77,7 @@ class CpuRenderer:
                 occupancy=np.concatenate([voxel_words(cells) for cells in levels]),
                 layers=layers,
                 sky=self.scene.sky,
+                step=self.scene.step,
                 threads=self._threads,
                 path=path,
             )

@@ -303,7 +303,7 @@ void pack_head(const float* weights, int stride, Pairs& packed) {
         packed[pair] = rounded_pair(CUT * weights[2 * pair * stride], CUT * weights[(2 * pair + 1) * stride]);
 }
 
-void pack(const Network& net, void* memory) {
+void pack(const Network& net, const CellPoints&, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     float rows[POSITION_CHANNELS + 1][HIDDEN];  // of layer 0, in the order of its inputs

@@ -240,9 +240,9 @@ float pack_row(const float* weights, int stride, const float* input_steps, int32
     return step;
 }
 
-void pack(const Network& net, void* memory) {
+void pack(const Network& net, const CellPoints& points, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
-    const UnitRanges ranges = observe(net);
+    const UnitRanges ranges = observe(net, points);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     int position_order[2 * POSITION_PAIRS], hidden_order[HIDDEN];
     for (int axis = 0; axis < 3; axis++) {

@@ -27,7 +27,7 @@ constexpr float LARGEST = 127.0f;  // of weights and of hidden units, in steps
 constexpr float LARGEST_SUM = 32767.0f;
 constexpr float INPUT_STEPS = 128.0f;  // of encoded channels and terms, per 1
 constexpr float LARGEST_TERM = 64.0f;  // of the weights of terms
-constexpr float HEADROOM = 2.0f;       // of hidden units over the largest value seen
+constexpr float HEADROOM = 1.4f;       // of hidden units over the largest value seen
 static_assert(HIDDEN_QUADS <= GROUP && FIT_QUADS <= GROUP && POSITION_QUADS % GROUP == 0);
 
 // Quads of weights: [block of outputs][quad][output].
@@ -346,9 +346,9 @@ float bound_of(const float* weights, int inputs, const float* input_steps, float
 
 int32_t bias_of(float bias, float steps) { return rounded(larger(-1e8f, -larger(-1e8f, -bias * steps))); }
 
-void pack(const Network& net, void* memory) {
+void pack(const Network& net, const CellPoints& points, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
-    const UnitRanges ranges = observe(net);
+    const UnitRanges ranges = observe(net, points);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     int position_order[4 * POSITION_QUADS], hidden_order[HIDDEN];
     for (int axis = 0; axis < 3; axis++) {

@@ -5,30 +5,20 @@
 
 namespace knf::KNF_PATH {
 
-// Largest value of each hidden unit at points spread evenly over the cell, seen from everywhere.
+// Largest value of each hidden unit at some points.
 struct UnitRanges {
     float layer0[HIDDEN] = {}, layer1[HIDDEN] = {}, layer2[HIDDEN] = {};
 };
 
-KNF_INLINE UnitRanges observe(const Network& net) {
-    constexpr int POINTS = 128;
-    constexpr float STEPS[5] = {0.8566749f, 0.7338919f, 0.6287067f, 0.5385973f,
-                                0.4614019f};  // generalised golden ratio
+KNF_INLINE UnitRanges observe(const Network& net, const CellPoints& points) {
     UnitRanges ranges;
-    for (int first = 0; first < POINTS; first += W) {
-        floats at[5];
-        for (int i = 0; i < 5; i++) {
-            const floats turns = (static_cast<float>(first) + lane_numbers() + 0.5f) * STEPS[i];
-            at[i] = 2.0f * (turns - floor(turns)) - 1.0f;
-        }
-        floats sine, cosine, radius;
-        sincos(at[4] * 3.14159265f, sine, cosine);
-        for (int i = 0; i < W; i++) radius[i] = __builtin_sqrtf(1.0f - at[3][i] * at[3][i]);
-        const floats unit[3] = {radius * cosine, radius * sine, at[3]};
+    for (int first = 0; first < CellPoints::COUNT; first += W) {
         floats position[POSITION_CHANNELS], hidden[HIDDEN], joined[JOINED];
         for (int axis = 0; axis < 3; axis++) {
-            encode<POSITION_FREQUENCIES, 1>(at[axis], position + axis * (POSITION_CHANNELS / 3));
-            encode<DIRECTION_FREQUENCIES, 1>(unit[axis], joined + HIDDEN + axis * (DIRECTION_CHANNELS / 3));
+            encode<POSITION_FREQUENCIES, 1>(load(points.local[axis] + first),
+                                            position + axis * (POSITION_CHANNELS / 3));
+            encode<DIRECTION_FREQUENCIES, 1>(load(points.unit[axis] + first),
+                                             joined + HIDDEN + axis * (DIRECTION_CHANNELS / 3));
         }
         const auto note = [](const floats* units, float* largest) {
             for (int unit = 0; unit < HIDDEN; unit++)

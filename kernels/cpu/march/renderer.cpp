@@ -61,12 +61,17 @@ std::vector<std::pair<std::string, std::string>> available_paths() {
 void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory, std::align_val_t(ALIGNMENT)); }
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
+    constexpr double GOOD_ENOUGH = 45.0;  // dB against float32
     std::string names;
-    for (const auto& [code, title] : runnable_paths()) {
-        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
+    std::vector<RunnablePath> wanted;  // the first is taken
+    const CodePath* exact = nullptr;
+    for (const RunnablePath& candidate : runnable_paths()) {
+        const CodePath* code = candidate.code;
+        if (path == code->name || path == code->precision || path == "auto") wanted.push_back(candidate);
+        if (!exact && std::string(code->precision) == "float32") exact = code;
         names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
-    if (!path_) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
+    if (wanted.empty()) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
     for (int i = 0; i < threads; i++)
         workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
@@ -86,12 +91,20 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
             levels_.push_back(level);
         }
     }
-    pack_networks(arrays);
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
-    scene_.networks = networks_.get();
-    scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
+    for (const auto& [code, title] : wanted) {
+        const bool coarse = std::string(code->precision) == "int8";
+        if (coarse && expected_psnr_ > 0.0) continue;  // one with other instructions has the same numbers
+        path_ = code, title_ = title;
+        pack_networks(arrays);
+        scene_.networks = networks_.get();
+        scene_.network_size = path_->network_size;
+        if (!coarse || !exact) break;
+        expected_psnr_ = expected_psnr(arrays, *exact);
+        if (path != "auto" || expected_psnr_ >= GOOD_ENOUGH) break;
+    }
     if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
     scene_.sky = arrays.sky ? sky_.data() : nullptr;
 }

@@ -34,6 +34,7 @@ struct SceneArrays {
     const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
+    float step;  // between the samples of the innermost level, as trained
 };
 
 // What a frame has in place of the scene's own: grids and cells that a crop has changed.
@@ -50,7 +51,8 @@ struct FrameResult {
 
 class Renderer {
   public:
-    // path: "auto" (the best this machine can run) or the name of one; throws std::invalid_argument.
+    // path: the name or the precision of one, or "auto": the best that this machine can run, of 8 bits only if they are
+    // good enough for the scene. Throws std::invalid_argument.
     Renderer(const SceneArrays& arrays, int threads, const std::string& path);
     ~Renderer();
     Renderer(const Renderer&) = delete;
@@ -75,6 +77,8 @@ class Renderer {
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
     const char* title() const { return title_; }  // of the code path, for people
+    // Of pictures against float32 in dB, from points of the cells; only known of 8 bits.
+    double expected_psnr() const { return expected_psnr_; }
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
 
@@ -98,11 +102,13 @@ class Renderer {
         for (std::thread& helper : helpers) helper.join();
     }
     void pack_networks(const SceneArrays& arrays);
+    double expected_psnr(const SceneArrays& arrays, const CodePath& exact);
     void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
     const CodePath* path_;
     const char* title_ = "";
+    double expected_psnr_ = 0.0;
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
     std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level

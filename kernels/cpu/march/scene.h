@@ -126,13 +126,21 @@ struct Visit {
     Rectangle rectangle;  // pixels whose rays may meet the cell
 };
 
+// Where a network is looked at before the steps of its numbers are chosen: coordinates within its cell and unit
+// directions, most of them in occupied voxels, some anywhere in the cell.
+struct CellPoints {
+    static constexpr int COUNT = 256;
+    float local[3][COUNT];
+    float unit[3][COUNT];
+};
+
 // The code of one instruction set and one precision of the networks.
 struct CodePath {
     const char* name;
     const char* precision;
     bool fits_directions;
     size_t network_size;  // bytes of a packed network, a multiple of 64
-    void (*pack)(const Network& network, void* packed);
+    void (*pack)(const Network& network, const CellPoints& points, void* packed);
     // Prepare for the samples of one cell within `area`, a part of the tile.
     void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
                         Workspace& work);
