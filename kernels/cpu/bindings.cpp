@@ -192,7 +192,8 @@ NB_MODULE(_cpu, module) {
         .def_prop_ro("path", &knf::Renderer::path)
         .def_prop_ro("title", &knf::Renderer::title)
         .def_prop_ro("precision", &knf::Renderer::precision)
-        .def_prop_ro("expected_psnr", nb::overload_cast<>(&knf::Renderer::expected_psnr, nb::const_))
+        .def_prop_ro("expected_psnr", &knf::Renderer::expected_psnr)
+        .def_prop_ro("finer_networks", &knf::Renderer::finer_networks)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "sky"_a, "rgb"_a, "alpha"_a,
              "depth"_a, "counts"_a.none(), "cancel"_a, "grids"_a = nb::none(), "cells"_a = nb::none())

@@ -374,7 +374,9 @@ template <bool COUNTED>
 void render_visit(const SceneData& scene, int level, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
                   const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
     const Grid& grid = scene.levels[level].grid;
-    const void* network = scene.networks + cell.network * scene.network_size;
+    const int finer = scene.finer_rows ? scene.finer_rows[cell.network] : -1;
+    const void* network = finer < 0 ? scene.networks + cell.network * scene.network_size
+                                    : scene.finer_networks + finer * scene.finer_path->network_size;
     bool more = true, begun = false;
     for (int chunk = 0; more; chunk++) {
         int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
@@ -382,9 +384,9 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
             clock.lap(counters.march_ms);
-            if (!begun) begin_visit(network, frame, tile, area, work);
+            if (!begun) (finer < 0 ? begin_visit : scene.finer_path->begin_visit)(network, frame, tile, area, work);
             begun = true;
-            evaluate(network, work, count);
+            (finer < 0 ? evaluate : scene.finer_path->evaluate)(network, work, count);
             clock.lap(counters.networks_ms);
             composite(frame, count, work);
             counters.samples += count;

@@ -40,11 +40,12 @@ float spread(int number, int axis) {
     return static_cast<float>(turns - std::floor(turns));
 }
 
-std::vector<int> occupied_bits(const Grid& grid, const Cell& cell, const uint32_t* occupancy) {
-    std::vector<int> bits;
-    for (int bit = 0; bit < grid.factor[0] << grid.voxel_shift[0]; bit++)
-        if (occupancy[cell.first_word + bit / 32] >> bit % 32 & 1) bits.push_back(bit);
-    return bits;
+void occupied_bits(const Grid& grid, const Cell& cell, const uint32_t* occupancy, std::vector<int>& bits) {
+    bits.clear();
+    const int words = ((grid.factor[0] << grid.voxel_shift[0]) + 31) / 32;
+    for (int word = 0; word < words; word++)
+        for (uint32_t rest = occupancy[cell.first_word + word]; rest; rest &= rest - 1)
+            bits.push_back(32 * word + __builtin_ctz(rest));
 }
 
 // Coordinates within a cell, -1 to 1, of a point in the voxel of a bit.
@@ -66,9 +67,15 @@ void choose_points(const Grid& grid, const std::vector<int>& bits, CellPoints& p
             for (int axis = 0; axis < 3; axis++) local[axis] = 2.0f * spread(i, axis) - 1.0f;
         else
             point_in_voxel(grid, bits[(i - ANYWHERE) * bits.size() / (COUNT - ANYWHERE)], i, local);
+        for (int axis = 0; axis < 3; axis++) points.local[axis][i] = local[axis];
+    }
+}
+
+void choose_directions(CellPoints& points) {
+    for (int i = 0; i < CellPoints::COUNT; i++) {
         const float z = 2.0f * spread(i, 3) - 1.0f, r = std::sqrt(1.0f - z * z), angle = 6.2831853f * spread(i, 4);
         const float unit[3] = {r * std::cos(angle), r * std::sin(angle), z};
-        for (int axis = 0; axis < 3; axis++) points.local[axis][i] = local[axis], points.unit[axis][i] = unit[axis];
+        for (int axis = 0; axis < 3; axis++) points.unit[axis][i] = unit[axis];
     }
 }
 
@@ -102,20 +109,18 @@ void point_directions(const FrameSetup& frame, Workspace& work) {
 }  // namespace
 
 // A pixel is a sum of samples' opacity times colour, before a background: grey here. Errors of the samples of a ray
-// count as if they were independent, and pixels that show no sample, which have none, as if there were none.
-double Renderer::expected_psnr(const SceneArrays& arrays, const CodePath& exact) {
-    struct Sums {
-        double squares = 0, opacity = 0;
-    };
-    std::vector<Sums> sums(cells_.size());  // of cells: their total does not depend on the threads
+// count as if they were independent.
+std::vector<Renderer::Coarseness> Renderer::measure_coarseness(const SceneArrays& arrays, const CodePath& exact) {
+    std::vector<Coarseness> of_cells(cells_.size());
     const Rectangle tile = {0, 0, TILE, TILE};
     run_threads([&](size_t thread) {
         Workspace& work = *workspaces_[thread];
         const auto network = std::make_unique<Network>();
+        std::vector<int> bits;
         for (size_t row = thread; row < cells_.size(); row += workspaces_.size()) {
             const Cell& cell = cells_[row];
             const Level& level = scene_.levels[levels_[row]];
-            const std::vector<int> bits = occupied_bits(level.grid, cell, scene_.occupancy);
+            occupied_bits(level.grid, cell, scene_.occupancy, bits);
             if (bits.empty()) continue;
             for (int i = 0; i < POINTS; i++) {
                 float local[3];
@@ -142,32 +147,81 @@ double Renderer::expected_psnr(const SceneArrays& arrays, const CodePath& exact)
                 blend(i, expected);
                 for (int channel = 0; channel < 3; channel++) {
                     const double error = shown[i][channel] - expected[channel];
-                    sums[row].squares += error * error / 3.0;
+                    of_cells[row].squares += error * error / 3.0;
                 }
-                sums[row].opacity += expected[3];
+                of_cells[row].opacity += expected[3];
             }
         }
     });
-    Sums total;
-    for (const Sums& cell : sums) total.squares += cell.squares, total.opacity += cell.opacity;
-    if (!(total.squares > 0)) return std::numeric_limits<double>::infinity();
-    return 10.0 * std::log10(total.opacity / total.squares);
+    std::vector<Coarseness> of_networks(arrays.num_networks);
+    for (size_t row = 0; row < cells_.size(); row++) {
+        Coarseness& network = of_networks[cells_[row].network];
+        network.squares += of_cells[row].squares, network.opacity += of_cells[row].opacity;
+    }
+    return of_networks;
 }
 
-void Renderer::pack_networks(const SceneArrays& arrays) {
-    const size_t size = path_->network_size * arrays.num_networks;
-    networks_.reset(static_cast<unsigned char*>(::operator new(size, std::align_val_t(ALIGNMENT))));
+// Measure what 8 bits cost, and if there is a `finer` path, let it have the networks for which they are coarsest, so
+// many that pictures are good enough. False if these are too many: then everything had better be finer.
+bool Renderer::refine_networks(const SceneArrays& arrays, const CodePath& exact, const CodePath* finer) {
+    constexpr double GOOD_ENOUGH = 3.16e-5;  // squared error of a pixel: 45 dB
+    const std::vector<Coarseness> coarseness = measure_coarseness(arrays, exact);
+    double squares = 0, opacity = 0;
+    for (const Coarseness& network : coarseness) squares += network.squares, opacity += network.opacity;
+    std::vector<int> coarsest;
+    if (finer) {
+        for (int n = 0; n < arrays.num_networks; n++)
+            if (coarseness[n].squares > GOOD_ENOUGH * coarseness[n].opacity) coarsest.push_back(n);
+        const auto coarser = [&](int a, int b) {
+            const double left = coarseness[a].squares * coarseness[b].opacity;
+            const double right = coarseness[b].squares * coarseness[a].opacity;
+            return left != right ? left > right : a < b;
+        };
+        std::sort(coarsest.begin(), coarsest.end(), coarser);
+        size_t kept = 0;
+        while (kept < coarsest.size() && squares > GOOD_ENOUGH * opacity)
+            squares -= coarseness[coarsest[kept++]].squares;
+        coarsest.resize(kept);
+    }
+    expected_psnr_ = squares > 0 ? 10.0 * std::log10(opacity / squares) : std::numeric_limits<double>::infinity();
+    if (2 * coarsest.size() > coarseness.size()) {
+        expected_psnr_ = 0;
+        return false;
+    }
+    if (coarsest.empty()) return true;
+    num_finer_ = static_cast<int>(coarsest.size());
+    finer_networks_ = pack_networks(arrays, *finer, coarsest);
+    finer_rows_.assign(arrays.num_networks, -1);
+    for (int row = 0; row < num_finer_; row++) finer_rows_[coarsest[row]] = row;
+    scene_.finer_rows = finer_rows_.data();
+    scene_.finer_path = finer;
+    scene_.finer_networks = finer_networks_.get();
+    return true;
+}
+
+// Some networks as a code path reads them, one after the other.
+Renderer::Memory Renderer::pack_networks(const SceneArrays& arrays, const CodePath& path,
+                                         const std::vector<int>& networks) {
+    Memory packed(
+        static_cast<unsigned char*>(::operator new(path.network_size * networks.size(), std::align_val_t(ALIGNMENT))));
+    std::vector<int> cells(arrays.num_networks, -1);  // a cell of each network
+    for (size_t row = 0; row < cells_.size(); row++) cells[cells_[row].network] = static_cast<int>(row);
     run_threads([&](size_t thread) {
         const auto network = std::make_unique<Network>();
         const auto points = std::make_unique<CellPoints>();
-        for (size_t row = thread; row < cells_.size(); row += workspaces_.size()) {
-            const Cell& cell = cells_[row];
-            const Grid& grid = scene_.levels[levels_[row]].grid;
-            choose_points(grid, occupied_bits(grid, cell, scene_.occupancy), *points);
-            copy_network(arrays.layers, cell.network, *network);
-            path_->pack(*network, *points, networks_.get() + cell.network * path_->network_size);
+        choose_directions(*points);
+        std::vector<int> bits;
+        for (size_t i = thread; i < networks.size(); i += workspaces_.size()) {
+            const int cell = cells[networks[i]];
+            const Grid& grid = scene_.levels[cell < 0 ? 0 : levels_[cell]].grid;
+            bits.clear();
+            if (cell >= 0) occupied_bits(grid, cells_[cell], scene_.occupancy, bits);
+            choose_points(grid, bits, *points);
+            copy_network(arrays.layers, networks[i], *network);
+            path.pack(*network, *points, packed.get() + i * path.network_size);
         }
     });
+    return packed;
 }
 
 }  // namespace knf

@@ -61,7 +61,6 @@ std::vector<std::pair<std::string, std::string>> available_paths() {
 void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory, std::align_val_t(ALIGNMENT)); }
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
-    constexpr double GOOD_ENOUGH = 45.0;  // dB against float32
     std::string names;
     std::vector<RunnablePath> wanted;  // the first is taken
     const CodePath* exact = nullptr;
@@ -94,16 +93,18 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
     scene_.occupancy = occupancy_.data();
-    for (const auto& [code, title] : wanted) {
-        const bool coarse = std::string(code->precision) == "int8";
-        if (coarse && expected_psnr_ > 0.0) continue;  // one with other instructions has the same numbers
-        path_ = code, title_ = title;
-        pack_networks(arrays);
+    std::vector<int> all(arrays.num_networks);
+    for (int n = 0; n < arrays.num_networks; n++) all[n] = n;
+    for (size_t i = 0; i < wanted.size(); i++) {
+        path_ = wanted[i].code, title_ = wanted[i].title;
+        const bool coarse = std::string(path_->precision) == "int8";
+        networks_ = pack_networks(arrays, *path_, all);
         scene_.networks = networks_.get();
         scene_.network_size = path_->network_size;
         if (!coarse || !exact) break;
-        expected_psnr_ = expected_psnr(arrays, *exact);
-        if (path != "auto" || expected_psnr_ >= GOOD_ENOUGH) break;
+        // The next row of the table is 16 bits on the same instructions.
+        const bool chosen = path == "auto" && i + 1 < wanted.size();
+        if (refine_networks(arrays, *exact, chosen ? wanted[i + 1].code : nullptr)) break;
     }
     if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
     scene_.sky = arrays.sky ? sky_.data() : nullptr;
@@ -351,9 +352,13 @@ double Renderer::network_rate(int samples, double seconds, int networks) {
             }
         }
         for (size_t n = thread; now_ms() - started < 1000.0 * seconds; n++) {
-            const unsigned char* network = scene_.networks + n % networks * scene_.network_size;
-            path_->begin_visit(network, frame, tile, tile, work);
-            path_->evaluate(network, work, samples);
+            const size_t number = n % networks;
+            const int finer = scene_.finer_rows ? scene_.finer_rows[number] : -1;
+            const CodePath& path = finer < 0 ? *path_ : *scene_.finer_path;
+            const unsigned char* network = (finer < 0 ? scene_.networks + number * path.network_size
+                                                      : scene_.finer_networks + finer * path.network_size);
+            path.begin_visit(network, frame, tile, tile, work);
+            path.evaluate(network, work, samples);
             evaluated += samples;
         }
     });

@@ -33,6 +33,8 @@ struct Level {
     int first_cell;  // of all cells
 };
 
+struct CodePath;
+
 struct SceneData {
     Level levels[MAX_LEVELS];
     int num_levels;
@@ -40,6 +42,11 @@ struct SceneData {
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
     const unsigned char* networks;  // as the code path has packed them
     size_t network_size;
+    // Networks that another code path of the same instruction set evaluates, more precisely: rows of `finer_networks`,
+    // -1 for the others. Null: there are none.
+    const int* finer_rows;
+    const CodePath* finer_path;
+    const unsigned char* finer_networks;
     const uint32_t* occupancy;  // the cells' voxels, one bit each
     const float* sky;           // coefficients (native/sky.h); null: the scene has none
 };
