@@ -11,9 +11,17 @@ from kilonerf.model_io import BackendError, Camera, Scene
 from ..frame import Frame, FrameStatistics
 from ..native.folding import folded_layers
 from ..native.grid import as_bytes, cropped_cells, native_cells, native_grid, voxel_words
-from ..options import RenderOptions
+from ..options import PrecisionChoice, RenderOptions
 from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, cropped_levels, ray_origin
+from .paths import available_cpu_paths
+
+PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
+    "int8": ("int8",),
+    "float16": ("int16", "bfloat16"),
+    "float32": ("float32",),
+}
+"""What an option means here."""
 
 
 def usable_cores() -> int:
@@ -31,8 +39,8 @@ class CpuRenderer:
         scene: what to render.
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
         path: code path: "auto" (the best that the machine has) or one of
-            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for float32, and queries,
-            take the best float32 path if this one computes in 16 bits.
+            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for another precision, and
+            queries, which are in float32, take the best path that has it.
         fallback: why it is the CPU that renders, as in :class:`kilonerf.kernels.Renderer`.
 
     Raises:
@@ -55,7 +63,7 @@ class CpuRenderer:
         self._cropped: tuple[object, dict[str, NDArray[np.uint8]]] = (None, {})  # for a crop, with ESS or without
         self._threads = usable_cores() if threads is None else threads
         self._native = self._newest = self._prepared(path)
-        self._float32 = self._native if self._native.precision == "float32" else None
+        self._of_precision = {self._native.precision: self._native}
 
     @property
     def device(self) -> str:
@@ -63,7 +71,7 @@ class CpuRenderer:
         return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
-        """The native renderer of a code path; "float32": the best with that precision."""
+        """The native renderer of a code path; a precision: the best that has it."""
         levels = self.scene.levels
         layers = {
             name: np.ascontiguousarray(layer, np.float32) for name, layer in folded_layers(self.scene.layers).items()
@@ -96,10 +104,22 @@ class CpuRenderer:
             self._cropped = key, {"grids": as_bytes(grids), "cells": as_bytes(cells)}
         return self._cropped[1]
 
-    def _in_float32(self) -> Any:
-        if self._float32 is None:
-            self._float32 = self._prepared("float32")
-        return self._float32
+    def _in(self, choice: PrecisionChoice) -> Any:
+        """The native renderer for an option: this one if its precision is meant, else the best that is."""
+        if choice == "auto":
+            return self._native
+        wanted = PRECISIONS[choice]
+        if self._native.precision in wanted:
+            return self._native
+        able = {path.precision for path in available_cpu_paths()}
+        precision = next((precision for precision in wanted if precision in able), None)
+        if precision is None and choice == "int8":
+            raise BackendError("backend 'cpu': precision int8 needs AVX2, which this machine has not: use auto")
+        if precision is None:
+            return self._native
+        if precision not in self._of_precision:
+            self._of_precision[precision] = self._prepared(precision)
+        return self._of_precision[precision]
 
     def render(
         self,
@@ -117,7 +137,7 @@ class CpuRenderer:
         alpha = np.empty((camera.height, camera.width), np.float32)
         depth = np.empty((camera.height, camera.width), np.float32)
         counts = None if outputs <= PICTURE else np.empty((3, camera.height, camera.width), np.int32)
-        self._newest = self._in_float32() if options.precision == "float32" else self._native
+        self._newest = self._in(options.precision)
         result = self._newest.render(
             width=camera.width,
             height=camera.height,
@@ -173,7 +193,7 @@ class CpuRenderer:
             rows = np.where(network >= 0, cells.leaf_numbers[tuple(place.T)] + first, rows)
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
-        self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
+        self._in("float32").query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
         return rgb, density
 
     def network_rate(self, samples: int, seconds: float) -> float:

@@ -2,10 +2,10 @@
 //
 // A lane holds four inputs of a layer, bytes without a sign, and is multiplied by four weights, bytes with one. VNNI
 // adds the four products to a sum of 32 bits. AVX2 adds pairs of products in 16 bits, so the weights of each output
-// are scaled such that sums of up to eight such pairs never overflow, whatever the input: both have the same sums,
+// are scaled such that sums of four or eight such pairs never overflow, whatever the input: both have the same sums,
 // bit for bit.
 //
-// Numbers: an encoded channel is in steps of 1/128, from -128 to 127, as a byte 128 more. A hidden unit is 0 to 127
+// Numbers: an encoded channel is in steps of 1/128, from -128 to 127, as a byte 128 more. A hidden unit is 0 to 255
 // steps of its own, chosen when the network is packed so that HEADROOM times the largest value seen at sample points
 // fits (larger values saturate). Sums are scaled to it by one rounded product of 16 bits.
 #include "cpu/kilonerf/direction_fit.h"
@@ -21,14 +21,17 @@ constexpr int VECTORS = 2;
 constexpr int POSITION_QUADS = (POSITION_CHANNELS + 1) / 4;
 constexpr int HIDDEN_QUADS = HIDDEN / 4;
 constexpr int FIT_QUADS = (FIT_TERMS - 1) / 4;
-constexpr int GROUP = 8;  // quads whose products are added in 16 bits
+constexpr int GROUP = 8;  // quads whose products are added in 16 bits: of encoded channels, and of hidden units
+constexpr int HIDDEN_GROUP = 4;
+constexpr int FINER = 32;  // steps of outputs' weights in one of hidden units' weights; sums of the rest fit 16 bits
 constexpr int POSITION_GROUPS = POSITION_QUADS / GROUP;
-constexpr float LARGEST = 127.0f;  // of weights and of hidden units, in steps
+constexpr float LARGEST = 127.0f;  // of weights, in steps
+constexpr float LARGEST_UNIT = 160.0f;
 constexpr float LARGEST_SUM = 32767.0f;
 constexpr float INPUT_STEPS = 128.0f;  // of encoded channels and terms, per 1
 constexpr float LARGEST_TERM = 64.0f;  // of the weights of terms
-constexpr float HEADROOM = 1.4f;       // of hidden units over the largest value seen
-static_assert(HIDDEN_QUADS <= GROUP && FIT_QUADS <= GROUP && POSITION_QUADS % GROUP == 0);
+constexpr float HEADROOM = 1.25f;       // of hidden units over the largest value seen
+static_assert(HIDDEN_QUADS % HIDDEN_GROUP == 0 && POSITION_QUADS % GROUP == 0);
 
 // Quads of weights: [block of outputs][quad][output].
 template <int QUADS>
@@ -44,8 +47,9 @@ struct alignas(64) PackedNetwork {
     Weights<HIDDEN_QUADS> w1;
     Weights<HIDDEN_QUADS> w2;  // direction layer, rows of hidden units
     Offsets<POSITION_GROUPS> offsets0;
-    int32_t w_density[HIDDEN_QUADS];
-    int32_t w_color[HIDDEN_QUADS][3];
+    // Of the outputs' weights first FINER times a byte, then the rest.
+    int32_t w_density[2][HIDDEN_QUADS][1];
+    int32_t w_color[2][HIDDEN_QUADS][3];
     int32_t b0[HIDDEN], b1[HIDDEN];
     Scales scale0, scale1, scale2;
     float steps2[HIDDEN];  // steps of the direction layer's sums per 1
@@ -100,7 +104,7 @@ KNF_INLINE ints joined_sums(ints sums) {
 }
 
 // sum += products of some quads. offsets: of each group of quads, where the inputs have a sign; else null.
-template <int QUADS, int OUT, int V>
+template <int QUADS, int GROUP, int OUT, int V>
 KNF_INLINE void add_layer(const int32_t (*weights)[OUT], const int32_t (*offsets)[OUT], const ints* x,
                           ints (&sum)[OUT][V]) {
     constexpr int COUNT = QUADS < GROUP ? QUADS : GROUP;
@@ -139,6 +143,16 @@ KNF_INLINE void start_sums(const int32_t* bias, ints (&sum)[OUT][V]) {
         for (int v = 0; v < V; v++) sum[o][v] = bias ? splat(bias[o]) : ints{};
 }
 
+// Sums of outputs that are not hidden units.
+template <int OUT, int V>
+KNF_INLINE void add_head(const int32_t (&weights)[2][HIDDEN_QUADS][OUT], const ints* x, ints (&sum)[OUT][V]) {
+    start_sums(nullptr, sum);
+    add_layer<HIDDEN_QUADS, HIDDEN_GROUP, OUT>(weights[0], nullptr, x, sum);
+    for (ints(&sums)[V] : sum)
+        for (ints& s : sums) s *= FINER;
+    add_layer<HIDDEN_QUADS, HIDDEN_GROUP, OUT>(weights[1], nullptr, x, sum);
+}
+
 // Scale the sums of a block to the units' steps and rectify them. y: the block's quad.
 template <int V>
 KNF_INLINE void finish_units(const int16_t (*scales)[8], const ints (&sum)[BLOCK][V], ints* y) {
@@ -146,7 +160,7 @@ KNF_INLINE void finish_units(const int16_t (*scales)[8], const ints (&sum)[BLOCK
     for (int v = 0; v < V; v++) {
         const shorts low = multiply_fractions(pack_words(sum[0][v], sum[1][v]), repeat(scales[0]));
         const shorts high = multiply_fractions(pack_words(sum[2][v], sum[3][v]), repeat(scales[1]));
-        const ints units = max_bytes(pack_halves(low, high), ints{});
+        const ints units = min_bytes(pack_halves(low, high), LARGEST_UNIT);
         y[v] = shuffle_bytes(units, _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     }
 }
@@ -233,28 +247,26 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
         ints sum[BLOCK][V];
         start_sums(net.b0 + block * BLOCK, sum);
-        add_layer<POSITION_QUADS>(net.w0[block], net.offsets0[block], position, sum);
+        add_layer<POSITION_QUADS, GROUP>(net.w0[block], net.offsets0[block], position, sum);
         finish_units(net.scale0 + block * BLOCK / 2, sum, hidden + block * V);
     }
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
         ints sum[BLOCK][V];
         start_sums(net.b1 + block * BLOCK, sum);
-        add_layer<HIDDEN_QUADS, BLOCK>(net.w1[block], nullptr, hidden, sum);
+        add_layer<HIDDEN_QUADS, HIDDEN_GROUP, BLOCK>(net.w1[block], nullptr, hidden, sum);
         finish_units(net.scale1 + block * BLOCK / 2, sum, units + block * V);
     }
     ints density[1][V];
-    start_sums(nullptr, density);
-    add_layer<HIDDEN_QUADS, 1>(reinterpret_cast<const int32_t (*)[1]>(net.w_density), nullptr, units, density);
+    add_head(net.w_density, units, density);
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
         ints sum[BLOCK][V];
         start_sums(visit.bias + block * BLOCK, sum);
-        add_layer<HIDDEN_QUADS, BLOCK>(net.w2[block], nullptr, units, sum);
-        add_layer<FIT_QUADS>(visit.weights[block], visit.offsets[block], terms, sum);
+        add_layer<HIDDEN_QUADS, HIDDEN_GROUP, BLOCK>(net.w2[block], nullptr, units, sum);
+        add_layer<FIT_QUADS, GROUP>(visit.weights[block], visit.offsets[block], terms, sum);
         finish_units(net.scale2 + block * BLOCK / 2, sum, hidden + block * V);
     }
     ints color[3][V];
-    start_sums(nullptr, color);
-    add_layer<HIDDEN_QUADS, 3>(net.w_color, nullptr, hidden, color);
+    add_head(net.w_color, hidden, color);
     for (int v = 0; v < V; v++) {
         const floats raw = to_floats(density[0][v]) * net.density_step + net.density_bias;
         store(work.density + first + v * W, max(raw, floats{}));
@@ -277,8 +289,9 @@ struct Output {
 template <int QUADS, bool SIGNED>
 Output<QUADS> quantise(const float* weights, int stride, const int (&order)[QUADS * 4], const float* input_steps,
                        float most_steps) {
-    constexpr float LARGEST_INPUT = SIGNED ? 128.0f : LARGEST;
-    constexpr float ROUNDING = 0.5f * 2.0f * GROUP * LARGEST_INPUT;
+    constexpr float LARGEST_INPUT = SIGNED ? 128.0f : LARGEST_UNIT;
+    constexpr int TOGETHER = SIGNED ? GROUP : HIDDEN_GROUP;
+    constexpr float ROUNDING = 0.5f * 2.0f * TOGETHER * LARGEST_INPUT;
     float real[QUADS][4];
     for (int place = 0; place < QUADS * 4; place++)
         real[place / 4][place % 4] =
@@ -287,10 +300,10 @@ Output<QUADS> quantise(const float* weights, int stride, const int (&order)[QUAD
     const auto limit = [&](float bound, float most) {
         if (bound * steps > most) steps = most / bound;
     };
-    for (int start = 0; start < QUADS; start += GROUP) {
+    for (int start = 0; start < QUADS; start += TOGETHER) {
         for (int half = 0; half < 4; half += 2) {
             float above = 0.0f, below = 0.0f;
-            for (int quad = start; quad < QUADS && quad < start + GROUP; quad++) {
+            for (int quad = start; quad < QUADS && quad < start + TOGETHER; quad++) {
                 for (int i = half; i < half + 2; i++) {
                     const float weight = real[quad][i];
                     limit(magnitude(weight), LARGEST);
@@ -331,7 +344,7 @@ void set_column(const Output<QUADS>& output, int out, Weights<QUADS>& packed) {
 
 // The step of a unit whose sum has `steps` per 1, and the factor from one to the other.
 float set_scale(float steps, float seen, float bound, int out, Scales& scales) {
-    const float step = larger(HEADROOM * seen, bound / 64.0f) / LARGEST;
+    const float step = larger(HEADROOM * seen, bound / 64.0f) / LARGEST_UNIT;
     const float fraction = 32768.0f / larger(steps * step, 1.0f);
     const int scale = fraction < 1.0f ? 1 : fraction > LARGEST_SUM ? 32767 : rounded(fraction);
     for (int i = 0; i < 4; i++) scales[out / 2][out % 2 * 4 + i] = static_cast<int16_t>(scale);
@@ -382,7 +395,7 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
             quantise<HIDDEN_QUADS, false>(net.w1 + o, HIDDEN, hidden_order, steps0, most_steps(ranges.layer1[o]));
         set_column(output, o, packed.w1);
         packed.b1[o] = bias_of(net.b1[o], output.steps);
-        const float bound = bound_of(net.w1 + o, HIDDEN, steps0, LARGEST, net.b1[o]);
+        const float bound = bound_of(net.w1 + o, HIDDEN, steps0, LARGEST_UNIT, net.b1[o]);
         steps1[o] = set_scale(output.steps, ranges.layer1[o], bound, o, packed.scale1);
     }
     const float* w_direction = net.w_direction + HIDDEN * HIDDEN;
@@ -395,18 +408,28 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
         set_column(output, o, packed.w2);
         packed.steps2[o] = output.steps;
         packed.b2[o] = net.b_direction[o] * output.steps;
-        const float bound = bound_of(net.w_direction + o, HIDDEN, steps1, LARGEST, net.b_direction[o]) + fitted;
+        const float bound = bound_of(net.w_direction + o, HIDDEN, steps1, LARGEST_UNIT, net.b_direction[o]) + fitted;
         steps2[o] = set_scale(output.steps, seen, bound, o, packed.scale2);
     }
+    // Returns the step of the sum.
     const auto pack_head = [&](const float* weights, int stride, const float* steps, int32_t* quads) {
         const auto output = quantise<HIDDEN_QUADS, false>(weights, stride, hidden_order, steps, 1e9f);
-        for (int quad = 0; quad < HIDDEN_QUADS; quad++) quads[quad * stride] = quad_of(output.bytes[quad]);
-        return 1.0f / output.steps;
+        const float finer = FINER * output.steps;
+        for (int quad = 0; quad < HIDDEN_QUADS; quad++) {
+            int rest[4];
+            for (int i = 0; i < 4; i++) {
+                const int unit = 4 * quad + i;
+                rest[i] = rounded(weights[unit * stride] * steps[unit] * finer) - FINER * output.bytes[quad][i];
+            }
+            quads[quad * stride] = quad_of(output.bytes[quad]);
+            quads[(HIDDEN_QUADS + quad) * stride] = quad_of(rest);
+        }
+        return 1.0f / finer;
     };
-    packed.density_step = pack_head(net.w_density, 1, steps1, packed.w_density);
+    packed.density_step = pack_head(net.w_density, 1, steps1, packed.w_density[0][0]);
     packed.density_bias = net.b_density;
     for (int channel = 0; channel < 3; channel++) {
-        packed.color_step[channel] = pack_head(net.w_color + channel, 3, steps2, packed.w_color[0] + channel);
+        packed.color_step[channel] = pack_head(net.w_color + channel, 3, steps2, packed.w_color[0][0] + channel);
         packed.color_bias[channel] = net.b_color[channel];
     }
     __builtin_memcpy(packed.w_direction, w_direction, sizeof(packed.w_direction));

@@ -20,16 +20,17 @@ KNF_INLINE shorts splat16(int16_t x) { return x - shorts{}; }
 
 // Two vectors of 32-bit integers as 16-bit ones, saturated.
 KNF_INLINE shorts pack_words(ints low, ints high) { return (shorts)KNF_NARROW(packs_epi32, low, high); }
-// Two vectors of 16-bit integers as bytes, saturated to -128 and 127.
-KNF_INLINE ints pack_halves(shorts low, shorts high) { return (ints)KNF_NARROW(packs_epi16, low, high); }
+// Two vectors of 16-bit integers as bytes, saturated to 0 and 255.
+KNF_INLINE ints pack_halves(shorts low, shorts high) { return (ints)KNF_NARROW(packus_epi16, low, high); }
 // Low halves of 32-bit lanes from one vector, high halves from the other; the first or the second half of both.
 KNF_INLINE ints unpack_first(shorts low, shorts high) { return (ints)KNF_NARROW(unpacklo_epi16, low, high); }
 KNF_INLINE ints unpack_second(shorts low, shorts high) { return (ints)KNF_NARROW(unpackhi_epi16, low, high); }
+// Of bytes without a sign.
+KNF_INLINE ints min_bytes(ints a, uint8_t most) { return (ints)KNF_NARROW(min_epu8, a, splat(0x01010101 * most)); }
 // a * b / 2^15, rounded.
 KNF_INLINE shorts multiply_fractions(shorts a, shorts b) { return (shorts)KNF_NARROW(mulhrs_epi16, a, b); }
 KNF_INLINE shorts add_saturated(shorts a, shorts b) { return (shorts)KNF_NARROW(adds_epi16, a, b); }
 KNF_INLINE shorts max(shorts a, shorts b) { return (shorts)KNF_NARROW(max_epi16, a, b); }
-KNF_INLINE ints max_bytes(ints a, ints b) { return (ints)KNF_NARROW(max_epi8, a, b); }
 
 // In each 128 bits the bytes that `order`, 16 bytes, names.
 KNF_INLINE ints shuffle_bytes(ints v, __m128i order) {

@@ -18,7 +18,7 @@ pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not
 PATHS = [path.name for path in available_cpu_paths()]
 FLOAT32_PATHS = [path.name for path in available_cpu_paths() if path.precision == "float32"]
 SIXTEEN_BITS = [path for path in available_cpu_paths() if path.precision != "float32"]
-WORST_PSNR = {"int16": 60.0, "bfloat16": 40.0}
+WORST_PSNR = {"int8": 30.0, "int16": 60.0, "bfloat16": 40.0}
 
 
 def contenders(scene: Scene) -> dict[str, Renderer]:

@@ -19,7 +19,7 @@ def test_every_machine_has_the_baseline_in_float32() -> None:
     paths = {path.name: path.precision for path in available_cpu_paths()}
     assert paths["baseline"] == "float32"
     for name, precision in paths.items():
-        expected = "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
+        expected = "int8" if "int8" in name else "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
         assert precision == expected
 
 
