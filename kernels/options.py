@@ -65,7 +65,8 @@ class RenderOptions:
         step: z-depth between samples. None: as trained.
         precision: of the networks' products: float32, or float16 for the 16-bit numbers that the machine is fast with
             (CUDA: tensor cores, sm_75 and newer; CPU: integers or bfloat16, as its code path has them), or int8 (CPU
-            only). "auto": the fastest that the machine has and that makes good pictures of the scene. Samples are decided, and composited, in float32 everywhere.
+            only). "auto": the fastest that the machine has and that makes good pictures of the scene. Samples are
+            decided, and composited, in float32 everywhere.
         crop: only samples inside it are taken, and evaluated. None: all.
     """
 

@@ -23,8 +23,9 @@ class CpuPath:
 
 
 def available_cpu_paths() -> tuple[CpuPath, ...]:
-    """The code paths that this machine can run, best first: "auto" takes the first, or the first
-    that is not of 8 bits where these are too coarse for the scene.
+    """The code paths that this machine can run, best first: "auto" takes the first.
+
+    Where 8 bits are too few for a scene, it takes the first that has more.
 
     Raises:
         BackendError: the native extension does not load.
