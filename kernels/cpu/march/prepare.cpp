@@ -164,7 +164,7 @@ std::vector<Renderer::Coarseness> Renderer::measure_coarseness(const SceneArrays
 // Measure what 8 bits cost, and if there is a `finer` path, let it have the networks for which they are coarsest, so
 // many that pictures are good enough. False if these are too many: then everything had better be finer.
 bool Renderer::refine_networks(const SceneArrays& arrays, const CodePath& exact, const CodePath* finer) {
-    constexpr double GOOD_ENOUGH = 1.78e-5;  // squared error of a pixel: 47.5 dB
+    constexpr double GOOD_ENOUGH = 1.58e-5;  // squared error of a pixel: 48 dB
     const std::vector<Coarseness> coarseness = measure_coarseness(arrays, exact);
     double squares = 0, opacity = 0;
     for (const Coarseness& network : coarseness) squares += network.squares, opacity += network.opacity;
