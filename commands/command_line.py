@@ -4,13 +4,14 @@ import contextlib
 import importlib.metadata
 import inspect
 import io
+import json
 import platform
 import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -84,6 +85,11 @@ def print_notes(program: str, *datasets: Dataset | None) -> None:
     """Say on standard error what readers left out of data sets or changed in them, a line each."""
     for note in dict.fromkeys(note for dataset in datasets if dataset is not None for note in dataset.notes):
         print(f"{program}: note: {' '.join(note.split())}", file=sys.stderr)
+
+
+def print_event(event: str, **values: Any) -> None:
+    """Print a JSON object on a line of its own, for a program that follows this one."""
+    print(json.dumps({"event": event, **values}), flush=True)
 
 
 def report(program: str, error: KiloNeRFError) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from kilonerf.model_io.knf.format import load_scene
+from kilonerf.model_io.knf.format import load_kilonerf_scene
 from kilonerf.model_io.original.export import export_original
 
 from .command_line import run_command
@@ -37,7 +37,7 @@ def run(options: ExportOptions) -> None:
     Raises:
         KiloNeRFError: the scene is missing or damaged, or the files cannot be written.
     """
-    scene = load_scene(options.scene)
+    scene = load_kilonerf_scene(options.scene)
     checkpoint = export_original(scene, options.output, overwrite=options.overwrite)
     empty = scene.network_index.size - scene.num_networks
     print(

@@ -6,18 +6,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from kilonerf.model_io.camera.camera import Camera
 from kilonerf.model_io.datasets import View, available_splits, load_dataset
 from kilonerf.model_io.errors import DatasetError, UsageError
 from kilonerf.model_io.knf.format import save_scene
-from kilonerf.model_io.original.checkpoint import import_checkpoint
+from kilonerf.model_io.original.checkpoint import IMPORT_STEPS, import_checkpoint
 from kilonerf.model_io.scene.scene import Scene
 
-from .command_line import run_command
+from .command_line import print_event, run_command
 
 PROGRAM = "kilonerf-import"
+WRITING = "writing the scene"
 SIZE_WITHOUT_PHOTOS = (800, 800)  # of the start camera, where a data set has poses only
 
 
@@ -53,6 +54,8 @@ class ImportOptions:
     """The view of --cameras to start from, as "r_0"; by default the first of the test split."""
     source: str | None = None
     """Where the scene comes from and its licence: kept in the file's provenance."""
+    json: FlagCreatePairsOff[bool] = False
+    """Print what is being done as JSON, an object a line, for a program that follows."""
 
 
 def main() -> None:
@@ -66,6 +69,12 @@ def run(options: ImportOptions) -> None:
     Raises:
         KiloNeRFError: an input is missing or wrong, or the output cannot be written.
     """
+    steps = (*IMPORT_STEPS, WRITING)
+
+    def say(step: str) -> None:
+        if options.json:
+            print_event("step", stage=step, step=steps.index(step), steps=len(steps))
+
     start_camera, training_poses = _cameras(options)
     scene = import_checkpoint(
         options.checkpoint,
@@ -81,8 +90,13 @@ def run(options: ImportOptions) -> None:
         start_camera=start_camera,
         training_poses=training_poses,
         provenance={} if options.source is None else {"source": options.source},
+        progress=say,
     )
+    say(WRITING)
     save_scene(scene, options.output)
+    if options.json:
+        print_event("done", scene=str(options.output), bytes=options.output.stat().st_size)
+        return
     print(summary(scene, options.output))
 
 

@@ -169,7 +169,7 @@ def _film(command: RenderCommand) -> Film:
 def _maker(command: RenderCommand, options: RenderOptions) -> MakePicture | None:
     if command.depth:
         return DepthMaker(options).picture
-    return PanoramaMaker(options).picture if command.projection == "equirectangular" else None
+    return PanoramaMaker(options).values if command.projection == "equirectangular" else None
 
 
 def _size(command: RenderCommand, size: tuple[int, int] | None) -> tuple[int, int]:

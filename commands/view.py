@@ -1,6 +1,7 @@
 """``kilonerf-view``: the window program's command line."""
 
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,7 +154,9 @@ def view(options: ViewOptions) -> None:
         }
         ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
     finally:
-        app.close()
+        parting = app.close()
+        if parting:
+            print(f"{PROGRAM}: {parting}", file=sys.stderr)
 
 
 def _check(options: ViewOptions) -> None:

@@ -19,7 +19,8 @@ parser.add_argument("--output", type=Path, default=Path("chair.png"))
 arguments = parser.parse_args()
 
 scene = load_scene(arguments.scene)
-print(f"{scene.num_networks} networks in {scene.resolution} cells, {scene.occupancy.mean():.1%} of the voxels occupied")
+cells = scene.cells
+print(f"{len(cells.leaves)} of {cells.resolution} cells hold something, {cells.occupancy.mean():.1%} of the voxels")
 
 # "auto" is CUDA where that works, else the CPU; renderer.device says which it became.
 renderer = create_renderer(scene, "auto")

@@ -60,4 +60,6 @@ save_scene(scene, arguments.folder / "chair.knf")
 camera = turntable_cameras(chair, 2 * arguments.views, arguments.size, arguments.size)[1]  # between two photos
 truth = renderer.render(camera, RenderOptions()).rgb.clip(0, 1)
 trained = create_renderer(scene).render(camera, RenderOptions()).rgb.clip(0, 1)
-print(f"{arguments.folder / 'chair.knf'}: {scene.num_networks} networks, {psnr(trained, truth):.2f} dB on a new view")
+print(
+    f"{arguments.folder / 'chair.knf'}: {len(scene.cells.leaves)} networks, {psnr(trained, truth):.2f} dB on a new view"
+)

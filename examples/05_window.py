@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kilonerf.model_io import load_scene
+from kilonerf.model_io import load_kilonerf_scene
 from kilonerf.viewer import show
 
 CHAIR = Path(__file__).resolve().parents[1] / "assets" / "chair.knf"
@@ -22,7 +22,7 @@ parser.add_argument("--exit-after", type=float)
 parser.add_argument("--screenshot", type=Path)
 arguments = parser.parse_args()
 
-scene = load_scene(arguments.scene)
+scene = load_kilonerf_scene(arguments.scene)
 occupancy = np.array(scene.occupancy)
 occupancy[:, :, : occupancy.shape[2] // 2] = False  # empty-space skipping skips what is marked empty
 show(replace(scene, occupancy=occupancy), exit_after=arguments.exit_after, screenshot=arguments.screenshot)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kilonerf.model_io import Scene, load_scene
+from kilonerf.model_io import Scene, load_kilonerf_scene
 from kilonerf.viewer import show
 
 CHAIR = Path(__file__).resolve().parents[1] / "assets" / "chair.knf"
@@ -26,7 +26,7 @@ parser.add_argument("--steps", type=int, default=60)
 parser.add_argument("--screenshot", type=Path, help="of the window, when the loop is done; it closes then")
 arguments = parser.parse_args()
 
-finished = load_scene(arguments.scene)
+finished = load_kilonerf_scene(arguments.scene)
 noise = np.random.default_rng(0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from imgui_bundle import imgui
 
-from kilonerf.model_io import Scene, load_scene
+from kilonerf.model_io import Scene, load_kilonerf_scene
 from kilonerf.viewer import show
 
 CHAIR = Path(__file__).resolve().parents[1] / "assets" / "chair.knf"
@@ -24,7 +24,7 @@ parser.add_argument("--exit-after", type=float)
 parser.add_argument("--screenshot", type=Path)
 arguments = parser.parse_args()
 
-scene = load_scene(arguments.scene)
+scene = load_kilonerf_scene(arguments.scene)
 height = arguments.height
 
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 Precision = Literal["float32", "int16", "bfloat16"]
 
-def available_paths() -> list[tuple[str, Precision]]:
-    """Code paths that this machine can run, best first, with the precision of their networks."""
+def available_paths(octree: bool = False) -> list[tuple[str, Precision]]:
+    """Code paths that this machine can run, best first, with the precision of their networks; or of octree fields."""
 
 def matrix_kinds() -> list[str]:
     """Kinds of multiply-add that this machine has."""
@@ -69,6 +69,24 @@ def make_renderer(
     occupancy: NDArray[np.uint32],
     layers: Mapping[str, NDArray[np.float32]],
     sky: NDArray[np.float32] | None,
+    threads: int,
+    path: str,
+) -> Renderer: ...
+def make_octree_renderer(
+    *,
+    grids: NDArray[np.uint8],
+    first_cells: list[int],
+    cells: NDArray[np.uint8],
+    full_cells: NDArray[np.uint8],
+    occupancy: NDArray[np.uint32],
+    first_slot: NDArray[np.int32],
+    corners: NDArray[np.int32],
+    rows: NDArray[np.float32],
+    w_features: NDArray[np.float32],
+    w_direction: NDArray[np.float32],
+    b_hidden: NDArray[np.float32],
+    w_output: NDArray[np.float32],
+    b_output: NDArray[np.float32],
     threads: int,
     path: str,
 ) -> Renderer: ...
@@ -240,6 +258,68 @@ def grid_smooth(
     density_weight: float,
     gradient: NDArray[np.float32],
     touched: NDArray[np.uint8],
+    threads: int,
+    path: str,
+) -> None: ...
+def octree_forward(
+    *,
+    rows: NDArray[np.float32],
+    slots: NDArray[np.int32],
+    corners: NDArray[np.int32],
+    points: NDArray[np.float32],
+    rays: NDArray[np.int32],
+    ray_part: NDArray[np.float32],
+    w_features: NDArray[np.float32],
+    w_output: NDArray[np.float32],
+    b_output: NDArray[np.float32],
+    raw: NDArray[np.float32],
+    features: NDArray[np.float32],
+    places: NDArray[np.int32],
+    threads: int,
+    path: str,
+) -> None: ...
+def octree_backward(
+    *,
+    corners: NDArray[np.int32],
+    rays: NDArray[np.int32],
+    ray_part: NDArray[np.float32],
+    w_features: NDArray[np.float32],
+    w_output: NDArray[np.float32],
+    features: NDArray[np.float32],
+    places: NDArray[np.int32],
+    d_raw: NDArray[np.float32],
+    d_rows: NDArray[np.float32],
+    d_ray_part: NDArray[np.float32],
+    d_w_features: NDArray[np.float32],
+    d_w_output: NDArray[np.float32],
+    d_b_output: NDArray[np.float32],
+    threads: int,
+    path: str,
+) -> None: ...
+def octree_product(
+    *,
+    offsets: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    own: NDArray[np.float32] | None,
+    out: NDArray[np.float32],
+    threads: int,
+    path: str,
+) -> None: ...
+def octree_codes(
+    *,
+    codebook: NDArray[np.float32],
+    gradient: NDArray[np.float32],
+    logits: NDArray[np.float32],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    chosen: NDArray[np.uint8],
+    step: int,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
     threads: int,
     path: str,
 ) -> None: ...

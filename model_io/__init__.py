@@ -20,8 +20,9 @@ from .errors import (
     TrainingError,
     UsageError,
 )
-from .knf.format import load_scene, save_scene
-from .scene.scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, Scene
+from .knf.format import load_kilonerf_scene, load_scene, save_scene
+from .scene.octree_scene import OctreeScene
+from .scene.scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, KiloNeRFScene, Scene
 
 if TYPE_CHECKING:
     from .original.checkpoint import import_checkpoint
@@ -39,6 +40,8 @@ __all__ = [
     "DisplayError",
     "Keyframe",
     "KiloNeRFError",
+    "KiloNeRFScene",
+    "OctreeScene",
     "OutputError",
     "Scene",
     "SceneError",
@@ -49,6 +52,7 @@ __all__ = [
     "load_blender",
     "load_dataset",
     "load_image",
+    "load_kilonerf_scene",
     "load_nsvf",
     "load_scene",
     "save_scene",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import load_scene, save_scene
+from kilonerf.model_io import load_kilonerf_scene, save_scene
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT_BITS = 3  # of 10
@@ -27,7 +27,7 @@ def rounded(weights: NDArray[np.float16], bits: int) -> NDArray[np.float16]:
 
 def main() -> None:
     """Write it."""
-    scene = load_scene(ROOT / "assets" / "chair.knf")
+    scene = load_kilonerf_scene(ROOT / "assets" / "chair.knf")
     layers = {name: rounded(np.asarray(layer, np.float16), KEPT_BITS) for name, layer in scene.layers.items()}
     provenance = {**scene.provenance, "rounded_to_mantissa_bits": KEPT_BITS}
     target = ROOT / "viewer" / "welcome" / "chair.knf"

@@ -8,16 +8,21 @@ from typing import Annotated, Any, Literal
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.scene.architecture import HIDDEN
 from kilonerf.model_io.scene.levels import MAX_LEVELS
+from kilonerf.model_io.scene.octree_scene import MAX_CODE_BITS
 
 from .data.corrections import PhotoSettings
 from .ranges import Count, CountOrZero, NotNegative, Positive, Range, check_ranges
 from .stages.distillation import DistillationSettings
 from .stages.fine_tuning import FineTuningSettings
+from .stages.octree_training import OctreeSettings
 from .teachers.grid import GridSettings
 from .teachers.nerf_training import NerfSettings
 
 Preset = Literal["fast", "quality", "paper", "tiny"]
+FieldKind = Literal["networks", "octree"]
 STAGES = ("teacher", "occupancy", "distillation", "fine-tuning")
+OCTREE_STAGES = ("teacher", "octree", "field")
+"""Of octree fields; their files have other names, so that one folder may hold a scene of each kind."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,22 @@ class TrainingSettings:
     occupancy: OccupancySettings = field(default_factory=OccupancySettings)
     distillation: DistillationSettings = field(default_factory=DistillationSettings)
     fine_tuning: FineTuningSettings = field(default_factory=FineTuningSettings)
+    octree: OctreeSettings = field(default_factory=OctreeSettings)
+    # Of an octree field: bits of each corner's code, 1 to 8; 0: features are stored as they are.
+    bits: Annotated[int, Range(0, most=MAX_CODE_BITS)] = 0
+    # What a scene is: tiny networks, or features in an octree with one small decoder. The last, for its name is that of
+    # a function until here.
+    field: FieldKind = "networks"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Of a training with these settings."""
+        return OCTREE_STAGES if self.field == "octree" else STAGES
+
+    @property
+    def voxels(self) -> int:
+        """Along the longest side of the box."""
+        return 1 << self.octree.depth if self.field == "octree" else self.occupancy.voxels
 
     @classmethod
     def preset(cls, name: Preset) -> "TrainingSettings":
@@ -94,13 +115,34 @@ class TrainingSettings:
         check_ranges(self)
         if self.near is not None and self.far is not None and self.near >= self.far:
             raise UsageError(f"--near and --far: expected near below far, got {self.near} and {self.far}")
+        if self.field == "octree":
+            if self.octree.first_level > self.octree.depth:
+                got = f"{self.octree.first_level} and {self.octree.depth}"
+                raise UsageError(f"--octree.first-level and --octree.depth: expected no level below depth, got {got}")
+            if self.teacher == "none":
+                raise UsageError("--teacher: expected one, whose occupancy an octree starts from, got none")
+            if self.levels not in (None, 1):
+                raise UsageError(f"--levels: expected 1 for an octree field, got {self.levels}")
+            if self.octree.codes == "k-means" and not self.bits:
+                raise UsageError("--bits: expected 1 to 8 for codes by k-means, got 0")
+        elif self.bits:
+            raise UsageError(f"--bits: expected --field octree, whose features have codes, got {self.field}")
 
     def document(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
         whole = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=True).replace("Infinity", '"inf"'))
         later = {"occupancy": 1, "units": 2, "distillation": 2, "fine_tuning": 3, "least_weight": len(STAGES)}
         unused = {"grid", "nerf"} - {self.teacher}
-        last = STAGES.index(stage)
+        networks = ("occupancy", "units", "distillation", "fine_tuning", "least_weight")
+        octree = ("octree", "bits", "field")
+        if self.field == "octree":
+            later = {"occupancy": 1, "octree": 1, "field": 1, "bits": 2}
+            unused |= set(networks) - {"occupancy"}
+        else:  # older folders do not have these
+            unused |= set(octree)
+        last = self.stages.index(stage)
+        if stage == "octree":  # which voxels there are
+            whole["octree"] = {"depth": self.octree.depth}
         return {key: value for key, value in whole.items() if later.get(key, 0) <= last and key not in unused}
 
 

@@ -10,6 +10,7 @@ from imgui_bundle import imgui
 if TYPE_CHECKING:
     from .camera_path.tool import CameraPathTool
     from .compare.tool import CompareTool
+    from .making.tool import SceneMaking
     from .orientation.orientation import Orientation
 
 
@@ -29,6 +30,11 @@ class Program(Protocol):
     @property
     def compare(self) -> "CompareTool":
         """What the picture is compared with."""
+        ...
+
+    @property
+    def making(self) -> "SceneMaking":
+        """Imports checkpoints and trains data sets."""
         ...
 
     def reset_camera(self) -> None:

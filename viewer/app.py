@@ -108,7 +108,13 @@ class ViewerApp:
         self._panel = SidePanel(settings, self.navigator, self.statistics, self.recording, self.notices, self)
         self._messages = PictureMessages(self.recording)
         self._files = FileActions(
-            self._loader, self.recording, self._screenshots, self.orientation, self.notices, self._recent
+            self._loader,
+            self.recording,
+            self._screenshots,
+            self.orientation,
+            self.notices,
+            self._recent,
+            self.window.ask_to_close,
         )
         self.welcome = WelcomeCard(self, self._recent)
         self._help = HelpOverlay()
@@ -126,7 +132,8 @@ class ViewerApp:
         self.crop = CropTool(settings, self.orientation)
         places, numbers = OrientationPanel(navigator, self.orientation), NumbersPanel(self.numbers)
         self._panel.sections += [places.draw, self.crop.draw_panel, self.compare.panel.draw, numbers.draw]
-        self._panel.last_sections.append(WindowPanel(settings).draw)
+        self.making = self._files.making
+        self._panel.last_sections += [self.making.panel.draw, WindowPanel(settings).draw]
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))
         self._pose_time = 0.0  # when the navigator's camera is where it is now
@@ -165,8 +172,11 @@ class ViewerApp:
         self.window.end_frame()
         self.statistics.window_rate.add(now)
 
-    def close(self) -> None:
+    def close(self) -> str:
         """End every thread and close the window; the path of a flight that is being recorded is saved.
+
+        Returns:
+            What there is to say about a training that was stopped, or goes on; "" for nothing.
 
         Raises:
             OutputError: that path cannot be written where it should be; the message says where it is.
@@ -185,12 +195,14 @@ class ViewerApp:
             self.numbers.close()
             self.view.release()
             self.window.close()
+            parting = self.making.close()
+        return parting
 
     def leaving(self) -> bool:
         """Whether the user wants to leave; while a video is being rendered, only if they say so twice."""
         if not self.window.should_close:
             return False
-        if self.recording.may_leave(time.perf_counter()):
+        if self.recording.may_leave(time.perf_counter()) and self.making.may_leave():
             return True
         self.window.ask_to_close(False)
         return False
@@ -301,6 +313,7 @@ class ViewerApp:
         self.compare.update(self.scene)
         self._screenshots.poll(now)
         self.recording.poll(now)
+        self.making.update(self.scene_path, now)
         self._compositor.serve()
         for error in self.window.take_errors():
             self.notices.add(f"Window system: {error}", "error", now)
@@ -324,7 +337,7 @@ class ViewerApp:
             self._recent.add(outcome.path)
         if again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
-            self.camera_path.replace_scene(outcome.scene)
+            self.camera_path.replace_scene(outcome.scene, outcome.path)
             return
         self.settings.background = None
         turntable = self.navigator.turntable
@@ -355,13 +368,7 @@ class ViewerApp:
         self.welcome.draw(area)
         centre = (area.x + 0.5 * area.width, area.y + 0.5 * area.height)
         self.settings.show_help = self._help.draw(*centre, self.settings.show_help)
-        path = self._files.draw(has_scene=self.scene is not None, now=now)
-        if path is not None and self._files.to_edit:
-            self.camera_path.edit(path)
-        elif path is not None and self.scene is not None and self._files.take is not None:
-            self.recording.go_on(path, self.scene, self._files.take, now)
-        elif path is not None and self.scene is not None:
-            self.recording.render(path, self.scene, now)
+        self._files.draw(self.scene, now, self.camera_path.edit)
         return area
 
     @property
@@ -378,8 +385,9 @@ class ViewerApp:
     def _draw_status(self, now: float) -> None:
         width, height = self.window.size
         below = Rectangle(0.0, max(1.0, height - StatusBar.height()), max(1.0, width), StatusBar.height())
-        progress = self.numbers.hint or self.picture.progress
-        self._status.draw(below, self.view.shown, now, resting=self._pacing.resting, progress=progress)
+        under_way, progress = self.numbers.hint, self.picture.progress
+        resting = self._pacing.resting
+        self._status.draw(below, self.view.shown, now, resting=resting, under_way=under_way, progress=progress)
         title = self._status.title(self.scene_path.name if self.scene_path else "")
         if title != self._title:
             self._title = title

@@ -1,16 +1,17 @@
 """Opening files: dialogs, dropped files, and what is offered for those that are no scenes."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from kilonerf.model_io import CameraPath, KiloNeRFError
+from kilonerf.model_io import CameraPath, KiloNeRFError, Scene
 
+from .making.tool import SceneMaking
 from .notices import Notices
 from .orientation.orientation import Orientation
 from .panels import FileBrowser
 from .panels.offer import OfferDialog, offer_for
 from .panels.recent_files import RecentFiles
-from .recording.output_files import PngTake
 from .recording.recording import Recording
 from .recording.screenshots import Screenshots
 from .scene_loading import SceneLoader
@@ -26,6 +27,10 @@ class FileActions:
         orientation: shows the cameras of a data set.
         notices: is told what went wrong.
         recent: files that were opened before.
+        close_window: the user wants to leave.
+
+    Attributes:
+        making: imports checkpoints and trains data sets.
     """
 
     def __init__(
@@ -36,21 +41,13 @@ class FileActions:
         orientation: Orientation,
         notices: Notices,
         recent: RecentFiles,
+        close_window: Callable[[], None],
     ) -> None:
         self._loader, self._recording, self._screenshots = loader, recording, screenshots
         self._orientation, self._notices = orientation, notices
         self._browser = FileBrowser(recent)
         self._offer = OfferDialog()
-
-    @property
-    def to_edit(self) -> bool:
-        """Whether the path that :meth:`draw` returned last is to be edited, not rendered."""
-        return self._offer.to_edit
-
-    @property
-    def take(self) -> PngTake | None:
-        """The PNG frames that are to be completed with that path."""
-        return self._offer.take
+        self.making = SceneMaking(loader, recording, notices, recent, self.open, close_window)
 
     def browse(self, scene_path: Path | None) -> None:
         """Open the file dialog, in the folder of the current scene."""
@@ -71,9 +68,14 @@ class FileActions:
         if offer is None:
             self._loader.load(path)
             return
-        self._offer.show(offer)
+        if offer.path is not None:
+            self._offer.show(offer)
+        if offer.checkpoint is not None:
+            self.making.offer_import(offer.checkpoint)
         if offer.data is not None:
-            self._orientation.open_data(offer.data)
+            self.making.offer_training(offer.data, offer.text)
+            if offer.has_poses:
+                self._orientation.open_data(offer.data)
 
     def drop(self, paths: list[Path]) -> None:
         """Files were dropped on the window: open the first."""
@@ -83,16 +85,24 @@ class FileActions:
             text = f"{len(paths)} files dropped: opening {paths[0].name} only"
             self._notices.add(text, "info", time.perf_counter())
 
-    def draw(self, *, has_scene: bool, now: float) -> CameraPath | None:
-        """Draw what is open; a camera path whose video is wanted or that is to be edited, if any."""
+    def draw(self, scene: Scene | None, now: float, edit: Callable[[CameraPath], None]) -> None:
+        """Draw what is open, and do what is chosen there; ``edit`` opens a camera path in the timeline."""
         if self._recording.folder_wanted:
             self._recording.folder_wanted = False
             self.choose_folder()
-        path = self._offer.draw(can_render=has_scene)
+        path, offer = self._offer.draw(can_render=scene is not None), self._offer
         chosen = self._browser.draw()
+        self.making.draw(now)
         if chosen is not None and self._browser.purpose == "folder":
             self._recording.choose_folder(chosen, now)
             self._screenshots.folder = self._recording.folder
         elif chosen is not None:
             self.open(chosen)
-        return path if has_scene else None
+        if path is None or scene is None:
+            return
+        if offer.to_edit:
+            edit(path)
+        elif offer.take is not None:
+            self._recording.go_on(path, scene, offer.take, now)
+        else:
+            self._recording.render(path, scene, now)

@@ -66,6 +66,25 @@ class SceneLoader:
             self._outcome = None
         threading.Thread(target=self._read, args=(path, False), name="kilonerf-load", daemon=True).start()
 
+    def load_growing(self, file: Path, name: Path, *, again: bool) -> bool:
+        """Begin to read ``file``, a state of the scene whose own file will be ``name``, and is called that already.
+
+        Args:
+            file: what is read.
+            name: what it is called.
+            again: an earlier state of it is open: only the scene is replaced.
+
+        Returns:
+            Whether it is read: not again while another file is.
+        """
+        with self._lock:
+            if again and self._wanted is not None:
+                return False
+            self._wanted, self._again, self._newest = name, again, None
+            self._outcome = None
+        threading.Thread(target=self._read, args=(name, again, file), name="kilonerf-load", daemon=True).start()
+        return True
+
     def give(self, loaded: LoadedScene) -> None:
         """Hand over a scene that is in memory already, as if it had just been read."""
         with self._lock:
@@ -85,10 +104,10 @@ class SceneLoader:
         self._closed.set()
         self.on_done = lambda: None
 
-    def _read(self, path: Path, again: bool) -> None:
+    def _read(self, path: Path, again: bool, growing: Path | None = None) -> None:
         state = _state(path)
         try:
-            outcome = LoadedScene(path, load_scene(path, mapped=False), again=again)
+            outcome = LoadedScene(path, load_scene(growing or path, mapped=False), again=again)
         except KiloNeRFError as error:
             outcome = LoadedScene(path, None, error, again)
         except MemoryError:
@@ -96,7 +115,9 @@ class SceneLoader:
         with self._lock:
             if self._wanted == path and self._again == again:
                 self._outcome = outcome
-                if outcome.scene is not None or again:  # after a wish that failed the old scene stays, and is watched
+                if growing is None and (
+                    outcome.scene is not None or again
+                ):  # after a wish that failed the old scene stays, and is watched
                     self._newest = path, state
         self.on_done()
 

@@ -4,6 +4,7 @@ The colors are attributes of this module that :func:`apply` changes: a process h
 time.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -83,6 +84,12 @@ PAIRS = {
 def with_alpha(color: RGBA, alpha: float) -> RGBA:
     """The same color, more or less transparent."""
     return (*color[:3], alpha)
+
+
+def font_height() -> float:
+    """Of the interface's text in the window's present size; unlike ImGui's, the same between two frames."""
+    style = imgui.get_style()
+    return max(1.0, math.floor(style.font_size_base * style.font_scale_dpi + 0.5))  # as ImGui rounds it
 
 
 def apply(scale: float, name: ThemeName = "dark") -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from kilonerf.kernels import RenderOptions
 from kilonerf.kernels.cuda.device import CudaDevice
 from kilonerf.kernels.cuda.renderer import CudaRenderer
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 from kilonerf.viewer.drawing.picture import Picture
 from kilonerf.viewer.drawing.projection import clip_planes
 from kilonerf.viewer.rendering.interop import CudaRuntime, Interop, InteropError, Way, load_runtime
@@ -64,7 +64,7 @@ def context_on(
 
 def frames_by_way(
     device: CudaDevice,
-    scene: Scene,
+    scene: KiloNeRFScene,
     cameras: Sequence[Camera],
     ctx: moderngl.Context,
     load: Callable[[], CudaRuntime] = load_runtime,

@@ -20,7 +20,7 @@ from kilonerf.kernels.cuda.queries import BATCH
 from kilonerf.kernels.cuda.renderer import PER_ROUND, THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.measure.metrics import psnr
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 
 from .environment import clock_under
 from .sorted_baseline import Device, SortedBaseline
@@ -112,7 +112,7 @@ def kernel_times(device: CudaDevice, work: Callable[[], object], repeats: int) -
 
 
 def network_rate(
-    device: CudaDevice, scene: Scene, *, points: int = 1 << 23, repeats: int = 10, seconds: float = 0.0
+    device: CudaDevice, scene: KiloNeRFScene, *, points: int = 1 << 23, repeats: int = 10, seconds: float = 0.0
 ) -> dict[str, Any]:
     """Samples per second of the networks alone: query.cu on points that lie in the device's memory, cell by cell."""
     rng = np.random.default_rng(0)
@@ -172,7 +172,7 @@ def matrix_rate(
 
 def fused_frames(
     device: CudaDevice,
-    scene: Scene,
+    scene: KiloNeRFScene,
     cameras: Sequence[Camera],
     options: RenderOptions,
     *,
@@ -227,7 +227,7 @@ def fused_frames(
     }
 
 
-def frame_counts(device: CudaDevice, scene: Scene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
+def frame_counts(device: CudaDevice, scene: KiloNeRFScene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
     """What the fused kernel does for a frame, counted by a kernel of its own; for the model in docs/cuda.md."""
     renderer = CudaRenderer(scene, device, counting=True)
     statistics = renderer.render(camera, options).statistics
@@ -304,7 +304,7 @@ def baseline_frames(
 def side_by_side(
     device: CudaDevice,
     baseline_device: Device,
-    scene: Scene,
+    scene: KiloNeRFScene,
     cameras: Sequence[Camera],
     *,
     repeats: int = 10,
@@ -329,7 +329,7 @@ def side_by_side(
     return result
 
 
-def agreement(device: CudaDevice, scene: Scene, camera: Camera, other: str) -> dict[str, Any]:
+def agreement(device: CudaDevice, scene: KiloNeRFScene, camera: Camera, other: str) -> dict[str, Any]:
     """PSNR of each precision's picture to another backend's, and both sample counts."""
     truth = create_renderer(scene, other).render(camera, RenderOptions.as_trained(scene))
     result: dict[str, Any] = {"size": [camera.width, camera.height], "samples": truth.statistics.samples}

@@ -24,7 +24,7 @@ from .tools import SectionFailed, SectionSkipped
 
 if TYPE_CHECKING:
     from kilonerf.kernels.cuda.cupy_device import CupyDevice
-    from kilonerf.model_io import Camera, Scene
+    from kilonerf.model_io import Camera, KiloNeRFScene
 
 PARTS = ("tests", "times", "profile")
 FIRST = ("set-up", "environment")  # of every part
@@ -53,13 +53,13 @@ class Context:
 
         return CupyDevice(self.device_index)
 
-    def scene(self) -> "Scene":
+    def scene(self) -> "KiloNeRFScene":
         """The scene."""
-        from kilonerf.model_io import load_scene
+        from kilonerf.model_io import load_kilonerf_scene
 
-        return load_scene(self.scene_path)
+        return load_kilonerf_scene(self.scene_path)
 
-    def views(self, scene: "Scene", count: int, width: int, height: int) -> "list[Camera]":
+    def views(self, scene: "KiloNeRFScene", count: int, width: int, height: int) -> "list[Camera]":
         """Training poses, evenly chosen, of a size; a turntable's without any."""
         from kilonerf.model_io.camera.turntable import turntable_cameras
 

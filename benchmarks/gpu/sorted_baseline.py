@@ -21,7 +21,7 @@ from kilonerf.kernels.cuda.cupy_device import toolkit_headers
 from kilonerf.kernels.cuda.device import INCLUDE_FOLDERS, OPTIONS, sources_digest
 from kilonerf.kernels.cuda.frame_setup import FrameSetup
 from kilonerf.kernels.cuda.scene import CudaScene
-from kilonerf.model_io import Camera, Scene, UsageError
+from kilonerf.model_io import Camera, KiloNeRFScene, UsageError
 
 SOURCE = Path(__file__).resolve().parent / "sorted_baseline.cu"
 THREADS = 192  # of a block, as in the source
@@ -91,7 +91,7 @@ class SortedBaseline:
         device: where.
     """
 
-    def __init__(self, scene: Scene, device: Device) -> None:
+    def __init__(self, scene: KiloNeRFScene, device: Device) -> None:
         self.scene = scene
         self._device = device
         self._layout = CudaScene.of(scene, "float32")
@@ -217,7 +217,7 @@ class _StageTimer:
             self._began = now
 
 
-def _network_of_voxel(scene: Scene, ess: bool) -> NDArray[np.int16]:
+def _network_of_voxel(scene: KiloNeRFScene, ess: bool) -> NDArray[np.int16]:
     """The network of each voxel, -1 where samples do not count."""
     index = scene.network_index
     for axis, factor in enumerate(scene.occupancy_factor):

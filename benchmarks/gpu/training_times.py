@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from kilonerf.kernels.cuda.device import sources_digest
-from kilonerf.model_io import LAYER_SHAPES, BackendError, load_scene
+from kilonerf.model_io import LAYER_SHAPES, BackendError, load_kilonerf_scene
 from kilonerf.trainer.data.ray_sampling import RaySampler
 from kilonerf.trainer.ops.adam import Adam
 from kilonerf.trainer.ops.compositing import composite
@@ -85,7 +85,7 @@ def networks_alone(count: int) -> dict[str, float]:
 
 def fine_tuning_step(scene_path: Path) -> dict[str, float]:
     """The parts of a step on a scene's networks."""
-    scene = load_scene(scene_path)
+    scene = load_kilonerf_scene(scene_path)
     networks = TinyNetworks.from_layers(scene.layers).cuda()
     adam = Adam(networks, learning_rate=1e-6, view_dependent_l2=1e-6)
     sampler = RaySampler.of(scene).to_device("cuda")

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from kilonerf.kernels.cpu.renderer import usable_cores
 from kilonerf.kernels.measure.machine import program_commit, this_machine
-from kilonerf.model_io import KiloNeRFError, load_scene
+from kilonerf.model_io import KiloNeRFError, load_kilonerf_scene
 from kilonerf.model_io.files.atomic import write_text
 
 from .measure import SectionSkipped, Setup
@@ -74,7 +74,7 @@ def measure(options: argparse.Namespace) -> list[str]:
     Raises:
         KiloNeRFError: the scene cannot be read, or the results not be written.
     """
-    scene = load_scene(options.scene)
+    scene = load_kilonerf_scene(options.scene)
     machine = machine_facts()
     output = options.output or RESULTS / f"{file_name(machine)}.json"
     document = {"machine": machine, "sections": read_sections(output, machine)}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.measure.poses import scene_poses
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 
 Key = TypeVar("Key", bound=Hashable)
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ class Setup:
     """
 
     scene_path: Path
-    scene: Scene
+    scene: KiloNeRFScene
     threads: int
     views: int = 5
     rounds: int = 7

@@ -23,7 +23,7 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
-from kilonerf.model_io import load_scene
+from kilonerf.model_io import load_kilonerf_scene
 
 def kilobytes(name):
     return int(Path("/proc/self/status").read_text().split(name + ":")[1].split()[0])
@@ -31,7 +31,7 @@ def kilobytes(name):
 scene_path, threads, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
 before = kilobytes("VmRSS")
-scene = load_scene(scene_path)
+scene = load_kilonerf_scene(scene_path)
 renderer = create_renderer(scene, BackendChoice("cpu", threads=threads))
 made = kilobytes("VmHWM")
 options = RenderOptions.as_trained(scene)
@@ -50,8 +50,8 @@ if len(sys.argv) > 4:  # an extension that has kept its functions' names
     spec.loader.exec_module(module)
     sys.modules["kilonerf.kernels._cpu"] = kilonerf.kernels._cpu = module
 from kilonerf.kernels import BackendChoice, RenderOptions, create_renderer
-from kilonerf.model_io import load_scene
-scene = load_scene(sys.argv[1])
+from kilonerf.model_io import load_kilonerf_scene
+scene = load_kilonerf_scene(sys.argv[1])
 renderer = create_renderer(scene, BackendChoice("cpu", threads=int(sys.argv[2])))
 options = RenderOptions.as_trained(scene)
 end = time.monotonic() + float(sys.argv[3])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from kilonerf.model_io import LAYER_SHAPES, Scene
+from kilonerf.model_io import LAYER_SHAPES, KiloNeRFScene
 
 OCCUPANCY = 256
 """Voxels on an axis of every such scene: a multiple of all grids, so that all take the very same samples."""
@@ -12,7 +12,7 @@ DENSITY = 100.0
 """Density everywhere, so that rays end alike whatever the grid: some five of the chair's samples are opaque."""
 
 
-def random_networks(scene: Scene, cells: int, seed: int = 0) -> Scene:
+def random_networks(scene: KiloNeRFScene, cells: int, seed: int = 0) -> KiloNeRFScene:
     """``scene``'s occupancy in a grid of ``cells`` on each axis, each cell a network with random weights.
 
     The occupancy is the nearest voxel's in a grid of 256^3; the density is the same everywhere, colours are random.

@@ -19,7 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
-from kilonerf.model_io import load_scene, save_scene
+from kilonerf.model_io import load_kilonerf_scene, save_scene
 from kilonerf.viewer.app import ViewerApp
 from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.settings import ViewerSettings
@@ -148,7 +148,7 @@ def prepare(folder: Path, scene: Path) -> Path:
     """Files good and bad to drop; returns the good scene's."""
     (folder / "out").mkdir()
     good = folder / "good.knf"
-    save_scene(load_scene(scene), good)
+    save_scene(load_kilonerf_scene(scene), good)
     content = good.read_bytes()
     (folder / "cut.knf").write_bytes(content[: len(content) // 2])
     (folder / "noise.knf").write_bytes(random.Random(0).randbytes(5000))  # noqa: S311 - not for secrets

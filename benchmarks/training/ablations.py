@@ -22,7 +22,7 @@ from kilonerf.commands.command_line import run_command
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.machine import program_commit, this_machine
 from kilonerf.kernels.measure.metrics import psnr
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 from kilonerf.model_io.datasets import View, load_splits
 from kilonerf.model_io.files.atomic import write_text
 from kilonerf.trainer.data.bounds import find_bounds
@@ -100,7 +100,7 @@ class Quality:
     ms: float
 
 
-def quality(scene: Scene, views: Sequence[tuple[Camera, np.ndarray]]) -> Quality:
+def quality(scene: KiloNeRFScene, views: Sequence[tuple[Camera, np.ndarray]]) -> Quality:
     """Compare with photos, float [H, W, 4], colours not premultiplied."""
     renderer, options = create_renderer(scene, "cpu"), RenderOptions.as_trained(scene)
     black = replace(options, background=(0.0, 0.0, 0.0))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from kilonerf.kernels import _cpu
-from kilonerf.model_io import LAYER_SHAPES, load_scene
+from kilonerf.model_io import LAYER_SHAPES, load_kilonerf_scene
 from kilonerf.trainer.data.ray_sampling import RaySampler
 from kilonerf.trainer.ops.adam import Adam
 from kilonerf.trainer.ops.compositing import composite
@@ -76,7 +76,7 @@ def random_rays(scene_radius: float, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 def fine_tuning_step() -> str:
     """Every stage of one step on the chair's networks: best of 10 steps each."""
-    scene = load_scene(CHAIR)
+    scene = load_kilonerf_scene(CHAIR)
     networks = TinyNetworks.from_layers(scene.layers)
     adam = Adam(networks, learning_rate=1e-6, view_dependent_l2=1e-6)
     sampler = RaySampler.of(scene)

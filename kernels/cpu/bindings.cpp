@@ -28,6 +28,7 @@ using namespace nb::literals;
 
 void bind_training(nb::module_& module);  // training/bindings.cpp
 void bind_grid(nb::module_& module);      // training/sparse_grid_bindings.cpp
+void bind_octree(nb::module_& module);    // training/octree_bindings.cpp
 
 namespace {
 
@@ -42,11 +43,16 @@ void copy(const std::array<T, 3>& from, T (&to)[3]) {
 
 using Layers = std::map<std::string, Array<const float>>;
 
+<<<<<<< HEAD
 std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std::vector<int>& first_cells,
                                              const knf::Bytes& cells, const knf::Bytes& full_cells,
                                              Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
                                              std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
                                              float step, int threads, const std::string& path) {
+=======
+knf::SceneArrays scene_arrays(const knf::Bytes& grids, const std::vector<int>& first_cells, const knf::Bytes& cells,
+                              const knf::Bytes& full_cells, const Array<const uint32_t, nb::ndim<1>>& occupancy) {
+>>>>>>> main
     const size_t num_cells = cells.shape(0) / sizeof(knf::Cell);
     knf::SceneArrays arrays{};
     const size_t levels = first_cells.size();
@@ -59,6 +65,15 @@ std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std:
     arrays.full_cells = knf::structures<knf::Cell>(full_cells, num_cells, "full_cells");
     arrays.num_words = static_cast<int64_t>(occupancy.shape(0));
     arrays.occupancy = occupancy.data();
+    return arrays;
+}
+
+std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std::vector<int>& first_cells,
+                                             const knf::Bytes& cells, const knf::Bytes& full_cells,
+                                             Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
+                                             std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
+                                             int threads, const std::string& path) {
+    knf::SceneArrays arrays = scene_arrays(grids, first_cells, cells, full_cells, occupancy);
     arrays.sky = sky ? sky->data() : nullptr;
     arrays.step = step;
     const size_t networks = layers.at("pts_linears.0.bias").shape(0);
@@ -81,6 +96,35 @@ std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std:
                      layer("direction_layer.bias", HIDDEN),
                      layer("rgb_linear.weight", HIDDEN * 3),
                      layer("rgb_linear.bias", 3)};
+    nb::gil_scoped_release release;
+    return std::make_unique<knf::Renderer>(arrays, threads, path);
+}
+
+// Arrays are those of knf::OctreeField.
+std::unique_ptr<knf::Renderer> make_octree_renderer(
+    const knf::Bytes& grids, const std::vector<int>& first_cells, const knf::Bytes& cells, const knf::Bytes& full_cells,
+    Array<const uint32_t, nb::ndim<1>> occupancy, Array<const int32_t, nb::ndim<1>> first_slot,
+    Array<const int32_t, nb::shape<-1, 4>> corners, Array<const float, nb::shape<-1, knf::FIELD_FEATURES>> rows,
+    Array<const float, nb::shape<knf::FIELD_FEATURES, knf::FIELD_HIDDEN>> w_features,
+    Array<const float, nb::shape<knf::DIRECTION_CHANNELS, knf::FIELD_HIDDEN>> w_direction,
+    Array<const float, nb::shape<knf::FIELD_HIDDEN>> b_hidden,
+    Array<const float, nb::shape<4, knf::FIELD_HIDDEN>> w_output, Array<const float, nb::shape<4>> b_output,
+    int threads, const std::string& path) {
+    knf::SceneArrays arrays = scene_arrays(grids, first_cells, cells, full_cells, occupancy);
+    if (first_slot.shape(0) != occupancy.shape(0))
+        throw std::invalid_argument("first_slot: expected " + std::to_string(occupancy.shape(0)) + " numbers, got " +
+                                    std::to_string(first_slot.shape(0)));
+    const auto num_rows = static_cast<int64_t>(rows.shape(0));
+    for (size_t i = 0; i < corners.size(); i++)
+        if (corners.data()[i] < 0 || corners.data()[i] + 1 >= num_rows)
+            throw std::invalid_argument("corners: expected 0 to " + std::to_string(num_rows - 2));
+    knf::OctreeArrays octree{};
+    octree.num_slots = static_cast<int64_t>(corners.shape(0));
+    octree.num_rows = num_rows;
+    octree.field = {nullptr,         first_slot.data(), corners.data(),
+                    rows.data(),     w_features.data(), w_direction.data(),
+                    b_hidden.data(), w_output.data(),   b_output.data()};
+    arrays.octree = &octree;
     nb::gil_scoped_release release;
     return std::make_unique<knf::Renderer>(arrays, threads, path);
 }
@@ -182,7 +226,7 @@ void query(knf::Renderer& renderer, Array<const int32_t, nb::ndim<1>> rows, Arra
 
 NB_MODULE(_cpu, module) {
     module.doc() = "Native CPU renderer; kilonerf.kernels.cpu.renderer is its Python face.";
-    module.def("available_paths", &knf::available_paths,
+    module.def("available_paths", &knf::available_paths, "octree"_a = false,
                "Code paths that this machine can run, best first: (name, precision of the networks).");
     module.def("matrix_kinds", &knf::matrix_kinds, "Kinds of multiply-add that this machine has.");
     module.def("matrix_peak", &knf::matrix_peak, "kind"_a, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
@@ -209,8 +253,16 @@ NB_MODULE(_cpu, module) {
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a, "full_cells"_a,
+<<<<<<< HEAD
                "occupancy"_a, "layers"_a, "sky"_a.none(), "step"_a, "threads"_a, "path"_a);
+=======
+               "occupancy"_a, "layers"_a, "sky"_a.none(), "threads"_a, "path"_a);
+    module.def("make_octree_renderer", &make_octree_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a,
+               "full_cells"_a, "occupancy"_a, "first_slot"_a, "corners"_a, "rows"_a, "w_features"_a, "w_direction"_a,
+               "b_hidden"_a, "w_output"_a, "b_output"_a, "threads"_a, "path"_a);
+>>>>>>> main
     module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);
+    bind_octree(module);
 }

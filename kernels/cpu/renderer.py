@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import BackendError, Camera, Scene
+from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, OctreeScene, Scene
 
 from ..frame import Frame, FrameStatistics
 from ..native.folding import folded_layers
@@ -14,6 +14,7 @@ from ..native.grid import as_bytes, cropped_cells, native_cells, native_grid, vo
 from ..options import PrecisionChoice, RenderOptions
 from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, cropped_levels, ray_origin
+<<<<<<< HEAD
 from .paths import available_cpu_paths
 
 PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
@@ -22,6 +23,9 @@ PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
     "float32": ("float32",),
 }
 """What an option means here."""
+=======
+from .octree_field import native_field
+>>>>>>> main
 
 
 def usable_cores() -> int:
@@ -71,12 +75,25 @@ class CpuRenderer:
         return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
+<<<<<<< HEAD
         """The native renderer of a code path; a precision: the best that has it."""
         levels = self.scene.levels
         layers = {
             name: np.ascontiguousarray(layer, np.float32) for name, layer in folded_layers(self.scene.layers).items()
+=======
+        """The native renderer of a code path; "float32": the best with that precision."""
+        scene, levels = self.scene, self.scene.levels
+        cells: dict[str, Any] = {
+            "grids": as_bytes(np.stack([native_grid(cells) for cells in levels])),
+            "first_cells": self._first_cells.tolist(),
+            "cells": as_bytes(self._cells[True]),
+            "full_cells": as_bytes(self._cells[False]),
+            "occupancy": np.concatenate([voxel_words(cells) for cells in levels]),
+>>>>>>> main
         }
+        how: dict[str, Any] = {"threads": self._threads, "path": path}
         try:
+<<<<<<< HEAD
             return self._extension.make_renderer(
                 grids=as_bytes(np.stack([native_grid(cells) for cells in levels])),
                 first_cells=self._first_cells.tolist(),
@@ -89,6 +106,15 @@ class CpuRenderer:
                 threads=self._threads,
                 path=path,
             )
+=======
+            if isinstance(scene, OctreeScene):
+                return self._extension.make_octree_renderer(**cells, **native_field(scene), **how)
+            if not isinstance(scene, KiloNeRFScene):
+                expected = "a scene of a kind that it knows"
+                raise BackendError(f"backend 'cpu': expected {expected}, got {type(scene).__name__}")
+            layers = {name: np.ascontiguousarray(own, np.float32) for name, own in folded_layers(scene.layers).items()}
+            return self._extension.make_renderer(**cells, layers=layers, sky=scene.sky, **how)
+>>>>>>> main
         except ValueError as error:
             raise BackendError(f"backend 'cpu': {error}") from error
 
@@ -206,6 +232,7 @@ class CpuRenderer:
         Raises:
             ValueError: the scene has no networks, or ``samples`` is out of range.
         """
-        if not self.scene.num_networks or not 0 < samples <= 4096:
+        networks = self.scene.num_networks if isinstance(self.scene, KiloNeRFScene) else 0
+        if not networks or not 0 < samples <= 4096:
             raise ValueError(f"network_rate: expected networks, and 1 to 4096 samples, got {samples}")
-        return self._native.network_rate(samples, seconds, self.scene.num_networks)
+        return self._native.network_rate(samples, seconds, networks)

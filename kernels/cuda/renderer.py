@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import BackendError, Camera, Scene
+from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, Scene
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from ..frame import Frame, FrameStatistics
@@ -86,7 +86,10 @@ class CudaRenderer:
         half_sums: bool = False,
         per_ray: int = PER_ROUND,
     ) -> None:
-        self.scene = scene
+        if not isinstance(scene, KiloNeRFScene):
+            raise BackendError("backend 'cuda': expected a scene of tiny networks, got an octree field; cpu renders it")
+        self.scene: Scene = scene
+        self._networks = scene
         self.device = device.name
         self._device, self._memory = device, DeviceMemory(device)
         self._residents: dict[Precision, _Resident] = {}
@@ -245,11 +248,11 @@ class CudaRenderer:
             depth = {} if self._per_ray == PER_ROUND else {"KNF_PER_RAY": self._per_ray}
             render = self._device.kernel("render.cu", "render", {**networks, **around, **depth})
             query = self._device.kernel("query.cu", "query", networks)
-            layout = CudaScene.of(self.scene, precision)
+            layout = CudaScene.of(self._networks, precision)
             arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
             arrays |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
             size = sum(array.nbytes for array in arrays.values())
-            self._memory.require(size, f"a scene of {self.scene.num_networks} networks in {precision}")
+            self._memory.require(size, f"a scene of {self._networks.num_networks} networks in {precision}")
             there = {name: self._memory.upload(array, name) for name, array in arrays.items()}
             self._residents[precision] = _Resident(layout, **there, render=render, query=query)
         return self._residents[precision]

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import KiloNeRFScene, Scene
 from kilonerf.model_io.scene.architecture import (
     DIRECTION_CHANNELS,
     DIRECTION_FREQUENCIES,
@@ -80,7 +80,7 @@ class CudaScene:
     networks: NDArray[np.void]
 
     @classmethod
-    def of(cls, scene: Scene, precision: Precision) -> "CudaScene":
+    def of(cls, scene: KiloNeRFScene, precision: Precision) -> "CudaScene":
         """Lay out ``scene``; float16 networks for tensor cores, float32 ones for the plain kernel."""
         levels = scene.levels
         cells, full_cells = (native_cells(*levels, ess=ess) for ess in (True, False))
@@ -144,7 +144,7 @@ def _padded_words(words: NDArray[np.uint32], leaves: int) -> tuple[NDArray[np.ui
     return np.pad(words.reshape(leaves, each), ((0, 0), (0, padding))).reshape(-1), each + padding
 
 
-def _float_networks(scene: Scene) -> NDArray[np.void]:
+def _float_networks(scene: KiloNeRFScene) -> NDArray[np.void]:
     layers = folded_layers(scene.layers)
     networks = np.zeros(scene.num_networks, FLOAT_NETWORK)
     networks["w0"], networks["bias0"] = layers["pts_linears.0.weight"], layers["pts_linears.0.bias"]
@@ -156,7 +156,7 @@ def _float_networks(scene: Scene) -> NDArray[np.void]:
     return networks
 
 
-def _tensor_networks(scene: Scene) -> NDArray[np.void]:
+def _tensor_networks(scene: KiloNeRFScene) -> NDArray[np.void]:
     layers = folded_layers(scene.layers)
     count = scene.num_networks
     networks = np.zeros(count, TENSOR_NETWORK)

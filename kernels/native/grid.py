@@ -59,11 +59,11 @@ def native_cells(*levels: Cells, ess: bool) -> NDArray[np.void]:
         BackendError: their voxels take more words than ``first_word`` can count.
     """
     native = np.concatenate([_cells_of_level(cells, level, ess=ess) for level, cells in enumerate(levels)])
-    words_of_leaf = _bytes_of_leaf(levels[0]) // 4
-    if len(native) * words_of_leaf > MOST_WORDS:
-        got = f"{len(native)} cells of {words_of_leaf}"
+    words = words_of_leaf(levels[0])
+    if len(native) * words > MOST_WORDS:
+        got = f"{len(native)} cells of {words}"
         raise BackendError(f"occupancy: expected at most {MOST_WORDS} words of 32 voxels, got {got}")
-    native["first_word"] = np.arange(len(native)) * words_of_leaf
+    native["first_word"] = np.arange(len(native)) * words
     return native
 
 
@@ -117,6 +117,11 @@ def native_steps(steps: SampleSteps) -> NDArray[np.void]:
 def as_bytes(structures: NDArray[np.void]) -> NDArray[np.uint8]:
     """Structures as the native extension takes them, [bytes]."""
     return structures.reshape(-1).view(np.uint8)
+
+
+def words_of_leaf(cells: Cells) -> int:
+    """Words of 32 voxels that a leaf's voxels take."""
+    return _bytes_of_leaf(cells) // 4
 
 
 def _bytes_of_leaf(cells: Cells) -> int:

@@ -5,10 +5,38 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io.scene.scene import DIRECTION_FREQUENCIES, POSITION_FREQUENCIES
+from kilonerf.model_io.scene.cells import Cells, Floats
+from kilonerf.model_io.scene.scene import DIRECTION_FREQUENCIES, POSITION_FREQUENCIES, KiloNeRFScene
 
 Array = NDArray[np.floating]
 Layers = Mapping[str, Array]
+
+
+class NetworksEvaluator:
+    """Evaluates the networks of a scene.
+
+    Args:
+        scene: whose networks.
+        dtype: the precision of all that follows a sample's position.
+    """
+
+    def __init__(self, scene: KiloNeRFScene, dtype: type[np.floating]) -> None:
+        self._dtype = dtype
+        self._layers = {name: np.asarray(array, dtype) for name, array in scene.layers.items()}
+
+    def local(self, cells: Cells, points: Floats, places: NDArray[np.int32]) -> Floats:
+        """Points [P, 3] within their cells, at ``places`` [P, 3] of the grid: what :meth:`evaluate` takes."""
+        return cells.local(points, places)
+
+    def evaluate(self, networks: NDArray[np.int32], local: Floats, directions: Floats) -> tuple[Array, Array]:
+        """Colour [P, 3] after the sigmoid and density [P] after the ReLU.
+
+        Args:
+            networks: [P], one for each point.
+            local: [P, 3], from :meth:`local`.
+            directions: [P, 3], unit vectors in world axes.
+        """
+        return evaluate_networks(self._layers, networks, local.astype(self._dtype), directions.astype(self._dtype))
 
 
 def encode(values: Array, frequencies: int) -> Array:
@@ -18,7 +46,8 @@ def encode(values: Array, frequencies: int) -> Array:
     cosines before sines, as the original student networks have it.
     """
     scaled = values[:, :, None] * (2.0 ** np.arange(frequencies)).astype(values.dtype)
-    return np.concatenate([values[:, :, None], np.cos(scaled), np.sin(scaled)], axis=-1).reshape(len(values), -1)
+    encoded = np.concatenate([values[:, :, None], np.cos(scaled), np.sin(scaled)], axis=-1)
+    return encoded.reshape(len(values), values.shape[1] * (1 + 2 * frequencies))
 
 
 def evaluate_network(layers: Layers, network: int, local: Array, directions: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, OctreeScene, Scene
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells, Floats
 from kilonerf.model_io.scene.sky import sky_colors
@@ -15,7 +15,8 @@ from ..frame import Frame, FrameStatistics
 from ..options import RenderOptions
 from ..renderer import PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, cropped_levels, positions, ray_directions, ray_origin
-from .networks import evaluate_networks
+from .networks import NetworksEvaluator
+from .octree import OctreeEvaluator
 
 POSITIONS_AT_ONCE = 1 << 21  # bounds the memory of a chunk of rays
 
@@ -35,7 +36,7 @@ class ReferenceRenderer:
         self.scene = scene
         self.dtype = dtype
         self.device = f"NumPy {np.__version__}, {dtype.__name__}"
-        self._layers = {name: np.asarray(array, self.dtype) for name, array in scene.layers.items()}
+        self._evaluator = _evaluator(scene, dtype)
 
     def query(
         self,
@@ -50,8 +51,8 @@ class ReferenceRenderer:
         for cells in self.scene.levels:
             network, place = cells.networks_at(points)
             active = np.flatnonzero(network >= 0)
-            local = cells.local(points[active], place[active])
-            rgb[active], density[active] = self._evaluate(network[active], local, directions[active])
+            local = self._evaluator.local(cells, points[active], place[active])
+            rgb[active], density[active] = self._evaluator.evaluate(network[active], local, directions[active])
         return rgb, density
 
     def render(
@@ -104,11 +105,6 @@ class ReferenceRenderer:
             network if "network" in outputs else None,
         )
 
-    def _evaluate(
-        self, network: NDArray[np.int32], local: Floats, directions: Floats
-    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        return evaluate_networks(self._layers, network, local.astype(self.dtype), directions.astype(self.dtype))
-
     def _trace(
         self,
         origin: Floats,  # [3]
@@ -135,16 +131,24 @@ class ReferenceRenderer:
             t[own] = steps.of_level(number).t(index[own])
             points = positions(origin, directions[ray[own]], t[own])
             network[own], place = cells.networks_at(points, ess=options.ess)
-            local[own] = cells.local(points, place)
+            local[own] = self._evaluator.local(cells, points, place)
         norms = np.sqrt((directions.astype(self.dtype) ** 2).sum(-1))
         unit = directions / norms[:, None]
-        rgb, density = self._evaluate(network, local, unit[ray])
+        rgb, density = self._evaluator.evaluate(network, local, unit[ray])
         sample_alpha = 1 - np.exp(-density * (norms[ray] * (steps.step * np.float32(2) ** level).astype(np.float32)))
         first_network = np.full(rays, -1, np.int32)
         hit, first_sample = np.unique(ray, return_index=True)
         first_network[hit] = network[first_sample]
         seen = _composite(rays, ray, sample_alpha, rgb, t, options)
         return seen, first_network, np.bincount(level, minlength=len(found))
+
+
+def _evaluator(scene: Scene, dtype: type[np.floating]) -> NetworksEvaluator | OctreeEvaluator:
+    if isinstance(scene, KiloNeRFScene):
+        return NetworksEvaluator(scene, dtype)
+    if isinstance(scene, OctreeScene):
+        return OctreeEvaluator(scene, dtype)
+    raise BackendError(f"backend 'reference': expected a scene of a kind that it knows, got {type(scene).__name__}")
 
 
 class _Rays(NamedTuple):

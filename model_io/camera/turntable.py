@@ -33,11 +33,11 @@ def turntable_cameras(scene: Scene, count: int, width: int, height: int) -> list
 
 def occupied_middle(scene: Scene) -> NDArray[np.float64]:
     """Middle of the smallest box around all occupied voxels, [3]; of the scene's box if there are none."""
-    voxel = scene.box.size / scene.occupancy.shape
+    voxel = scene.box.size / scene.cells.occupancy.shape
     middle = scene.box.middle
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(scene.occupancy.any(axis=others))
+        filled = np.flatnonzero(scene.cells.occupancy.any(axis=others))
         if filled.size:
             middle[axis] = scene.box_min[axis] + voxel[axis] * 0.5 * (filled[0] + filled[-1] + 1)
     return middle

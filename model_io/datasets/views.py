@@ -65,6 +65,7 @@ class Dataset:
         background: RGB in [0, 1], where the data set says it.
         bounding_box: lower and upper corner, where the data set says it.
         points: sparse points of the surface, float64 [P, 3], where the data set has any.
+        sightings: which of its views saw which of the points, int64 [S, 2], where the data set says it.
         region: a box that holds the scene and maybe much else (instant-ngp's ``aabb_scale``; what LLFF's cameras see
             between near and far), where the data set says one: a hint for where nothing better is known.
         notes: lines for the user: what was left out or changed, and why.
@@ -77,6 +78,7 @@ class Dataset:
     background: Vector | None = None
     bounding_box: Box | None = None
     points: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    sightings: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     region: Box | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 

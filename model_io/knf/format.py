@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,21 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import DTypeLike, NDArray
 
-from ..camera.camera import Camera
 from ..errors import SceneError
 from ..files.atomic import AtomicFile
-from ..files.json_values import is_array, is_object
+from ..files.json_values import is_object
 from ..scene.architecture import DIRECTION_FREQUENCIES, LAYER_SHAPES, POSITION_FREQUENCIES, tensor_shapes
 from ..scene.checks import check_levels, check_resolutions, fail
 from ..scene.levels import OuterLevel
-from ..scene.scene import Scene
+from ..scene.octree_scene import OctreeScene
+from ..scene.scene import KiloNeRFScene, Scene
+from .fields import Tensors, shared_document, shared_fields, shared_tensors, sizes, tensor
+from .octree import OCTREE_KIND, octree_data, octree_scene
 from .safetensors_reader import is_size, parse_json, read_tensor_file
 
 VERSION = 1  # of scenes with one level, so that older programs read them
 NESTED_VERSION = 2
 KIND = "kilonerf"
-Tensors = Mapping[str, NDArray[Any]]
 
 _ARCHITECTURE = {
     "frequencies": {"position": POSITION_FREQUENCIES, "direction": DIRECTION_FREQUENCIES},
@@ -49,10 +49,24 @@ def load_scene(path: str | os.PathLike[str], *, mapped: bool = True) -> Scene:
         if "knf" not in file.metadata:
             raise SceneError("not a scene file: expected 'knf' in the metadata of this safetensors file")
         document = parse_json(file.metadata["knf"], "knf")
+        if is_object(document) and document.get("kind") == OCTREE_KIND:
+            return octree_scene(document, file.tensors)
         _check_version(document)
         return _scene(document, file.tensors)
     except SceneError as error:
         raise SceneError(f"{os.fspath(path)}: {error}") from error
+
+
+def load_kilonerf_scene(path: str | os.PathLike[str], *, mapped: bool = True) -> KiloNeRFScene:
+    """As :func:`load_scene`, where only a scene of tiny networks will do.
+
+    Raises:
+        SceneError: it is a scene of another kind, or as :func:`load_scene`.
+    """
+    scene = load_scene(path, mapped=mapped)
+    if not isinstance(scene, KiloNeRFScene):
+        raise SceneError(f"{os.fspath(path)}: kind: expected {KIND!r}, which has tiny networks, got {OCTREE_KIND!r}")
+    return scene
 
 
 def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | None = None) -> None:
@@ -61,22 +75,25 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
     Args:
         scene: what to write.
         path: where to; an existing file is replaced.
-        dtype: float16 or float32 for the networks; None: as they are.
+        dtype: float16 or float32 for the networks; None: as they are. Octree fields are written as they are.
 
     Raises:
         SceneError: a weight is too large for float16.
         OutputError: the file cannot be written.
     """
+    if isinstance(scene, OctreeScene):
+        data = octree_data(scene)
+        with AtomicFile(Path(path)) as temporary:
+            temporary.write_bytes(data)
+        return
+    assert isinstance(scene, KiloNeRFScene)  # noqa: S101 - there are two kinds
     tensors: dict[str, NDArray[Any]] = {
         **_grids(scene),
         **cast_layers(scene.layers, scene.dtype if dtype is None else dtype),
     }
     if scene.sky is not None:
         tensors["sky"] = scene.sky
-    if scene.training_poses is not None:
-        tensors["training_poses"] = scene.training_poses
-    if scene.preview is not None:
-        tensors["preview_png"] = np.frombuffer(scene.preview, dtype=np.uint8)
+    tensors |= shared_tensors(scene)
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     document = json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))
     data = safetensors.numpy.save(tensors, {"knf": document})
@@ -84,12 +101,12 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
         temporary.write_bytes(data)
 
 
-def version_of(scene: Scene) -> int:
+def version_of(scene: KiloNeRFScene) -> int:
     """Of the specification that a scene's file follows."""
     return NESTED_VERSION if scene.outer else VERSION
 
 
-def _grids(scene: Scene) -> dict[str, NDArray[Any]]:
+def _grids(scene: KiloNeRFScene) -> dict[str, NDArray[Any]]:
     packed = [np.packbits(cells.occupancy.reshape(-1), bitorder="little") for cells in scene.levels]
     index = [cells.network_index for cells in scene.levels]
     if not scene.outer:
@@ -116,8 +133,7 @@ def cast_layers(layers: Tensors, dtype: DTypeLike) -> dict[str, NDArray[Any]]:
     return cast
 
 
-def _document(scene: Scene) -> dict[str, Any]:
-    camera = scene.start_camera
+def _document(scene: KiloNeRFScene) -> dict[str, Any]:
     return {
         "version": version_of(scene),
         "kind": KIND,
@@ -126,21 +142,7 @@ def _document(scene: Scene) -> dict[str, Any]:
         "network_resolution": list(scene.resolution),
         "occupancy_resolution": list(scene.occupancy.shape),
         **_ARCHITECTURE,
-        "near": float(scene.near),
-        "far": float(scene.far),
-        "num_samples": int(scene.num_samples),
-        "background": [float(value) for value in scene.background],
-        "start_camera": None if camera is None else _camera_document(camera),
-        "provenance": dict(scene.provenance),
-    }
-
-
-def _camera_document(camera: Camera) -> dict[str, Any]:
-    return {
-        "c2w": [list(row) for row in camera.c2w],
-        "width": camera.width,
-        "height": camera.height,
-        **{key: getattr(camera, key) for key in ("fx", "fy", "cx", "cy")},
+        **shared_document(scene),
     }
 
 
@@ -148,7 +150,7 @@ def _check_version(document: object) -> None:
     if not is_object(document):
         fail("knf", "a JSON object", type(document).__name__)
     if document.get("kind") != KIND:
-        fail("kind", repr(KIND), f"{document.get('kind')!r:.80}")
+        fail("kind", f"{KIND!r} or {OCTREE_KIND!r}", f"{document.get('kind')!r:.80}")
     version: object = document.get("version")
     if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION):
         fail("version", f"{VERSION} or {NESTED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
@@ -157,41 +159,23 @@ def _check_version(document: object) -> None:
             fail(key, json.dumps(expected), f"{document.get(key)!r:.200}")
 
 
-def _scene(document: dict[str, Any], tensors: Tensors) -> Scene:
-    networks = _sizes(document, "network_resolution")
-    voxels = _sizes(document, "occupancy_resolution")
+def _scene(document: dict[str, Any], tensors: Tensors) -> KiloNeRFScene:
+    networks = sizes(document, "network_resolution")
+    voxels = sizes(document, "occupancy_resolution")
     check_resolutions(voxels, networks)
     levels = _levels(document, networks)
     several = () if levels is None else (levels,)
-    index = _tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
+    index = tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
     size = -(-math.prod(voxels) // 8)
-    packed = _tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
+    packed = tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
     outer = [OuterLevel(_unpack(bits, voxels), rows) for bits, rows in zip(packed[1:], index[1:], strict=True)]
-    aabb = document.get("aabb")
-    if not is_array(aabb) or len(aabb) != 2:
-        fail("aabb", "two corners", f"{aabb!r:.80}")
-    box_min, box_max = (np.asarray(_numbers("aabb", corner, 3), dtype=np.float32) for corner in aabb)
-    background = _numbers("background", document.get("background"), 3)
-    provenance = document.get("provenance", {})
-    if not is_object(provenance):
-        fail("provenance", "a JSON object", type(provenance).__name__)
-    preview = tensors.get("preview_png")
-    return Scene(
-        box_min=box_min,
-        box_max=box_max,
+    return KiloNeRFScene(
         occupancy=_unpack(packed[0], voxels),
         network_index=index[0],
         layers=_layers(tensors),
-        near=_number("near", document.get("near")),
-        far=_number("far", document.get("far")),
-        num_samples=document.get("num_samples", 0),
-        background=(background[0], background[1], background[2]),
-        start_camera=_camera(document.get("start_camera")),
-        training_poses=tensors.get("training_poses"),
-        preview=None if preview is None else preview.tobytes(),
-        provenance=provenance,
         outer=tuple(outer),
         sky=tensors.get("sky"),
+        **shared_fields(document, tensors),
     )
 
 
@@ -206,37 +190,6 @@ def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | N
     return levels
 
 
-def _sizes(document: dict[str, Any], field: str) -> tuple[int, int, int]:
-    sizes = document.get(field)
-    if not is_array(sizes) or len(sizes) != 3 or not all(map(is_size, sizes)):
-        fail(field, "three whole numbers", f"{sizes!r:.80}")
-    return sizes[0], sizes[1], sizes[2]
-
-
-def _number(field: str, value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        fail(field, "a number", f"{value!r:.80}")
-    try:
-        return float(value)
-    except OverflowError:
-        fail(field, "a number", "one too large for a float")
-
-
-def _numbers(field: str, value: object, count: int) -> list[float]:
-    if not is_array(value) or len(value) != count:
-        fail(field, f"{count} numbers", f"{value!r:.80}")
-    return [_number(field, number) for number in value]
-
-
-def _tensor(tensors: Tensors, name: str, dtype: DTypeLike, shape: tuple[int, ...]) -> NDArray[Any]:
-    array = tensors.get(name)
-    if array is None:
-        fail(name, "this tensor in the file", "nothing")
-    if array.dtype != np.dtype(dtype) or array.shape != shape:
-        fail(name, f"{np.dtype(dtype)} {list(shape)}", f"{array.dtype} {list(array.shape)}")
-    return array
-
-
 def _unpack(packed: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.bool_]:
     voxels = math.prod(shape)
     if voxels % 8 and packed[-1] >> (voxels % 8):
@@ -249,22 +202,3 @@ def _layers(tensors: Tensors) -> dict[str, NDArray[Any]]:
         if name not in tensors:
             fail(name, "this tensor in the file", "nothing")
     return {name: tensors[name] for name in tensor_shapes(0)}
-
-
-def _camera(document: object) -> Camera | None:
-    if document is None:
-        return None
-    if not is_object(document):
-        fail("start_camera", "a JSON object or null", f"{document!r:.80}")
-    rows = document.get("c2w")
-    if not is_array(rows) or len(rows) != 4:
-        fail("start_camera.c2w", "4 rows", f"{rows!r:.80}")
-    c2w = [_numbers("start_camera.c2w", row, 4) for row in rows]
-    for key in ("width", "height"):
-        if not is_size(document.get(key)) or not 1 <= document[key] <= 2**16:
-            fail(f"start_camera.{key}", "a whole number of pixels from 1 to 65536", f"{document.get(key)!r:.80}")
-    lens = {key: _number(f"start_camera.{key}", document.get(key)) for key in ("fx", "fy", "cx", "cy")}
-    try:
-        return Camera.from_matrix(c2w, document["width"], document["height"], **lens)
-    except ValueError as error:
-        raise SceneError(f"start_camera: {error}") from error

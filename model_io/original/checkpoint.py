@@ -5,7 +5,7 @@ Only this module, through ``restricted_pickle``, imports torch.
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from ..knf.format import cast_layers
 from ..scene.box import Box
 from ..scene.cells import occupied_cells
 from ..scene.checks import check_resolutions
-from ..scene.scene import Scene
+from ..scene.scene import KiloNeRFScene
 from .config import OriginalConfig, find_config, read_box
 from .layout import OriginalNetworks, read_networks
 from .restricted_pickle import read_torch_file
 
 PAPER_FACTOR = 16  # occupancy voxels per network cell and axis in all of the paper's scenes
+IMPORT_STEPS = ("reading the checkpoint", "reading the occupancy grid", "arranging the networks")
 PathLike = str | os.PathLike[str]
 
 
@@ -44,7 +45,8 @@ def import_checkpoint(
     start_camera: Camera | None = None,
     training_poses: ArrayLike | None = None,  # [M, 4, 4]
     provenance: Mapping[str, Any] | None = None,
-) -> Scene:
+    progress: Callable[[str], None] = lambda step: None,
+) -> KiloNeRFScene:
     """Make a scene from an original checkpoint; nothing that its pickle names is run.
 
     What is not given is looked for: the resolution in the yamls (:func:`find_config`), in a distilled file's cells,
@@ -66,13 +68,16 @@ def import_checkpoint(
         start_camera: where a viewer begins; None: :func:`three_quarter_view` of the box.
         training_poses: camera-to-world matrices to store.
         provenance: more to say about where the scene comes from.
+        progress: is told each of :data:`IMPORT_STEPS` when it begins.
 
     Raises:
         CheckpointError: a file cannot be read, or they do not fit together.
         DatasetError: a text file beside the box is malformed.
         SceneError: the result breaks a rule of ``Scene``: a weight is NaN, or too large for float16.
     """
+    progress(IMPORT_STEPS[0])
     networks = _named(checkpoint, read_networks, read_torch_file(checkpoint))
+    progress(IMPORT_STEPS[1])
     occupied = _occupancy(occupancy)
     settings = find_config(Path(checkpoint), None if config is None else Path(config))
     box = read_box(bbox) if settings.domain is None else settings.domain
@@ -83,13 +88,14 @@ def import_checkpoint(
         raise CheckpointError(f"{occupancy}: {error}") from error
     _check_domains(networks, box, grid)
     near, far, num_samples = _sampling(Path(bbox), settings, near, far, num_samples)
+    progress(IMPORT_STEPS[2])
     kept = np.ones(grid, dtype=bool) if keep_empty else occupied_cells(occupied, grid)
     rows = np.flatnonzero(kept)
     network_index = np.full(grid, -1, dtype=np.int32)
     network_index.reshape(-1)[rows] = np.arange(len(rows), dtype=np.int32)
     layers = {name: np.ascontiguousarray(array[rows]) for name, array in networks.layers.items()}
     try:
-        return Scene(
+        return KiloNeRFScene(
             box_min=box[0],
             box_max=box[1],
             occupancy=occupied,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..errors import CheckpointError, OutputError
 from ..files.atomic import AtomicFile
 from ..scene.architecture import DIRECTION_FREQUENCIES, HIDDEN, POSITION_FREQUENCIES, tensor_shapes
-from ..scene.scene import Scene
+from ..scene.scene import KiloNeRFScene
 
 CHECKPOINT = Path("finetune", "checkpoint_final.pth")
 _TENSOR_ORDER = ("pts_linears.0", "pts_linears.1", "direction_layer", "feature_linear", "alpha_linear", "rgb_linear")
@@ -25,7 +25,7 @@ _OCCUPANCY_SAMPLES, _OCCUPANCY_THRESHOLD = [3, 3, 3], 10  # section 3.4
 
 
 def export_original(
-    scene: Scene, folder: str | os.PathLike[str], *, global_step: int = 0, overwrite: bool = False
+    scene: KiloNeRFScene, folder: str | os.PathLike[str], *, global_step: int = 0, overwrite: bool = False
 ) -> Path:
     """Write a scene in the original layout: ``finetune/checkpoint_final.pth``, and beside that folder the rest.
 
@@ -83,7 +83,7 @@ def _line(*numbers: float) -> bytes:
     return (" ".join(repr(float(number)) for number in numbers) + "\n").encode()
 
 
-def _documents(scene: Scene) -> dict[str, dict[str, Any]]:
+def _documents(scene: KiloNeRFScene) -> dict[str, dict[str, Any]]:
     """What the yamls say, by the original's keys; paths are those of the files here."""
     data_set = {"dataset_dir": ".", "dataset_type": "nsvf"}
     return {
@@ -148,7 +148,7 @@ def _torch() -> Any:
     return torch
 
 
-def _checkpoint(scene: Scene, global_step: int) -> dict[str, Any]:
+def _checkpoint(scene: KiloNeRFScene, global_step: int) -> dict[str, Any]:
     torch = _torch()
     state = _state(scene)
     return {
@@ -165,7 +165,7 @@ _ADAM = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0, "am
 """The settings that torch's Adam had in version 1.8; a newer one adds its own."""
 
 
-def _state(scene: Scene) -> dict[str, NDArray[np.float32]]:
+def _state(scene: KiloNeRFScene) -> dict[str, NDArray[np.float32]]:
     """The tensors in the original's order, the bias first; float32, a network for each cell."""
     index = scene.network_index.reshape(-1)
     kept = index >= 0

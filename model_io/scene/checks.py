@@ -19,7 +19,8 @@ from .levels import MAX_CELLS, MAX_LEVELS, hole
 from .sky import COEFFICIENTS
 
 if TYPE_CHECKING:
-    from .scene import Scene
+    from .base import Scene
+    from .scene import KiloNeRFScene
 
 MAX_VOXELS = 2**30  # 1 GiB of memory for the occupancy grid
 MAX_FACTOR = 64  # occupancy voxels per network cell and axis
@@ -33,8 +34,8 @@ def fail(field: str, expected: str, got: object) -> NoReturn:
     raise SceneError(f"{field}: expected {expected}, got {got}")
 
 
-def check_scene(scene: "Scene") -> None:
-    """Check every rule of :class:`~kilonerf.model_io.Scene`.
+def check_scene(scene: "KiloNeRFScene") -> None:
+    """Check every rule of :class:`~kilonerf.model_io.KiloNeRFScene`.
 
     Raises:
         SceneError: field, expected, got.
@@ -44,12 +45,31 @@ def check_scene(scene: "Scene") -> None:
     _check_outer(scene)
     _check_layers(scene)
     _check_network_index(scene)
+    _check_what_is_shared(scene)
+
+
+def check_shared(scene: "Scene") -> None:
+    """Check what scenes of all kinds have.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    _check_box(scene)
+    _check_what_is_shared(scene)
+
+
+def _check_what_is_shared(scene: "Scene") -> None:
     _check_sampling(scene)
     _check_sky(scene)
     _check_extras(scene)
 
 
-def _check_array(field: str, value: Any, dtype: Any, ndim: int) -> None:
+def check_array(field: str, value: Any, dtype: Any, ndim: int) -> None:
+    """Check that a value is an array of a dtype, in C order.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
     if not isinstance(value, np.ndarray):
         fail(field, "a NumPy array", type(value).__name__)
     if value.dtype != np.dtype(dtype):
@@ -63,7 +83,7 @@ def _check_array(field: str, value: Any, dtype: Any, ndim: int) -> None:
 def _check_box(scene: "Scene") -> None:
     for field in ("box_min", "box_max"):
         corner = getattr(scene, field)
-        _check_array(field, corner, np.float32, 1)
+        check_array(field, corner, np.float32, 1)
         if corner.shape != (3,):
             fail(field, "shape [3]", f"shape {list(corner.shape)}")
         if not np.isfinite(corner).all():
@@ -74,16 +94,25 @@ def _check_box(scene: "Scene") -> None:
         fail("box", "box_min < box_max on every axis", f"{scene.box_min.tolist()} .. {scene.box_max.tolist()}")
 
 
-def _check_grids(scene: "Scene") -> None:
-    _check_array("network_index", scene.network_index, np.int32, 3)
-    _check_array("occupancy", scene.occupancy, np.bool_, 3)
+def _check_grids(scene: "KiloNeRFScene") -> None:
+    check_array("network_index", scene.network_index, np.int32, 3)
+    check_array("occupancy", scene.occupancy, np.bool_, 3)
     check_resolutions(scene.occupancy.shape, scene.network_index.shape)
+    check_voxels(scene)
+
+
+def check_voxels(scene: "Scene") -> None:
+    """Check that voxels have edges that float32 can hold.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
     voxel_size = scene.cells.voxel_size
     if not (voxel_size >= np.finfo(np.float32).tiny).all():
         fail("box", "voxels with edges above 1e-38", f"edges {voxel_size.tolist()}")
 
 
-def _check_outer(scene: "Scene") -> None:
+def _check_outer(scene: "KiloNeRFScene") -> None:
     if not scene.outer:
         return
     check_levels(len(scene.outer) + 1, scene.network_index.shape)
@@ -92,7 +121,7 @@ def _check_outer(scene: "Scene") -> None:
     for number, level in enumerate(scene.outer, start=1):
         for field, first in (("network_index", scene.network_index), ("occupancy", scene.occupancy)):
             array = getattr(level, field)
-            _check_array(f"{field} of level {number}", array, first.dtype, 3)
+            check_array(f"{field} of level {number}", array, first.dtype, 3)
             if array.shape != first.shape:
                 fail(f"{field} of level {number}", f"shape {list(first.shape)}", f"shape {list(array.shape)}")
         inside = level.network_index[hole(level.network_index.shape)]
@@ -131,7 +160,7 @@ def check_resolutions(occupancy: Sequence[int], networks: Sequence[int]) -> None
             )
 
 
-def _check_layers(scene: "Scene") -> None:
+def _check_layers(scene: "KiloNeRFScene") -> None:
     bias = scene.layers.get("pts_linears.0.bias")
     if bias is None or np.ndim(bias) != 2:
         fail("pts_linears.0.bias", "an array [N, 32]", "nothing" if bias is None else f"shape {list(np.shape(bias))}")
@@ -143,14 +172,14 @@ def _check_layers(scene: "Scene") -> None:
         fail("pts_linears.0.bias", "dtype float16 or float32", bias.dtype)
     for name, shape in shapes.items():
         array = scene.layers[name]
-        _check_array(name, array, bias.dtype, len(shape))
+        check_array(name, array, bias.dtype, len(shape))
         if array.shape != shape:
             fail(name, f"shape {list(shape)}", f"shape {list(array.shape)}")
         if not np.isfinite(array).all():
             fail(name, "finite numbers", f"{int(np.count_nonzero(~np.isfinite(array)))} that are not")
 
 
-def _check_network_index(scene: "Scene") -> None:
+def _check_network_index(scene: "KiloNeRFScene") -> None:
     networks = scene.num_networks
     index = np.concatenate([cells.network_index.reshape(-1) for cells in scene.levels])
     if index.min() < -1 or index.max() >= networks:
@@ -188,7 +217,7 @@ def _check_sampling(scene: "Scene") -> None:
 def _check_sky(scene: "Scene") -> None:
     if scene.sky is None:
         return
-    _check_array("sky", scene.sky, np.float32, 2)
+    check_array("sky", scene.sky, np.float32, 2)
     if scene.sky.shape != (COEFFICIENTS, 3):
         fail("sky", f"shape [{COEFFICIENTS}, 3]", f"shape {list(scene.sky.shape)}")
     if not (np.abs(scene.sky) <= MAX_SKY).all():  # nor is NaN; larger ones might not have a finite sum
@@ -202,7 +231,7 @@ def _check_extras(scene: "Scene") -> None:
         fail("start_camera", "a Camera or None", type(scene.start_camera).__name__)
     poses = scene.training_poses
     if poses is not None:
-        _check_array("training_poses", poses, np.float32, 3)
+        check_array("training_poses", poses, np.float32, 3)
         if poses.shape[1:] != (4, 4):
             fail("training_poses", "shape [M, 4, 4]", f"shape {list(poses.shape)}")
         if not np.isfinite(poses).all():

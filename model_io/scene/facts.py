@@ -8,14 +8,19 @@ from numpy.typing import NDArray
 
 from ..files.json_values import is_array
 from ..knf.format import KIND, version_of
+from ..knf.octree import OCTREE_KIND, OCTREE_VERSION
 from .architecture import PARAMETERS_PER_NETWORK
-from .scene import Scene
+from .octree_facts import octree_facts, octree_rows
+from .octree_scene import OctreeScene
+from .scene import KiloNeRFScene, Scene
 from .sky import sky_colors
 
 
 def describe(scene: Scene) -> dict[str, Any]:
     """Facts about a scene, JSON values only."""
-    camera = scene.start_camera
+    if isinstance(scene, OctreeScene):
+        return {"kind": OCTREE_KIND, "version": OCTREE_VERSION} | octree_facts(scene) | _shared_facts(scene)
+    assert isinstance(scene, KiloNeRFScene)  # noqa: S101 - there are two kinds
     voxels_by_level = [int(np.count_nonzero(cells.occupancy)) for cells in scene.levels]
     voxels = sum(voxels_by_level)
     return {
@@ -34,6 +39,14 @@ def describe(scene: Scene) -> dict[str, Any]:
         "networks_dropped": sum(cells.network_index.size - len(cells.leaves) for cells in scene.levels),
         "parameters": scene.num_networks * PARAMETERS_PER_NETWORK,
         "dtype": str(scene.dtype),
+        **_shared_facts(scene),
+    }
+
+
+def _shared_facts(scene: Scene) -> dict[str, Any]:
+    """What scenes of all kinds have."""
+    camera = scene.start_camera
+    return {
         "near": float(scene.near),
         "far": float(scene.far),
         "num_samples": int(scene.num_samples),
@@ -64,14 +77,23 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         return ", ".join(f"{value:.4g}" for value in values)
 
     camera = facts["start_camera"]
+    if isinstance(scene, OctreeScene):
+        own = octree_rows(facts)
+    else:
+        own = [
+            ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
+            *_level_rows(facts),
+            ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
+            ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
+            (
+                "occupancy grid",
+                f"{times(facts['occupancy_resolution'])}, {times(list(scene.occupancy_factor))} per cell",
+            ),
+        ]
     rows = [
         ("file", f"{facts['file_bytes'] / 1e6:.2f} MB, {facts['kind']} version {facts['version']}"),
         ("box", f"({numbers(facts['aabb'][0])}) to ({numbers(facts['aabb'][1])})"),
-        ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
-        *_level_rows(facts),
-        ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
-        ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
-        ("occupancy grid", f"{times(facts['occupancy_resolution'])}, {times(list(scene.occupancy_factor))} per cell"),
+        *own,
         ("occupied", f"{facts['occupied_voxels']:,} voxels, {100 * facts['occupied_share']:.2f} %"),
         (
             "sampling",

@@ -1,14 +1,12 @@
 """What a KiloNeRF scene *is*: a box, an occupancy grid, a grid of network indices and the tiny networks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..camera.camera import Camera
 from .architecture import (
     DIRECTION_CHANNELS,
     DIRECTION_FREQUENCIES,
@@ -18,11 +16,9 @@ from .architecture import (
     POSITION_CHANNELS,
     POSITION_FREQUENCIES,
 )
-from .box import Box
+from .base import Scene
 from .cells import Cells
 from .checks import check_scene
-from .levels import OuterLevel, Planes, nested
-from .sampling import Sampling
 
 __all__ = [
     "DIRECTION_CHANNELS",
@@ -32,110 +28,44 @@ __all__ = [
     "PARAMETERS_PER_NETWORK",
     "POSITION_CHANNELS",
     "POSITION_FREQUENCIES",
+    "KiloNeRFScene",
     "Scene",
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KiloNeRFScene(Scene):
     """A KiloNeRF scene (KiloNeRF, ICCV 2021, section 3).
 
     Axis-aligned box, cut into ``rx * ry * rz`` cells; a cell that holds something has one tiny network.
     The occupancy grid is finer by a whole factor on each axis (16 in the paper).
 
-    A scene is checked when it is made (``SceneError`` names the field, expected and got), so every other package
-    may rely on what is said here. Every array is in C order; a scene that was loaded has read-only ones.
-
     Attributes:
-        box_min: float32 [3], the box's corner with the least coordinates, in world units.
-        box_max: float32 [3], the opposite corner.
         occupancy: bool [ox, oy, oz]; True where something may be.
         network_index: int32 [rx, ry, rz]; row of ``layers`` for each cell, -1 for a cell without a network
             (which has no occupied voxel). No two cells share a network.
         layers: for each name of ``LAYER_SHAPES``, ``name + ".weight"`` [N, in, out] and ``name + ".bias"``
             [N, out]; all float16 or all float32.
-        near: z-depth of the first sample as trained.
-        far: z-depth of the last sample as trained.
-        num_samples: samples per ray as trained (K).
-        background: RGB behind the scene, each in [0, 1].
-        start_camera: where a viewer should begin, if known.
-        training_poses: float32 [M, 4, 4] camera-to-world, or None.
-        preview: a small PNG as bytes, or None.
-        provenance: what made the scene and from what; JSON values only.
-        outer: further levels around the box, from the inside to the outside (:mod:`.levels`); none: a bounded scene.
-        sky: float32 [16, 3], what is seen behind the last level, in place of ``background`` (:mod:`.sky`); None: the
-            background is. Scenes of several levels only.
     """
 
-    box_min: NDArray[np.float32]
-    box_max: NDArray[np.float32]
     occupancy: NDArray[np.bool_]
     network_index: NDArray[np.int32]
     layers: Mapping[str, NDArray[np.floating]]
-    near: float
-    far: float
-    num_samples: int
-    background: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    start_camera: Camera | None = None
-    training_poses: NDArray[np.float32] | None = None
-    preview: bytes | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    outer: tuple[OuterLevel, ...] = ()
-    sky: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         check_scene(self)
 
-    @cached_property
-    def box(self) -> Box:
-        """What the cells fill."""
-        return Box(self.box_min, self.box_max)
-
-    @cached_property
-    def cells(self) -> Cells:
-        """The grid of cells: which have a network, and which of their voxels are occupied."""
+    def _find_cells(self) -> Cells:
         return Cells(self.box, self.occupancy, self.network_index)
 
-    @cached_property
-    def levels(self) -> tuple[Cells, ...]:
-        """The grid of each level, ``cells`` and those of ``outer``."""
-        return nested(self.cells, self.outer)
-
-    @cached_property
-    def planes(self) -> Planes:
-        """Where cameras are moved away from, if there are several levels."""
-        return Planes(self.levels)
-
-    @property
-    def sampling(self) -> Sampling:
-        """Where samples lie on a ray as trained."""
-        return Sampling(self.near, self.far, self.num_samples)
-
-    @property
-    def resolution(self) -> tuple[int, int, int]:
-        """Cells of the network grid, (rx, ry, rz)."""
-        return self.cells.resolution
-
-    @property
-    def occupancy_factor(self) -> tuple[int, int, int]:
-        """Voxels of the occupancy grid per network cell on each axis, (16, 16, 16) in the paper."""
-        fx, fy, fz = self.cells.factor.tolist()
-        return fx, fy, fz
+    def field_arrays(self) -> list[NDArray[Any]]:
+        """The layers."""
+        return [self.layers[name] for name in sorted(self.layers)]
 
     @property
     def num_networks(self) -> int:
         """Networks that are stored (cells without one store none)."""
         return self.layers["pts_linears.0.bias"].shape[0]
-
-    @property
-    def cell_size(self) -> NDArray[np.floating]:
-        """Edge lengths of a network cell in world units, float32 [3]."""
-        return self.cells.cell_size
-
-    @property
-    def step(self) -> float:
-        """Distance in z-depth between two samples as trained: (far - near) / (K - 1)."""
-        return self.sampling.step
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -16,7 +16,7 @@ from kilonerf.commands import import_checkpoint as import_command
 from kilonerf.commands import info as info_command
 from kilonerf.commands.import_checkpoint import ImportOptions
 from kilonerf.commands.info import InfoOptions
-from kilonerf.model_io import KiloNeRFError, load_scene, save_scene
+from kilonerf.model_io import KiloNeRFError, load_kilonerf_scene, save_scene
 from support.scenes import random_scene
 
 TOY = Path("kilonerf_toy")
@@ -186,7 +186,7 @@ def test_import(torch, shared_data, tmp_path):
     arguments = toy_arguments(shared_data, cameras=cameras, start_view="2_003", source="tests")
     done = run("commands.import_checkpoint", *flags(arguments), folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    scene = load_scene(tmp_path / "out.knf")
+    scene = load_kilonerf_scene(tmp_path / "out.knf")
     size = (tmp_path / "out.knf").stat().st_size / 1e6
     occupied = 100 * scene.occupancy.mean()
     assert done.stdout == (
@@ -220,7 +220,7 @@ def test_import_by_flags_alone(torch, shared_data, tmp_path):
         keep_empty=True,
     )
     import_command.run(options)
-    scene = load_scene(tmp_path / "out.knf")
+    scene = load_kilonerf_scene(tmp_path / "out.knf")
     assert (scene.near, scene.far, scene.num_samples, scene.num_networks) == (1.5, 5.5, 33, 24)
     assert scene.dtype == np.float32
     assert scene.start_camera is not None

@@ -13,6 +13,7 @@ from kilonerf.commands import evaluate as eval_command
 from kilonerf.commands import info as info_command
 from kilonerf.commands import render as render_command
 from kilonerf.commands import train as train_command
+from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline import subject
 from support.analytic_scene import write_photos
@@ -67,15 +68,23 @@ def test_other_commands_say_it_too(call_command, photos, tmp_path, scene_file, f
 @needs_extension
 def test_photos_without_poses_get_them_from_colmap(train, photos, tmp_path, monkeypatch):
     """By a stub that writes what COLMAP would have found; the second run finds it there."""
-    folder, calls = tmp_path / "plain", []
+    folder, calls, in_first = tmp_path / "plain", [], []
     shutil.copytree(photos / "train", folder)
     poses = (photos / "transforms_train.json").read_text().replace("./train/", "")
 
+    def from_first(self, make):
+        in_first.append(True)
+        made = make()
+        in_first.pop()
+        return made
+
     def find(where, found, say):
+        assert in_first  # of several processes, one alone looks for them
         calls.append(len(found))
         say("10 of 11 photos are placed")
         (where / "transforms_train.json").write_text(poses)
 
+    monkeypatch.setattr(World, "from_first", from_first)
     monkeypatch.setattr(subject, "find_poses", find)
     words = (folder, "-o", tmp_path / "a.knf", *TEACHER, "--preview-every", 0)
     code, _, said = train(*words)

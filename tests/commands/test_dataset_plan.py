@@ -63,6 +63,15 @@ def test_the_sky_of_a_capture_is_told(call, tmp_path, monkeypatch):
 def test_estimates_are_those_that_were_measured():
     assert plan.estimated_minutes(PRESETS["fast"], 4.0e6) == pytest.approx(40, rel=0.05)
     assert plan.estimated_minutes(PRESETS["fast"], 2.0e6) == pytest.approx(80, rel=0.05)
+    assert plan.estimated_minutes(PRESETS["tiny"], 4.0e6, nested=True) == pytest.approx(10.3, rel=0.05)
+
+
+def test_a_capture_is_estimated_as_one(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "calibrate", lambda: 4.0e6)
+    _, printed, _ = call(write_room(tmp_path / "room", views=12), "--json")
+    minutes = json.loads(printed)["training"]["minutes"]
+    assert minutes["tiny"] == pytest.approx(10.3, rel=0.05)
+    assert "paper" not in minutes  # its teacher knows a single box only
 
 
 @pytest.mark.skipif(extension is None, reason="needs the native extension: the twin is slow")

@@ -15,7 +15,8 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import train as train_command
-from kilonerf.model_io import import_checkpoint, load_scene
+from kilonerf.model_io import import_checkpoint, load_kilonerf_scene
+from kilonerf.model_io.files.lock import FileLock
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.settings import PRESETS
 from support.analytic_scene import write_photos
@@ -44,7 +45,7 @@ def test_photos_become_a_scene_and_the_original_layout(call, photos, tmp_path) -
     code, printed, said = call(photos, "-o", output, *SMALL, "--export-original", original, "--preview-every", 1e-6)
     assert code == 0, said
     assert f"{output}: " in printed
-    scene = load_scene(output)
+    scene = load_kilonerf_scene(output)
     assert scene.dtype == np.float16
     assert scene.training_poses is not None
     assert len(scene.training_poses) == 12
@@ -72,6 +73,46 @@ def test_photos_become_a_scene_and_the_original_layout(call, photos, tmp_path) -
 
 
 @needs_extension
+def test_a_program_can_follow_by_events_and_snapshots(call, photos, tmp_path) -> None:
+    output, folder = tmp_path / "balls.knf", tmp_path / "balls.training"
+    code, printed, said = call(photos, "-o", output, *SMALL, "--json", "--snapshots", "--preview-every", 1e-6)
+    assert (code, said) == (0, "")
+    events = [json.loads(line) for line in printed.splitlines()]
+    stages = [(event["stage"], event["steps"]) for event in events if event["event"] == "stage"]
+    assert stages == [("teacher", 48), ("occupancy", 1), ("distillation", 6), ("fine-tuning", 6)]
+    steps = {event["stage"]: event for event in events if event["event"] == "step"}
+    assert steps["teacher"]["step"] == 48  # the last one is always said
+    assert steps["fine-tuning"]["psnr"] > 3.0
+    assert steps["fine-tuning"]["seconds_left"] == 0.0
+    snapshots = [event for event in events if event["event"] == "snapshot"]
+    assert {event["stage"] for event in snapshots} == {"distillation", "fine-tuning"}
+    assert snapshots[-1]["file"] == str(folder / "view.knf")
+    assert load_kilonerf_scene(folder / "view.knf").dtype == np.float32
+    previews = [event["psnr"] for event in events if event["event"] == "preview"]
+    assert previews
+    assert all(psnr > 3.0 for psnr in previews)
+    messages = [event["text"] for event in events if event["event"] == "message"]
+    assert any("voxels occupied" in text for text in messages)
+    assert events[-1]["event"] == "done"
+    assert (events[-1]["scene"], events[-1]["bytes"]) == (str(output), output.stat().st_size)
+    assert not (folder / "lock").exists()
+
+
+@needs_extension
+def test_one_program_at_a_time_trains_in_a_folder(call, photos, tmp_path) -> None:
+    output, folder = tmp_path / "balls.knf", tmp_path / "balls.training"
+    folder.mkdir()
+    (folder / "teacher.safetensors").touch()
+    lock = FileLock.take(folder / "lock")
+    assert lock is not None
+    code, _, said = call(photos, "-o", output, *SMALL, "--restart-from", "teacher")
+    assert code == 2
+    assert f"{folder}: expected a folder that no other kilonerf-train works in, got process {os.getpid()}" in said
+    assert (folder / "teacher.safetensors").exists()  # nothing was forgotten
+    lock.release()
+
+
+@needs_extension
 def test_stages_can_be_run_one_by_one_and_anew(call, photos, tmp_path) -> None:
     output, folder = tmp_path / "balls.knf", tmp_path / "elsewhere"
     words = (photos, "-o", output, *SMALL, "--folder", folder)
@@ -79,9 +120,9 @@ def test_stages_can_be_run_one_by_one_and_anew(call, photos, tmp_path) -> None:
     assert [path.name for path in folder.iterdir()] == ["teacher.safetensors"]
     assert not output.exists()
     assert call(*words, "--stage", "distillation")[0] == 0
-    distilled = load_scene(output).layers["rgb_linear.bias"].copy()
+    distilled = load_kilonerf_scene(output).layers["rgb_linear.bias"].copy()
     assert call(*words)[0] == 0
-    assert not np.array_equal(load_scene(output).layers["rgb_linear.bias"], distilled)
+    assert not np.array_equal(load_kilonerf_scene(output).layers["rgb_linear.bias"], distilled)
     code, _, said = call(*words, "--distillation.steps", 7)
     assert code == 2
     assert "settings.distillation.steps: expected 7, got 6" in said
@@ -95,7 +136,7 @@ def test_background_depths_and_streamed_photos(call, photos, tmp_path) -> None:
     code, _, said = call(photos, "-o", output, *SMALL, *more)
     assert code == 0, said
     assert "box -1 -1 -1 to 1 1 1, from the command line" in said
-    scene = load_scene(output)
+    scene = load_kilonerf_scene(output)
     assert scene.background == (0.0, 0.5, 1.0)
     assert (scene.near, scene.far) == (2.5, 5.5)
 
@@ -106,7 +147,7 @@ def test_a_scene_can_be_the_teacher(call, photos, tmp_path) -> None:
     teacher = tmp_path / "first.knf"
     code, _, said = call(photos, "-o", tmp_path / "second.knf", *SMALL, "--teacher", teacher, "--occupancy.cells", 3)
     assert code == 0, said
-    assert max(load_scene(tmp_path / "second.knf").resolution) == 3
+    assert max(load_kilonerf_scene(tmp_path / "second.knf").resolution) == 3
 
 
 @pytest.mark.parametrize(

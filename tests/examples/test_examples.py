@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kilonerf.model_io import CameraPath, load_scene
+from kilonerf.model_io import CameraPath, load_kilonerf_scene
 from kilonerf.trainer.ops.native import extension
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -34,7 +34,7 @@ def test_every_example_is_listed_and_tested() -> None:
 
 def test_open_and_render(tmp_path: Path) -> None:
     printed = run("01_open_and_render.py", "--output", tmp_path / "chair.png")
-    assert printed.startswith("547 networks in (11, 11, 16) cells")
+    assert printed.startswith("547 of (11, 11, 16) cells hold something")
     picture = np.asarray(Image.open(tmp_path / "chair.png"))
     assert picture.shape == (400, 400, 3)
     assert picture.std() > 20
@@ -58,7 +58,7 @@ def test_train_from_photos(tmp_path: Path) -> None:
     arguments = ("--folder", tmp_path, "--views", 10, "--size", 48, "--steps", 60)
     printed = run("04_train_from_photos.py", *arguments)
     assert len(json.loads((tmp_path / "photos" / "transforms_train.json").read_text())["frames"]) == 10
-    assert load_scene(tmp_path / "chair.knf").num_networks > 20
+    assert load_kilonerf_scene(tmp_path / "chair.knf").num_networks > 20
     assert float(printed.rsplit(" dB", 1)[0].rsplit(" ", 1)[1]) > 12
 
 

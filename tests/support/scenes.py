@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kilonerf.model_io import LAYER_SHAPES, Camera, Scene
+from kilonerf.model_io import LAYER_SHAPES, Camera, KiloNeRFScene, Scene
 from kilonerf.model_io.scene.levels import OuterLevel, hole
 from kilonerf.model_io.scene.sky import COEFFICIENTS
 
@@ -19,7 +19,7 @@ def random_scene(
     dropped=0.2,
     density_scale=40.0,
     dtype: type[np.floating] = np.float32,
-) -> Scene:
+) -> KiloNeRFScene:
     """A small scene with random networks: opaque in places, with empty cells and cells without a network."""
     rng = np.random.default_rng(seed)
     cells = int(np.prod(resolution))
@@ -40,7 +40,7 @@ def random_scene(
     layers["alpha_linear.weight"] *= np.float32(density_scale)
     layers = {name: np.ascontiguousarray(array.astype(dtype)) for name, array in layers.items()}
     half = 0.4 * np.asarray(resolution, np.float32)
-    return Scene(
+    return KiloNeRFScene(
         box_min=-half,
         box_max=half + np.float32(0.1),
         occupancy=occupancy,
@@ -54,7 +54,7 @@ def random_scene(
     )
 
 
-def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **more: Any) -> Scene:
+def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **more: Any) -> KiloNeRFScene:
     """As :func:`random_scene`, with further levels around its box."""
     scenes = [random_scene(resolution, factor, seed=seed + level, **more) for level in range(levels)]
     outer, first = [], scenes[0].num_networks
@@ -68,7 +68,7 @@ def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **
     return replace(scenes[0], layers=layers, outer=tuple(outer), near=0.05, far=40.0, num_samples=800)
 
 
-def sky_scene(levels=3, *, occupied=0.15, dropped=0.5, **more: Any) -> Scene:
+def sky_scene(levels=3, *, occupied=0.15, dropped=0.5, **more: Any) -> KiloNeRFScene:
     """As :func:`nested_scene`, sparser, under a sky that is dark, bright and clipped somewhere."""
     sky = np.random.default_rng(8).normal(0, 0.5, (COEFFICIENTS, 3)).astype(np.float32)
     sky[0] += 2.0

@@ -102,6 +102,23 @@ def test_resizing_resizes_the_picture(driver):
         assert 0 < camera.width < width
 
 
+@pytest.mark.parametrize("size", [(400, 250), (900, 700)])
+def test_what_is_asked_for_between_two_frames_has_the_window_s_size(toy_scene, tmp_path, size):
+    """Smaller than 480x320, where all of it is smaller, ImGui's font has its usual size between frames."""
+    with Driver(tmp_path, toy_scene, size=size) as driver:
+        app = driver.app
+        for timeline in (False, True):
+            if timeline:
+                app.toggle_timeline()
+            driver.settle()
+            assert app.view.shown is not None
+            shown = app.view.shown.request.camera
+            app.take_screenshot()  # as a script does
+            driver.until(lambda: not app._screenshots.writing)
+            with Image.open(sorted(tmp_path.glob("*.png"))[-1]) as picture:
+                assert picture.size == (shown.width, shown.height)
+
+
 def test_tab_hides_the_panel_and_h_shows_the_keys(driver):
     driver.press("Tab")
     driver.settle()

@@ -15,6 +15,9 @@ _LEVELS = 5  # without points that say how far the place reaches
 _FEWEST_LEVELS, _MOST_LEVELS = 2, 6
 _FARTHEST = 99.5  # percentile of the sparse points that lie inside the outermost box
 _NEAR = 0.05  # of the cameras' distance from the middle: nobody holds a camera closer to anything
+_NEAR_SEEN = 0.5  # of the depth of the nearest points that cameras saw: what is closer still has no texture
+_NEAREST = 0.1  # percentile of these depths: some points are wrong
+_FEWEST_SIGHTINGS = 1000
 
 
 def capture_bounds(dataset: Dataset, levels: int | None = None) -> Bounds:
@@ -65,7 +68,8 @@ def entrance(cameras: Sequence[Camera], bounds: Box) -> Camera:
 def scene_depths(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:
     """Near and far: as :func:`.bounds.depth_range` says for one level.
 
-    For several, near is shortly before the cameras, and far is where the last of their rays leaves the outermost box.
+    For several, near is shortly before the cameras, or half as far away as the nearest sparse points that they saw, and
+    far is where the last of their rays leaves the outermost box.
 
     Raises:
         DatasetError: no camera has any of the box in front of it.
@@ -78,4 +82,10 @@ def scene_depths(dataset: Dataset, bounds: Bounds) -> tuple[float, float]:
     positions = np.stack([view.camera.position for view in dataset.views])
     corners = Bounds(tuple(outermost.min.tolist()), tuple(outermost.max.tolist()), "").corners
     farthest = np.linalg.norm(positions[:, None] - corners, axis=-1).max()
-    return _NEAR * float(half), float(farthest)
+    near = _NEAR * float(half)
+    if dataset.points is not None and dataset.sightings is not None and len(dataset.sightings) >= _FEWEST_SIGHTINGS:
+        views, points = dataset.sightings.T
+        backward = np.stack([view.camera.matrix[:3, 2] for view in dataset.views])
+        depths = ((positions[views] - dataset.points[points]) * backward[views]).sum(axis=1)
+        near = max(near, _NEAR_SEEN * float(np.percentile(depths, _NEAREST)))
+    return near, float(farthest)

@@ -8,19 +8,20 @@ finished scene is brought back. A data set that has this size already is not tou
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Dataset, Scene, View
+from kilonerf.model_io import Camera, Dataset, KiloNeRFScene, OctreeScene, Scene, View
 from kilonerf.model_io.scene.origin import NO_ORIGIN, Origin, relative_to
 
 from ..teachers.scene import SceneTeacher
 from ..teachers.teacher import Teacher
 from .bounds import Bounds, Vector, middle_of_views
 
+SceneT = TypeVar("SceneT", bound=Scene)
 CAMERA_DISTANCE = 4.03  # of NeRF-Synthetic's cameras from the middle
 _LONGEST_SIDE = (0.5, 8.0)  # of the box inside: where cameras are much nearer or farther than the scene is large
 _USUAL_SIDE = 2.0  # of the box inside, where cameras do not look at one place
@@ -83,10 +84,11 @@ class Frame:
         return None if length is None else length * self.scale
 
     def dataset(self, dataset: Dataset) -> Dataset:
-        """A data set with its cameras, near and far inside; what boxes are found by is not kept."""
+        """A data set with its cameras, points, near and far inside; what only boxes are found by is not kept."""
         views = [replace(view, camera=self.camera(view.camera)) for view in dataset.views]
         near, far = self.length(dataset.near), self.length(dataset.far)
-        return replace(dataset, views=views, near=near, far=far, bounding_box=None, points=None, region=None)
+        points = None if dataset.points is None else self._inside(dataset.points)
+        return replace(dataset, views=views, near=near, far=far, bounding_box=None, points=points, region=None)
 
     def bounds(self, bounds: Bounds) -> Bounds:
         """A user's box, inside."""
@@ -106,21 +108,34 @@ class Frame:
             return teacher
         return _TeacherInside(teacher, self.scale, np.subtract(self.offset, begins))
 
-    def scene(self, scene: Scene, dtype: type[np.floating] = np.float32) -> Scene:
+    def scene(self, scene: SceneT, dtype: type[np.floating] = np.float32) -> SceneT:
         """A scene made inside, as its file keeps it: the user's unit, relative to ``origin``.
 
         Args:
-            scene: its layers in float32.
+            scene: its layers in float32; those of an octree field keep their dtype.
             dtype: of the layers. Where float16 is too small for a density of the user's unit, they stay in float32.
         """
+        if isinstance(scene, OctreeScene):
+            decoder = {name: own.astype(np.float32) for name, own in scene.decoder.items()}
+            for name in ("output.weight", "output.bias"):
+                decoder[name][..., 3] *= np.float32(self.scale)  # density
+            with np.errstate(over="ignore"):
+                narrow = {name: own.astype(scene.dtype) for name, own in decoder.items()}
+            return replace(scene, decoder=narrow, **self._placed(scene))
+        assert isinstance(scene, KiloNeRFScene)  # noqa: S101 - there are two kinds
         if self.is_identity:
-            layers = {name: layer.astype(dtype) for name, layer in scene.layers.items()}
-            return replace(scene, layers=layers)
+            return replace(scene, layers={name: layer.astype(dtype) for name, layer in scene.layers.items()})
         wide = _with_densities(scene.layers, self.scale)
         with np.errstate(over="ignore"):
             layers = {name: layer.astype(dtype) for name, layer in wide.items()}
         if not all(np.isfinite(layer).all() for layer in layers.values()):
             layers = wide
+        return replace(scene, layers=layers, **self._placed(scene))
+
+    def _placed(self, scene: Scene) -> dict[str, Any]:
+        """A scene's box, depths, poses and camera as they are outside."""
+        if self.is_identity:
+            return {}
         poses, start = scene.training_poses, scene.start_camera
         if poses is not None:
             poses = poses.copy()
@@ -129,16 +144,14 @@ class Frame:
             matrix = start.matrix.copy()
             matrix[:3, 3] = self._outside(start.position)
             start = start.moved(matrix)
-        return replace(
-            scene,
-            box_min=self._outside(scene.box_min).astype(np.float32),
-            box_max=self._outside(scene.box_max).astype(np.float32),
-            layers=layers,
-            near=scene.near / self.scale,
-            far=scene.far / self.scale,
-            training_poses=poses,
-            start_camera=start,
-        )
+        return {
+            "box_min": self._outside(scene.box_min).astype(np.float32),
+            "box_max": self._outside(scene.box_max).astype(np.float32),
+            "near": scene.near / self.scale,
+            "far": scene.far / self.scale,
+            "training_poses": poses,
+            "start_camera": start,
+        }
 
     def said(self) -> dict[str, Any]:
         """For a scene's provenance, under ``coordinates``; {} where nothing was changed."""

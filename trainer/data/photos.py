@@ -20,7 +20,7 @@ from kilonerf.model_io import Camera, DatasetError, OutputError, TrainingError, 
 from kilonerf.model_io.datasets import load_mask, load_pixels
 from kilonerf.model_io.datasets.inspection import raise_faults
 
-from ..loop.schedule import Prefetcher
+from ..loop.schedule import Prefetcher, uniform
 
 DEFAULT_MEMORY = 4 * 2**30  # bytes of photos that are kept in memory
 Background = tuple[float, float, float] | Literal["random"]
@@ -150,7 +150,7 @@ class Photos:
         pixels = self.draw(seed, step, size, among)
         behind: NDArray[np.float32]
         if background == "random":
-            behind = _random(seed, step, _BACKGROUNDS, 3 * size).reshape(size, 3).astype(np.float32)
+            behind = uniform(seed, step, _BACKGROUNDS, 3 * size).reshape(size, 3).astype(np.float32)
         else:
             behind = np.tile(np.asarray(background, dtype=np.float32), (size, 1))
         rgb = _over(np.take(self.pixels, pixels, axis=0), behind)
@@ -169,7 +169,7 @@ class Photos:
                 "training: expected pixels whose rays meet something, got none: everything in the box was found to be "
                 "empty; look at the box (--box, kilonerf-info --picture), the poses and the --background"
             )
-        pixels = (_random(seed, step, _PIXELS, size) * count).astype(np.int64)
+        pixels = (uniform(seed, step, _PIXELS, size) * count).astype(np.int64)
         return pixels if among is None else among[pixels].astype(np.int64)
 
     def mean_color(self) -> tuple[float, float, float]:
@@ -381,13 +381,3 @@ def _over(
     alpha = values[..., 3:]
     blended = values[..., :3] * alpha + background * (1 - alpha)
     return blended.astype(np.float32, copy=False)
-
-
-def _random(seed: int, step: int, stream: int, count: int) -> NDArray[np.float64]:
-    """Uniform numbers in [0, 1), float64 [count], that depend on the arguments only.
-
-    Raw words of Philox-4x64, which NumPy promises to keep; distributions of its Generator may change.
-    """
-    generator = np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0])
-    words = np.asarray(generator.random_raw(count), dtype=np.uint64)
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53

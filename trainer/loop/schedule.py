@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -12,6 +13,16 @@ T = TypeVar("T")
 def step_generator(seed: int, step: int, stream: int = 0) -> np.random.Generator:
     """Random numbers that depend on seed, step and stream only, so that a resumed run draws the same ones."""
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0]))
+
+
+def uniform(seed: int, step: int, stream: int, count: int) -> NDArray[np.float64]:
+    """Uniform numbers in [0, 1), float64 [count], that depend on the arguments only.
+
+    Raw words of Philox-4x64, which NumPy promises to keep; distributions of its Generator may change.
+    """
+    generator = np.random.Philox(key=[seed, stream], counter=[0, step, 0, 0])
+    words = np.asarray(generator.random_raw(count), dtype=np.uint64)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def sample_seed(seed: int, step: int) -> int:

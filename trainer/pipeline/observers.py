@@ -281,7 +281,33 @@ class PreviewObserver(_NowAndThen):
             raise OutputError(f"{self._folder / name}: cannot write: {error.strerror or error}") from error
 
 
-class ViewObserver(_NowAndThen):
+class SnapshotObserver(_NowAndThen):
+    """Writes the scene as it is now and then, for who looks on. Where that fails, training goes on without.
+
+    Args:
+        path: of the file; each snapshot replaces the one before.
+        say: is told why there are no more of them.
+
+    Attributes:
+        written: is given stage and step of each.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        super().__init__(0.0, _VIEW_EVERY)
+        self._path, self._say = path, say
+        self.written: Callable[[str, int], None] = lambda stage, step: None
+
+    def snapshot(self, stage: str, step: int, scene: Scene) -> None:  # noqa: D102
+        try:
+            save_scene(scene, self._path, "float32")
+        except OutputError as error:
+            self._over = True
+            self._say(f"the viewer shows nothing new: {error}")
+            return
+        self.written(stage, step)
+
+
+class ViewObserver(SnapshotObserver):
     """Shows the scene in the viewer while it is trained; the window stays open when training is over.
 
     Args:
@@ -291,8 +317,8 @@ class ViewObserver(_NowAndThen):
     """
 
     def __init__(self, path: Path, say: Callable[[str], None], command: Sequence[str] | None = None) -> None:
-        super().__init__(0.0, _VIEW_EVERY)
-        self._path, self._say = path, say
+        super().__init__(path, say)
+        self.written = lambda stage, step: self._open()
         self._command = viewer_command() if command is None else list(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 # not the terminal's, which shows the progress
@@ -303,29 +329,24 @@ class ViewObserver(_NowAndThen):
             self._say(self._end_of(self._process.returncode))
         return super().wants_snapshot(seconds)
 
-    def snapshot(self, stage: str, step: int, scene: Scene) -> None:  # noqa: D102
-        try:
-            save_scene(scene, self._path, "float32")
-        except OutputError as error:
-            self._over = True
-            self._say(f"the viewer shows nothing new: {error}")
-            return
-        if self._process is None:
-            try:
-                self._process = subprocess.Popen(  # noqa: S603
-                    [*self._command, str(self._path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=self._output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C is for the training
-                )
-            except OSError as error:
-                self._over = True
-                self._say(f"--view: cannot open the viewer: {error.strerror}")
-
     def close(self) -> None:  # noqa: D102
         self._over = True
         self._output.close()
+
+    def _open(self) -> None:
+        if self._process is not None:
+            return
+        try:
+            self._process = subprocess.Popen(  # noqa: S603
+                [*self._command, str(self._path)],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for the training
+            )
+        except OSError as error:
+            self._over = True
+            self._say(f"--view: cannot open the viewer: {error.strerror}")
 
     def _end_of(self, code: int) -> str:
         if code == 0:

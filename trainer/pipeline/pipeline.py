@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Camera, Scene, TrainingError, UsageError, load_scene
+from kilonerf.model_io import KiloNeRFScene, TrainingError, UsageError, load_kilonerf_scene
 from kilonerf.model_io.original.checkpoint import three_quarter_view
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
@@ -21,12 +21,14 @@ from kilonerf.model_io.scene.levels import OuterLevel
 from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.captures import entrance, scene_depths
+from ..data.free_space import FreeSpace
 from ..loop.distributed import World
 from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
 from ..stages.distillation import Distillation
 from ..stages.fine_tuning import FineTuning
 from ..stages.occupancy import nested_occupancy, network_grid, network_index_of, occupancy_from_density
+from ..stages.octree_student import OctreeStudent
 from ..stages.student import Student
 from ..stages.unseen import without_unseen
 from ..teachers.grid import GridTeacher, GridTraining
@@ -64,7 +66,7 @@ def load_teacher(kind: str, device: torch.device | str = "cpu") -> Teacher | Non
         UsageError: it is neither of these, nor a kind that can be trained.
     """
     if kind.endswith(".knf"):
-        return SceneTeacher(load_scene(kind), device)
+        return SceneTeacher(load_kilonerf_scene(kind), device)
     if kind.endswith(".pth"):
         return NerfTeacher.from_checkpoint(kind).to(device)
     if kind not in ("grid", "nerf"):
@@ -176,38 +178,42 @@ class Training:
                 student = self._without_unseen(student)
         return student
 
-    def finished_scene(self, student: Student, dtype: type[np.floating] = np.float16) -> Scene:
+    def finished_scene(self, student: Student, dtype: type[np.floating] = np.float16) -> KiloNeRFScene:
         """What is saved in the end.
 
         Raises:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
-        poses = np.stack([camera.matrix for camera in self._photos.cameras]).astype(np.float32)
-        summary = self._photos.summary()
+        settings = self.settings
+        steps = {"distillation_steps": settings.distillation.steps, "fine_tuning_steps": settings.fine_tuning.steps}
         scene = student.to_scene(
-            training_poses=poses,
-            start_camera=self._start_camera(student),
-            provenance={
-                "made_by": "kilonerf-train",
-                "source": self.subject.source,
-                "views": len(poses),
-                "teacher": self.settings.teacher,
-                "distillation_steps": self.settings.distillation.steps,
-                "fine_tuning_steps": self.settings.fine_tuning.steps,
-                "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
-                "seed": self.settings.seed,
-                "downscale": self.subject.downscale,
-                **({"photos": summary} if summary else {}),
-                **self.subject.frame.said(),
-            },
+            **self._scene_extras(student.cells.box),
+            provenance=self._made_by() | steps,
         )
         return self.subject.frame.scene(scene, dtype)
 
-    def _start_camera(self, student: Student) -> Camera:
-        """Before the box, or in a place where one of the photos was taken."""
-        if not self._nested:
-            return three_quarter_view(student.cells.box)
-        return entrance(self._photos.cameras, student.cells.box)
+    def _scene_extras(self, box: Box) -> dict[str, Any]:
+        """What a finished scene has besides the field: poses, and where to begin: before the box or at one of them."""
+        cameras = self._photos.cameras
+        return {
+            "training_poses": np.stack([camera.matrix for camera in cameras]).astype(np.float32),
+            "start_camera": entrance(cameras, box) if self._nested else three_quarter_view(box),
+        }
+
+    def _made_by(self) -> dict[str, Any]:
+        """Provenance of a finished scene."""
+        summary = self._photos.summary()
+        return {
+            "made_by": "kilonerf-train",
+            "source": self.subject.source,
+            "views": len(self._photos.cameras),
+            "teacher": self.settings.teacher,
+            "seconds": {stage: round(seconds) for stage, seconds in self.seconds.items()},
+            "seed": self.settings.seed,
+            "downscale": self.subject.downscale,
+            **({"photos": summary} if summary else {}),
+            **self.subject.frame.said(),
+        }
 
     def _teacher(self) -> Teacher:
         if self._finished_teacher is not None:
@@ -239,6 +245,7 @@ class Training:
                 settings.grid,
                 corrections=corrections,
                 sky=self._photos.sky,
+                free_space=FreeSpace.of(self.subject.dataset, self._device),
                 seed=seed,
                 device=self._device,
             )
@@ -351,7 +358,7 @@ class Training:
             with torch.no_grad():
                 student.networks.rows.copy_(done["rows"])
 
-    def _run_stage(self, stage: Stage, name: str, student: Student | None, world: World) -> None:
+    def _run_stage(self, stage: Stage, name: str, student: Student | OctreeStudent | None, world: World) -> None:
         first, before = self._store.resume(stage, name, world)
         self._observer.begin(name, first, stage.steps)
         began = saved = time.perf_counter()

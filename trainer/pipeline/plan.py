@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,11 +19,20 @@ _LOOKED_AT = 400  # pixels of the longer side of the photos that the box is foun
 _NETWORKS, _SAMPLES, _RUN = 600, 270, 5  # of the calibration: a batch like one of fine-tuning
 _PASSES = 4  # the first one only warms up
 _GAIN_OF_A_CORE = 0.75  # of the first core's rate, for each core more
-# Measured on two cores of an AMD EPYC (Zen 3) with the chair: docs/training.md.
-_REFERENCE_RATE = 4.0e6  # samples a second of the calibration
-_TEACHER_STEPS_PER_SECOND = 13.4
-_DISTILLATION_STEPS_PER_SECOND = 13.4
-_FINE_TUNING_STEPS_PER_SECOND = 21.7
+
+
+class _StepsPerSecond(NamedTuple):
+    """Of the stages."""
+
+    teacher: float
+    distillation: float
+    fine_tuning: float
+
+
+# Measured on two cores that nothing else used, at this rate of the calibration: docs/training.md.
+_REFERENCE_RATE = 4.0e6  # samples a second
+_BOUNDED = _StepsPerSecond(13.4, 13.4, 21.7)  # the chair
+_CAPTURE = _StepsPerSecond(2.7, 7.0, 11.0)  # cup: every ray crosses nested boxes from end to end
 _NERF_MULTIPLY_ADDS = 594_000  # of the paper's network, for a sample
 _TINY_MULTIPLY_ADDS = 6_080
 _BYTES_PER_VOXEL = 4 * 28 * 3  # density and 27 colour coefficients, and Adam's two moments
@@ -75,7 +85,11 @@ def plan_training(path: Path, split: str, longer_side: int, photo_bytes: int) ->
     resolution = TrainingSettings().grid.resolution
     memory = min(photo_bytes, 4 * 2**30) + _BASE_BYTES + resolution**3 // 8 * _BYTES_PER_VOXEL
     rate = calibrate()
-    minutes = {name: estimated_minutes(settings, rate) for name, settings in PRESETS.items()}
+    minutes = {
+        name: estimated_minutes(settings, rate, nested=subject.bounds.levels > 1)
+        for name, settings in PRESETS.items()
+        if subject.bounds.levels == 1 or settings.teacher != "nerf"
+    }
     return Plan(
         subject.found or subject.bounds,
         frame.scale,
@@ -116,13 +130,20 @@ def _rate_of_one_thread() -> float:
     return best
 
 
-def estimated_minutes(settings: TrainingSettings, rate: float) -> float:
-    """Minutes on a processor that trains ``rate`` samples a second, for a scene like the chair: a rough estimate."""
+def estimated_minutes(settings: TrainingSettings, rate: float, *, nested: bool = False) -> float:
+    """Minutes on a processor that trains ``rate`` samples a second: a rough estimate, for a scene like those measured.
+
+    Args:
+        settings: of the training.
+        rate: from :func:`calibrate`.
+        nested: the scene is of nested boxes.
+    """
+    speed = _CAPTURE if nested else _BOUNDED
     if settings.teacher == "nerf":
         samples = settings.nerf.steps * settings.nerf.rays * settings.nerf.samples
         teacher = samples * _NERF_MULTIPLY_ADDS / (_TINY_MULTIPLY_ADDS * _REFERENCE_RATE)
     else:
-        teacher = sum(settings.grid.steps) / _TEACHER_STEPS_PER_SECOND
-    distillation = settings.distillation.steps / _DISTILLATION_STEPS_PER_SECOND
-    fine_tuning = settings.fine_tuning.steps / _FINE_TUNING_STEPS_PER_SECOND
+        teacher = sum(settings.grid.steps) / speed.teacher
+    distillation = settings.distillation.steps / speed.distillation
+    fine_tuning = settings.fine_tuning.steps / speed.fine_tuning
     return (teacher + distillation + fine_tuning) * _REFERENCE_RATE / rate / 60

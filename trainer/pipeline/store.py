@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import torch
 
 from kilonerf.model_io import CheckpointError, OutputError, TrainingError
+from kilonerf.model_io.files.lock import FileLock, lock_holder
 
 from ..loop.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from ..loop.distributed import World
-from ..settings import STAGES
+from ..settings import OCTREE_STAGES, STAGES
 
 PROGRESS = "progress"
+LOCK = "lock"
 
 
 class Resumable(Protocol):
@@ -35,10 +37,28 @@ def make_folder(folder: Path, restart_from: str | None = None) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if restart_from is not None:
-            for stage in (*STAGES[STAGES.index(restart_from) :], PROGRESS):
+            later = next(
+                stages[stages.index(restart_from) :] for stages in (STAGES, OCTREE_STAGES) if restart_from in stages
+            )
+            every = OCTREE_STAGES[1:] if restart_from == STAGES[0] else ()
+            for stage in (*later, *every, PROGRESS):
                 (folder / f"{stage}.safetensors").unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{folder}: cannot write: {error.strerror}") from error
+
+
+def lock_folder(folder: Path) -> FileLock:
+    """Keep other programs from training in a run's folder.
+
+    Raises:
+        TrainingError: one does.
+        OutputError: the folder cannot be written.
+    """
+    lock = FileLock.take(folder / LOCK)
+    if lock is None:
+        holder = lock_holder(folder / LOCK)
+        raise TrainingError(f"{folder}: expected a folder that no other kilonerf-train works in, got process {holder}")
+    return lock
 
 
 class StageStore:

@@ -42,6 +42,17 @@ class Subject:
     downscale: int = 1
 
 
+def find_missing_poses(path: Path, say: Callable[[str], None]) -> None:
+    """COLMAP finds the poses of photos that have none, and keeps them there; nothing to do for other data sets.
+
+    Raises:
+        DatasetError: they cannot be found.
+    """
+    unplaced = photos_without_poses(path)
+    if unplaced:
+        find_poses(path, unplaced, say)
+
+
 def read_subject(
     path: Path,
     *,
@@ -77,9 +88,7 @@ def read_subject(
         UsageError: the box is none.
     """
     say = say or (lambda line: None)
-    unplaced = photos_without_poses(path)
-    if unplaced:
-        find_poses(path, unplaced, say)
+    find_missing_poses(path, say)
     dataset, other = load_for_training(path, split, strict=strict, photos=with_photos)
     for note in dict.fromkeys((*dataset.notes, *(other.notes if other else ()))):
         say(f"note: {' '.join(note.split())}")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from kilonerf.model_io import Scene
@@ -9,8 +10,9 @@ from kilonerf.model_io import Scene
 from ..loop.distributed import World
 from ..settings import TrainingSettings
 from .observers import Observer, Observers
-from .pipeline import Training, load_teacher
-from .store import make_folder
+from .octree import run_training, training_class
+from .pipeline import load_teacher
+from .store import lock_folder, make_folder
 from .subject import read_subject
 
 
@@ -32,7 +34,7 @@ def train(
         device: of parameters and batches.
 
     Returns:
-        the finished scene, its networks in float16; :func:`~kilonerf.model_io.save_scene` writes it.
+        the finished scene, in float16; :func:`~kilonerf.model_io.save_scene` writes it.
 
     Raises:
         KiloNeRFError: bad settings, a data set that cannot be read, a folder of another training.
@@ -43,12 +45,12 @@ def train(
     subject, _ = read_subject(
         Path(dataset),
         downscale=settings.downscale,
-        voxels=settings.occupancy.voxels,
+        voxels=settings.voxels,
         levels=settings.levels,
     )
     folder = Path(folder)
     make_folder(folder)
-    training = Training(
+    training = training_class(settings)(
         subject,
         settings,
         folder,
@@ -57,6 +59,10 @@ def train(
         device=device,
         teacher=teacher,
     )
-    student = training.run()
-    assert student is not None  # noqa: S101 - only a run that ends with the teacher has none
-    return training.finished_scene(student)
+    lock = lock_folder(folder)
+    try:
+        scene = run_training(training)
+    finally:
+        lock.release()
+    assert scene is not None  # noqa: S101 - all stages have been run
+    return scene(np.float16)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.autograd.function import once_differentiable
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import KiloNeRFScene
 from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.levels import OuterLevel, nested
 from kilonerf.model_io.scene.sampling import Sampling
@@ -48,7 +48,7 @@ class Student:
     sky: Sky | None = None
 
     @classmethod
-    def of(cls, scene: Scene) -> "Student":
+    def of(cls, scene: KiloNeRFScene) -> "Student":
         """A scene to go on training."""
         networks = TinyNetworks.from_layers(scene.layers)
         length = float(scene.box.size.max()) / 2 if scene.outer else 1.0
@@ -120,7 +120,7 @@ class Student:
         local = (at - voxels // factor * factor) * (2.0 / factor) - 1.0
         return torch.from_numpy(world), torch.from_numpy(local.astype(np.float32))
 
-    def to_scene(self, dtype: type[np.floating] = np.float32, **more: Any) -> Scene:
+    def to_scene(self, dtype: type[np.floating] = np.float32, **more: Any) -> KiloNeRFScene:
         """A copy as a scene.
 
         Args:
@@ -132,7 +132,7 @@ class Student:
         """
         networks = TinyNetworks(self.networks.rows.detach().cpu().clone())
         _scale_density(networks, DENSITY_UNIT / self.density_lengths.cpu())
-        return Scene(
+        return KiloNeRFScene(
             box_min=self.cells.box.min,
             box_max=self.cells.box.max,
             occupancy=self.cells.occupancy,

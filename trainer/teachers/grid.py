@@ -54,6 +54,8 @@ class GridSettings:
     least_weights: Annotated[FourRates, Range(0)] = (0.02, 0.02, 0.005, 0.005)
     # Captures only: weight of the distortion loss, which keeps what a ray sees at one depth.
     distortion: NotNegative = 0.03
+    # Captures with sparse points only: weight of the density between cameras and the points that they saw.
+    free_space: NotNegative = 0.1
     # Rays end where their transmittance falls below this.
     min_transmittance: NotNegative = 1e-2
 

@@ -2,8 +2,8 @@
 
 A field as :mod:`.grid`'s, for photos that are taken from inside the scene. Every batch has random colours behind it, or
 the sky where pixels look like it, so that nothing else stays transparent; what hovers before the cameras is kept away
-by a distortion loss (after Barron et al., Mip-NeRF 360, CVPR 2022, Eq. 15), and by leaving out what only few of the
-views see.
+by a distortion loss (after Barron et al., Mip-NeRF 360, CVPR 2022, Eq. 15), by the sparse points that cameras saw
+through it (:mod:`..data.free_space`), and by leaving out what only few of the views see.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ from kilonerf.model_io.scene.sampling import Sampling
 
 from ..data.bounds import in_camera
 from ..data.corrections import PhotoCorrections
+from ..data.free_space import FreeSpace
 from ..data.photos import Photos, RayBatch, prefetched_batches
 from ..data.ray_sampling import RaySampler
 from ..data.sky import Sky
@@ -32,6 +33,7 @@ from .grid import PHASES, PRUNING_RAYS, SCALES, GridSettings, voxel_numbers
 _CHUNK = 1 << 15
 _FEWEST_VIEWS = 3  # that see a voxel, for it to hold anything
 _MULTIPLE = 16  # of the voxels on each axis in the end, so that holes fit at each scale
+_EMPTY_PLACES = 4096  # of a step
 _DENSITIES_EVERY = 25  # steps between two looks at the voxels' densities
 
 
@@ -93,6 +95,7 @@ class NestedGridTraining:
         settings: how; each level gets half of ``resolution`` along its longest side.
         corrections: of the photos; learnt too.
         sky: behind the last level, where there is open space.
+        free_space: where nothing is, if that is known.
         seed: of batches and samples.
         device: where the grids are.
 
@@ -113,6 +116,7 @@ class NestedGridTraining:
         *,
         corrections: PhotoCorrections,
         sky: Sky | None = None,
+        free_space: FreeSpace | None = None,
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -130,7 +134,7 @@ class NestedGridTraining:
             for level in range(levels)
         ]
         self._adams = [GridAdam(grid) for grid in self.grids]
-        self._corrections, self._sky = corrections, sky
+        self._corrections, self._sky, self._free_space = corrections, sky, free_space
         self._look_at_voxels()
 
     def step(self, step: int) -> dict[str, float]:
@@ -144,7 +148,7 @@ class NestedGridTraining:
         error, spread, _ = self._render(batch, sample_seed(self._seed, step))
         weights = self._corrections.weights[batch.views]
         loss = (error * weights[:, None]).sum() + settings.distortion * (spread * weights).sum()
-        (loss / settings.rays + self._corrections.penalty()).backward()
+        (loss / settings.rays + self._corrections.penalty() + self._hovering(step)).backward()
         self._corrections.step(step)
         rates = settings.rates(step)
         for grid, adam in zip(self.grids, self._adams, strict=True):
@@ -181,6 +185,22 @@ class NestedGridTraining:
         self._look_at_voxels()
         self._densities = state["densities"].numpy()
         self._sampler.set_densities(self._densities)
+
+    def _hovering(self, step: int) -> torch.Tensor:
+        """Mean density, per half of the level's box, where nothing is, weighted."""
+        total = torch.zeros((), device=self._device)
+        if self._free_space is None or not self.settings.free_space:
+            return total
+        points = self._free_space.points(self._seed, step, _EMPTY_PLACES)
+        for level, grid in enumerate(self.grids):
+            box = level_box(self._box, level)
+            middle, half = (torch.from_numpy(array).to(points) for array in (box.middle, box.size / 2))
+            local = (points - middle) / half
+            inside = (local.abs() < 1).all(1)
+            _, density = sparse_grid(local[inside], torch.zeros_like(local[inside]), grid)
+            total = total + density.sum()
+            points = points[~inside]
+        return self.settings.free_space / _EMPTY_PLACES * total
 
     def _render(
         self, batch: RayBatch, seed: int

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import KiloNeRFScene
 from kilonerf.model_io.scene.origin import scene_origin
 
 from ..data.sky import Sky
@@ -21,7 +21,7 @@ class SceneTeacher:
 
     name = "scene"
 
-    def __init__(self, scene: Scene, device: torch.device | str = "cpu") -> None:
+    def __init__(self, scene: KiloNeRFScene, device: torch.device | str = "cpu") -> None:
         self.origin = scene_origin(scene)
         self.sky = None if scene.sky is None else Sky(scene.sky)
         self._levels = scene.levels

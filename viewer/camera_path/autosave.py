@@ -38,6 +38,11 @@ class Autosave:
                 return CameraPath.load(self._file)
         return None
 
+    @property
+    def keeping(self) -> bool:
+        """Whether a scene's path is kept."""
+        return self._file is not None
+
     def keep(self, path: CameraPath | None, revision: int, now: float) -> None:
         """Write the path if it has changed and the last write is a while ago."""
         if revision != self._written and now >= self._due:

@@ -85,8 +85,9 @@ class Timeline:
     @staticmethod
     def height() -> float:
         """In ImGui's units."""
-        spacing = imgui.get_style().item_spacing.y
-        return float(round(ROWS * (imgui.get_frame_height() + spacing) + (TRACK_HEIGHT + 1.0) * imgui.get_font_size()))
+        em, style = theme.font_height(), imgui.get_style()
+        row = em + 2.0 * style.frame_padding.y + style.item_spacing.y
+        return float(round(ROWS * row + (TRACK_HEIGHT + 1.0) * em))
 
     def draw(self, area: Rectangle, *, has_scene: bool) -> None:
         """Draw it; without a scene nothing can be done."""

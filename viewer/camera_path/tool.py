@@ -93,9 +93,13 @@ class CameraPathTool:
         kept = file if file is not None and file.is_file() else None
         self.editor.reset(self._autosave.open(kept, self.editor.revision + 1))
 
-    def replace_scene(self, scene: Scene) -> None:
-        """The same scene, further trained."""
+    def replace_scene(self, scene: Scene, file: Path | None) -> None:
+        """The same scene, further trained; as soon as it has a file, its path is kept."""
         self._scene = scene
+        if file is not None and file.is_file() and not self._autosave.keeping:
+            kept = self._autosave.open(file, -1)  # of no revision: what is there now is written
+            if self.editor.path is None:
+                self.editor.reset(kept)
 
     def draw(self, area: Rectangle, below: Rectangle, camera: Camera, shown: RenderResult | None, scale: float) -> None:
         """Draw the timeline into ``below`` and the path over the picture in ``area``.

@@ -3,6 +3,7 @@
 from imgui_bundle import imgui
 
 from .. import theme
+from ..appearance.reading_order import wrapped
 from ..inspection.legend import WIDTH, draw_scale
 from ..panels import widgets
 from ..rectangle import Rectangle
@@ -146,16 +147,11 @@ def _figures(result: RenderResult) -> str:
         return ""
     parts = []
     if result.milliseconds > 0.0:
-        parts.append(duration_text(result.milliseconds))
+        parts.append(widgets.short_time(result.milliseconds))
         parts.append(f"{widgets.thousands(frame.statistics.samples)} samples")
     if result.request.scale < 1.0:
         parts.append(f"{result.request.scale:.0%} of the size")
     return "   ".join(parts)
-
-
-def duration_text(milliseconds: float) -> str:
-    """5.2 ms, 1.34 s."""
-    return f"{milliseconds:.1f} ms" if milliseconds < 1000.0 else f"{milliseconds / 1000.0:.2f} s"
 
 
 def _label(area: Rectangle, x: float, align: float, title: str, lines: list[str]) -> None:
@@ -173,7 +169,7 @@ def _label(area: Rectangle, x: float, align: float, title: str, lines: list[str]
     wrap = min(WRAP * em, room)
     if wrap < 4.0 * em:
         return
-    texts = [(title, theme.TEXT), *((line, theme.DIM) for line in lines if line)]
+    texts = [(wrapped(title, wrap), theme.TEXT), *((wrapped(line, wrap), theme.DIM) for line in lines if line)]
     extents = [imgui.calc_text_size(text, wrap_width=wrap) for text, _ in texts]
     while len(texts) > 1 and sum(extent.y for extent in extents) > LABEL_SHARE * area.height:
         texts, extents = texts[:-1], extents[:-1]  # a small window has the title alone

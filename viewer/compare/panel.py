@@ -10,6 +10,7 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.model_io import BackendError
 
 from .. import actions
+from ..appearance.reading_order import displayed
 from ..panels import widgets
 from ..panels.file_browser import FileBrowser
 from ..panels.recent_files import RecentFiles
@@ -75,7 +76,7 @@ class ComparePanel:
             wanted.backend = next(key for key, shown_as in names.items() if shown_as == name)
         elif against == "scene":
             name = wanted.scene.name if wanted.scene is not None else "Choose a scene ..."
-            if widgets.wide_button(f"{name}###compare scene", "Another scene, seen by the same camera."):
+            if widgets.wide_button(f"{displayed(name)}###compare scene", "Another scene, seen by the same camera."):
                 self._browser.open(wanted.scene.absolute().parent if wanted.scene is not None else Path.cwd())
         elif against == "photo" and widgets.wide_button("To the nearest photo", "To the camera of a photo."):
             self._go_to_photo()

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from kilonerf.model_io import Camera
 
 from .. import theme
+from ..appearance.reading_order import displayed
 from ..panels import widgets
 from ..rectangle import Rectangle
 from .photo_cameras import PhotoCameras, frustum_corners, frustum_depth
@@ -103,7 +104,7 @@ class CameraMarkers:
         one = photos.all[index]
         pixels = photos.photo(index)
         imgui.begin_tooltip()
-        imgui.text_unformatted(one.name)
+        imgui.text_unformatted(displayed(one.name))
         imgui.same_line()
         imgui.text_disabled(f"{index + 1} of {len(photos.all)}, click to go there")
         if pixels is not None:

@@ -10,12 +10,14 @@ from typing import Literal
 from imgui_bundle import imgui
 
 from .. import theme
+from ..appearance.reading_order import displayed
 from . import widgets
 from .recent_files import RecentFiles
 
-SUFFIXES = (".knf", ".json")
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
+SUFFIXES = (".knf", ".json", *CHECKPOINTS)
 Purpose = Literal["file", "folder"]
-TITLES: dict[Purpose, str] = {"file": "Open a scene or a camera path", "folder": "Choose a folder"}
+TITLES: dict[Purpose, str] = {"file": "Open a scene, a camera path or a checkpoint", "folder": "Choose a folder"}
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Entry:
     size: int | None
 
 
-def list_folder(folder: Path) -> list[Entry]:
-    """Folders first, then scenes and camera paths, by name, without hidden ones.
+def list_folder(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Entry]:
+    """Folders first, then files with these endings, by name, without hidden ones.
 
     Raises:
         OSError: the folder cannot be read.
@@ -39,7 +41,7 @@ def list_folder(folder: Path) -> list[Entry]:
         try:
             if path.is_dir():
                 folders.append(Entry(path, None))
-            elif path.suffix.lower() in SUFFIXES:
+            elif path.suffix.lower() in suffixes:
                 files.append(Entry(path, path.stat().st_size))
         except OSError:  # it vanished, or we may not look at it: nothing to offer
             continue
@@ -54,13 +56,16 @@ class FileBrowser:
 
     Args:
         recent: files to offer beside the folder's.
+        name: of its own, where there are several.
 
     Attributes:
         purpose: what is being chosen.
+        is_open: whether it was there in the newest frame.
     """
 
-    def __init__(self, recent: RecentFiles | None = None) -> None:
-        self._recent = recent or RecentFiles(None)
+    def __init__(self, recent: RecentFiles | None = None, name: str = "browser") -> None:
+        self._recent, self._name = recent or RecentFiles(None), name
+        self._suffixes = SUFFIXES
         self._folder = Path.cwd()
         self._entries: list[Entry] = []
         self._error = ""
@@ -70,16 +75,25 @@ class FileBrowser:
         self._typing = False
         self._wanted = False
         self.purpose: Purpose = "file"
+        self._title = ""
+        self.is_open = False
 
-    def open(self, folder: Path | None = None, purpose: Purpose = "file") -> None:
-        """Show it at ``folder``, or where it was last."""
-        self.purpose = purpose
+    def open(
+        self,
+        folder: Path | None = None,
+        purpose: Purpose = "file",
+        title: str = "",
+        suffixes: tuple[str, ...] = SUFFIXES,
+    ) -> None:
+        """Show it at ``folder``, or where it was last; files with these endings are listed."""
+        self.purpose, self._suffixes = purpose, suffixes
+        self._title = title or TITLES[purpose]
         self._go(folder or self._folder)
         self._wanted = True
 
     def draw(self) -> Path | None:
         """Draw it if it is open; what was chosen in this frame."""
-        title = f"{TITLES[self.purpose]}###browser"
+        title = f"{self._title}###{self._name}"
         if self._wanted:
             imgui.open_popup(title)
             self._wanted = False
@@ -96,8 +110,8 @@ class FileBrowser:
             | imgui.WindowFlags_.no_move.value
             | imgui.WindowFlags_.no_resize.value
         )
-        is_open, _ = imgui.begin_popup_modal(title, None, flags)
-        if not is_open:
+        self.is_open, _ = imgui.begin_popup_modal(title, None, flags)
+        if not self.is_open:
             return None
         chosen = self._content(em)
         if chosen is not None or imgui.is_key_pressed(imgui.Key.escape, False):
@@ -112,9 +126,7 @@ class FileBrowser:
         self._typing = imgui.is_item_active()
         typed = self._enter(Path(self._typed).expanduser()) if entered else None
         if self._error:
-            imgui.push_text_wrap_pos(0.0)
-            imgui.text_colored(theme.BAD, self._error)
-            imgui.pop_text_wrap_pos()
+            widgets.paragraph(self._error, theme.BAD)
         imgui.begin_child("list", imgui.ImVec2(0.0, -2.3 * em), imgui.ChildFlags_.borders.value)
         picked = self._list(em)
         imgui.end_child()
@@ -139,7 +151,7 @@ class FileBrowser:
 
     def _list(self, em: float) -> Path | None:
         if not self._entries and not self._error:
-            imgui.text_disabled(f"No folders and no {' or '.join(SUFFIXES)} files here")
+            imgui.text_disabled(f"No folders and no {' or '.join(self._suffixes)} files here")
         chosen = None
         flags = imgui.SelectableFlags_.allow_double_click.value
         width = imgui.get_content_region_avail().x - 5.5 * em
@@ -147,7 +159,7 @@ class FileBrowser:
             name = f"{entry.path.name}/" if entry.size is None else entry.path.name
             imgui.push_style_color(imgui.Col_.text, theme.DIM if entry.size is None else theme.TEXT)
             shown = shortened(name, width)
-            pressed, _ = imgui.selectable(f"{shown}##{entry.path}", index == self._selected, flags)
+            pressed, _ = imgui.selectable(f"{displayed(shown)}##{entry.path}", index == self._selected, flags)
             imgui.pop_style_color()
             if shown != name or entry.path.parent != self._folder:
                 widgets.tip(str(entry.path))
@@ -241,7 +253,7 @@ class FileBrowser:
         self._folder, self._error = folder.absolute(), ""
         self._typed = str(self._folder)
         try:
-            self._entries = list_folder(self._folder)
+            self._entries = list_folder(self._folder, self._suffixes)
         except OSError as error:
             self._entries = []
             self._error = f"Cannot read this folder: {error.strerror}"

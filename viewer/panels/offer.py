@@ -1,6 +1,5 @@
 """What can be done with a file that is no scene: a camera path is rendered, a checkpoint imported, photos trained."""
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +7,14 @@ from imgui_bundle import imgui
 
 from kilonerf.model_io import CameraPath, KiloNeRFError
 from kilonerf.model_io.camera.interchange import load_any_path
-from kilonerf.model_io.datasets import available_splits
+from kilonerf.model_io.datasets import available_splits, photos_without_poses
 
-from .. import theme
 from ..recording.film import frame_count
 from ..recording.frame_rate import exact_rate
 from ..recording.output_files import PngTake, png_take
 from . import widgets
+from .file_browser import CHECKPOINTS
 
-CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
 TITLE = "###offer"
 
 
@@ -26,18 +24,20 @@ class Offer:
 
     Attributes:
         title: what it is.
-        text: what is offered.
-        command: to be run in a terminal; "" if there is none.
+        text: what is known about it.
         path: a camera path that can be rendered.
-        data: a data set whose cameras can be shown.
+        data: a data set that can be trained.
+        has_poses: whether its cameras can be shown.
+        checkpoint: one that can be imported.
         take: PNG frames of the path that are not complete.
     """
 
     title: str
     text: str
-    command: str = ""
     path: CameraPath | None = None
     data: Path | None = None
+    has_poses: bool = False
+    checkpoint: Path | None = None
     take: PngTake | None = None
 
 
@@ -55,34 +55,22 @@ def offer_for(file: Path) -> Offer | None:
         text = f"{what}. Render its video through the open scene, or edit it?"
         whose = "" if program == "kilonerf" else f" of {program}"
         take = png_take(file)
-        if take is not None and take.done >= frame_count(path, exact_rate(take.video.fps)):
+        if take is not None and take.done >= frame_count(path, exact_rate(take.settings.video.fps)):
             take = None
         return Offer(f"Camera path{whose} {file.name}", text, path=path, take=take)
     if suffix in CHECKPOINTS and file.is_file():
-        return Offer(f"Checkpoint {file.name}", "This command makes a scene of it:", import_command(file))
+        return Offer(f"Checkpoint {file.name}", "", checkpoint=file)
     if suffix == ".json" or (file.is_dir() and suffix != ".knf"):
         file = file.parent if suffix == ".json" and file.is_file() else file
         splits = available_splits(file)
+        text = f"Splits: {', '.join(splits)}"
         if not splits:
-            raise KiloNeRFError(f"{file}: expected a scene, a camera path, a checkpoint or a data set")
-        output = file.absolute().with_name(f"{file.absolute().stem}.knf")
-        command = shlex.join(["kilonerf-train", str(file), "-o", str(output)])
-        text = f"Splits: {', '.join(splits)}. This command trains a scene from it, and shows it meanwhile:"
-        return Offer(f"Data set {file.name}", text, f"{command} --view", data=file)
+            photos = len(photos_without_poses(file))
+            if not photos:
+                raise KiloNeRFError(f"{file}: expected a scene, a camera path, a checkpoint or a data set")
+            text = f"{photos} photo{'s' * (photos > 1)} without poses; COLMAP finds them, which takes a while"
+        return Offer(f"Data set {file.name}", text, data=file, has_poses=bool(splits))
     return None
-
-
-def import_command(checkpoint: Path) -> str:
-    """``kilonerf-import`` with the files that it needs, where they lie as the original code leaves them."""
-    found = {"occupancy.pth": "OCCUPANCY.pth", "bbox.txt": "BBOX.txt"}
-    for name in found:
-        for folder in checkpoint.absolute().parents[:3]:
-            if (folder / name).is_file():
-                found[name] = str(folder / name)
-                break
-    occupancy, bbox = found.values()
-    output = str(checkpoint.with_suffix(".knf"))
-    return shlex.join(["kilonerf-import", str(checkpoint), "--occupancy", occupancy, "--bbox", bbox, "-o", output])
 
 
 class OfferDialog:
@@ -111,30 +99,17 @@ class OfferDialog:
         if self._wanted:
             imgui.open_popup(TITLE)
             self._wanted = False
-        em, display = imgui.get_font_size(), imgui.get_io().display_size
-        middle = imgui.ImVec2(0.5 * display.x, 0.5 * display.y)
-        imgui.set_next_window_pos(middle, imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5))
-        imgui.set_next_window_size(imgui.ImVec2(min(36.0 * em, 0.95 * display.x), 0.0), imgui.Cond_.always.value)
-        flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
-        is_open, _ = imgui.begin_popup_modal(f"{offer.title}{TITLE}", None, flags)
-        if not is_open:
-            return None
-        chosen, done = self._content(offer, can_render)
-        if done or imgui.is_key_pressed(imgui.Key.escape, False):
-            imgui.close_current_popup()
-        imgui.end_popup()
-        return chosen
+        with widgets.modal(f"{offer.title}{TITLE}", 36.0) as is_open:
+            if not is_open:
+                return None
+            chosen, done = self._content(offer, can_render)
+            if done or imgui.is_key_pressed(imgui.Key.escape, False):
+                imgui.close_current_popup()
+            return chosen
 
     def _content(self, offer: Offer, can_render: bool) -> tuple[CameraPath | None, bool]:
-        imgui.push_text_wrap_pos(0.0)
-        imgui.text_unformatted(offer.text)
-        if offer.command:
-            imgui.text_colored(theme.ACCENT, offer.command)
-        imgui.pop_text_wrap_pos()
+        widgets.paragraph(offer.text)
         imgui.spacing()
-        if offer.command and imgui.button("Copy the command"):
-            imgui.set_clipboard_text(offer.command)
-            return None, True
         if offer.path is not None:
             imgui.begin_disabled(not can_render)
             pressed = imgui.button("Render its video")

@@ -6,6 +6,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import OPEN
+from ..appearance.reading_order import displayed, wrapped
 from ..notices import Notice
 from ..recording.recording import Recording
 from ..rectangle import Rectangle
@@ -62,7 +63,7 @@ class PictureMessages:
             self._centred("Drop a .knf scene here", centre_x, centre_y - 1.4 * em, 1.6, theme.TEXT)
             self._centred(f"or press {OPEN.shown} to choose a file", centre_x, centre_y + 1.0 * em, 1.0, theme.DIM)
         else:
-            self._centred(f"Loading {loading.name} ...", centre_x, centre_y, 1.3, theme.DIM)
+            self._centred(displayed(f"Loading {loading.name} ..."), centre_x, centre_y, 1.3, theme.DIM)
 
     def _centred(self, text: str, x: float, y: float, size: float, color: theme.RGBA) -> None:
         imgui.push_font(None, size * theme.FONT_SIZE)
@@ -95,7 +96,7 @@ class PictureMessages:
         imgui.push_style_var(imgui.StyleVar_.window_min_size, imgui.ImVec2(1.0, 1.0))
         imgui.push_style_color(imgui.Col_.window_bg, theme.with_alpha(theme.SURFACE, 0.95))
         for index, notice in enumerate(reversed(notices)):
-            text = _fitting(notice.text, wrap, TALLEST * area.height)
+            text = wrapped(_fitting(notice.text, wrap, TALLEST * area.height), wrap)
             extent = imgui.calc_text_size(text, wrap_width=wrap)
             height, width = extent.y + 1.2 * em, extent.x + 3.6 * em
             if index and bottom - height < area.y:

@@ -4,6 +4,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import RECORD, SCREENSHOT, Program
+from ..appearance.reading_order import displayed
 from ..recording.recording import Recording
 from ..rendering.accumulation import SAMPLE_COUNTS
 from ..settings import (
@@ -125,7 +126,7 @@ class RecordingPanel:
         folder = self._recording.folder.absolute()
         widgets.label("Folder", f"Where flights, videos and screenshots go: {folder}")
         if widgets.wide_button(
-            f"{shortened(folder.name or str(folder), 11.0 * imgui.get_font_size())}###folder",
+            f"{displayed(shortened(folder.name or str(folder), 11.0 * imgui.get_font_size()))}###folder",
             f"{folder}\nClick to choose another.",
         ):
             self._program.choose_folder()

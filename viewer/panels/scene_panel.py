@@ -4,10 +4,12 @@ from pathlib import Path
 
 from imgui_bundle import imgui
 
-from kilonerf.model_io import PARAMETERS_PER_NETWORK, Scene
+from kilonerf.model_io import PARAMETERS_PER_NETWORK, KiloNeRFScene, OctreeScene, Scene
+from kilonerf.model_io.scene.facts import describe
 
 from .. import theme
 from ..actions import OPEN, Program
+from ..appearance.reading_order import displayed
 from ..notices import Notices
 from . import widgets
 
@@ -31,9 +33,9 @@ class ScenePanel:
             return
         imgui.align_text_to_frame_padding()
         if loading is not None:
-            imgui.text_colored(theme.ACCENT, f"Loading {loading.name} ...")
+            imgui.text_colored(theme.ACCENT, displayed(f"Loading {loading.name} ..."))
         elif path is not None:
-            imgui.text_unformatted(path.name)
+            imgui.text_unformatted(displayed(path.name))
             widgets.tip(str(path))
         else:
             imgui.text_disabled("No scene yet")
@@ -48,15 +50,9 @@ class ScenePanel:
         """The facts of ``scene``, worked out once: counting voxels takes a moment."""
         if scene is not self._described:
             self._described = scene
-            cells = " x ".join(map(str, scene.resolution))
-            voxels = " x ".join(map(str, scene.occupancy.shape))
-            parameters = widgets.thousands(scene.num_networks * PARAMETERS_PER_NETWORK)
-            networks = f"{scene.num_networks:,} in {cells} cells"
-            self._facts = [
-                (("Networks", networks, "Cells of the network grid that have a tiny network."),),
-                (("Parameters", f"{parameters}, {scene.dtype}", "Of all networks, and how they are stored."),),
-                (("Occupied", f"{scene.occupancy.mean():.1%} of {voxels}", "Voxels in which something may be."),),
-            ]
+            occupancy = scene.cells.occupancy
+            occupied = f"{occupancy.mean():.1%} of {' x '.join(map(str, occupancy.shape))}"
+            self._facts = [*_facts(scene), (("Occupied", occupied, "Voxels in which something may be."),)]
         return self._facts
 
     def _messages(self) -> None:
@@ -66,12 +62,28 @@ class ScenePanel:
         imgui.begin_child("messages", imgui.ImVec2(0.0, LOG_HEIGHT * imgui.get_font_size()))
         for notice in self._notices.log:
             color = {"error": theme.BAD, "good": theme.GOOD, "info": theme.DIM}[notice.kind]
-            imgui.push_style_color(imgui.Col_.text, color)
-            imgui.push_text_wrap_pos(0.0)
-            imgui.text_unformatted(notice.text + (f"  (x{notice.times})" if notice.times > 1 else ""))
-            imgui.pop_text_wrap_pos()
-            imgui.pop_style_color()
+            widgets.paragraph(notice.text + (f"  (x{notice.times})" if notice.times > 1 else ""), color)
         if count != self._listed:  # the newest is seen
             imgui.set_scroll_here_y(1.0)
             self._listed = count
         imgui.end_child()
+
+
+def _facts(scene: Scene) -> list[tuple[tuple[str, str, str], ...]]:
+    """What a kind of scene consists of."""
+    if isinstance(scene, KiloNeRFScene):
+        networks = f"{scene.num_networks:,} in {' x '.join(map(str, scene.resolution))} cells"
+        parameters = f"{widgets.thousands(scene.num_networks * PARAMETERS_PER_NETWORK)}, {scene.dtype}"
+        return [
+            (("Networks", networks, "Cells of the network grid that have a tiny network."),),
+            (("Parameters", parameters, "Of all networks, and how they are stored."),),
+        ]
+    assert isinstance(scene, OctreeScene)  # noqa: S101 - there are two kinds
+    facts = describe(scene)
+    levels = f"{scene.first_level} to {scene.depth}, {sum(scene.num_corners):,} corners"
+    coding = ", ".join(dict.fromkeys(facts["codings"]))
+    size = (sum(facts["feature_bytes_by_level"]) + facts["octree_bytes"] + facts["decoder_bytes"]) / 1e6
+    return [
+        (("Octree", levels, "Levels that have features, at the corners of their voxels."),),
+        (("Features", f"{coding}, {size:.2f} MB", "How features are stored; with the octree and the decoder."),),
+    ]

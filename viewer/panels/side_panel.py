@@ -69,7 +69,7 @@ class SidePanel:
     @staticmethod
     def width(window_width: float) -> float:
         """How much of the window it takes, in ImGui's units."""
-        return min(round(WIDTH * imgui.get_font_size()), LARGEST_SHARE * window_width)
+        return min(round(WIDTH * theme.font_height()), LARGEST_SHARE * window_width)
 
     def draw(self, scene: Scene | None, path: Path | None, loading: Path | None, now: float) -> None:
         """Draw it at the window's right edge."""

@@ -146,6 +146,6 @@ def _legend(stages: Mapping[str, float]) -> None:
         imgui.begin_group()
         imgui.text_disabled(name)
         imgui.same_line(widgets.NAME_SHARE * width - 1.5 * square)  # from the group's left edge
-        imgui.text_unformatted(f"{milliseconds:.1f} ms")
+        imgui.text_unformatted(widgets.short_time(milliseconds))
         imgui.end_group()
         widgets.tip(f"{name}: {milliseconds:.2f} ms, {milliseconds / total:.0%} of the picture")

@@ -4,6 +4,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import HELP, PANEL, RECORD, SCREENSHOT, Program
+from ..appearance.reading_order import displayed
 from ..recording.recording import Recording
 from ..rectangle import Rectangle
 from ..settings import ViewerSettings
@@ -27,7 +28,7 @@ class StatusBar:
     @staticmethod
     def height() -> float:
         """In ImGui's units."""
-        return float(round(HEIGHT * imgui.get_font_size()))
+        return float(round(HEIGHT * theme.font_height()))
 
     def draw(self, area: Rectangle, *, mode: str, size: tuple[int, int] | None, rate: float, message: str) -> None:
         """Draw it.
@@ -37,7 +38,7 @@ class StatusBar:
             mode: how the camera moves.
             size: of the picture on the screen, if there is one.
             rate: pictures per second, 0 at rest.
-            message: what is under way beside videos; "" for nothing.
+            message: what is under way; "" for nothing.
         """
         em = imgui.get_font_size()
         imgui.set_next_window_pos(imgui.ImVec2(area.x, area.y))
@@ -57,7 +58,7 @@ class StatusBar:
         facts = [mode]
         if size is not None:
             facts += [f"{size[0]} x {size[1]}", f"{rate:.0f} fps" if rate > 0.0 else "at rest"]
-        self._texts(facts, message or self._progress(), area.width)
+        self._texts(facts, message, area.width)
         imgui.end()
         imgui.pop_style_var(2)
 
@@ -88,12 +89,6 @@ class StatusBar:
         self._overlays.draw()
         imgui.end_disabled()
 
-    def _progress(self) -> str:
-        progress = self._recording.progress
-        if progress is None:
-            return ""
-        return f"Video {progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)}"
-
     @staticmethod
     def _texts(facts: list[str], message: str, width: float) -> None:
         """As many facts as there is space for beside a message, and the two keys that explain the rest."""
@@ -112,7 +107,7 @@ class StatusBar:
             imgui.same_line(left)
             shown = shortened(message, right - left) if right - left > 2.0 * em else ""
             imgui.push_style_color(imgui.Col_.text, theme.ACCENT)
-            imgui.text_unformatted(shown)
+            imgui.text_unformatted(displayed(shown))
             imgui.pop_style_color()
             if shown != message:
                 widgets.tip(message)

@@ -42,25 +42,50 @@ class StatusLine:
     ) -> None:
         self._name, self._navigator, self._statistics = name, navigator, statistics
         self._recording, self._screenshots, self._orientation = recording, screenshots, orientation
+        self._program = program
         self._bar = StatusBar(settings, recording, program)
         self._speed = (navigator.speed, 0.0)  # and until when to say so
 
     def draw(
-        self, area: Rectangle, shown: RenderResult | None, now: float, *, resting: bool, progress: str = ""
+        self,
+        area: Rectangle,
+        shown: RenderResult | None,
+        now: float,
+        *,
+        resting: bool,
+        under_way: str = "",
+        progress: str = "",
     ) -> None:
-        """Draw it; ``shown`` is the picture on the screen, and ``progress`` says how far that is refined."""
+        """Draw it.
+
+        Args:
+            area: where.
+            shown: the picture on the screen.
+            now: the time.
+            resting: whether nothing moves.
+            under_way: what is measured.
+            progress: how far the picture is refined; said where there is nothing else to say.
+        """
         size = None if shown is None else (shown.request.camera.width, shown.request.camera.height)
         mode = "Orbit" if self._navigator.mode == "orbit" else f"Fly {self._navigator.speed:.2f} x"
         rate = 0.0 if resting else self._statistics.picture_rate.rate(now)
-        self._bar.draw(area, mode=mode, size=size, rate=rate, message=self._hint(now) or progress)
+        making = "; ".join(text for text in (self._video, self._program.making.status) if text)
+        message = self._hint(now) or under_way or making or progress
+        self._bar.draw(area, mode=mode, size=size, rate=rate, message=message)
 
     def title(self, scene: str) -> str:
         """Of the window; ``scene`` is the file's name, "" if there is none."""
         title = f"{scene} - {self._name}" if scene else self._name
+        making = self._video or self._program.making.status
+        return f"{making} - {title}" if making else title
+
+    @property
+    def _video(self) -> str:
+        """How far the videos are, if any are rendered."""
         progress = self._recording.progress
         if progress is None:
-            return title
-        return f"{progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)} - {title}"
+            return ""
+        return f"Video {progress_text(progress.done, progress.total, progress.seconds_left, progress.waiting)}"
 
     def _hint(self, now: float) -> str:
         """What is under way beside videos."""

@@ -7,6 +7,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..appearance import folding
+from ..appearance.reading_order import displayed, wrapped
 from ..rectangle import Rectangle
 
 LABEL_SHARE = 0.36  # of the panel: names of rows with one control or value
@@ -85,6 +86,40 @@ def mouse_area(name: str, place: Rectangle, *, in_front: bool = False) -> Iterat
     imgui.pop_style_var(2)
 
 
+@contextmanager
+def modal(title: str, width: float) -> Iterator[bool]:
+    """A dialog in the middle of the window, as tall as its content and the window allow; whether it is open.
+
+    Args:
+        title: with an identity after ``###``, by which it is opened.
+        width: in font heights, if the window is as wide.
+    """
+    em, display = imgui.get_font_size(), imgui.get_io().display_size
+    imgui.set_next_window_pos(
+        imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
+    )
+    wide = min(width * em, 0.95 * display.x)
+    imgui.set_next_window_size_constraints(imgui.ImVec2(wide, 0.0), imgui.ImVec2(wide, 0.97 * display.y))
+    imgui.set_next_window_size(imgui.ImVec2(wide, 0.0), imgui.Cond_.always.value)
+    flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
+    name, _, identity = title.partition("###")
+    is_open, _ = imgui.begin_popup_modal(f"{displayed(name)}###{identity}", None, flags)
+    try:
+        yield is_open
+    finally:
+        if is_open:
+            imgui.end_popup()
+
+
+def paragraph(text: str, color: theme.RGBA | None = None) -> None:
+    """Text that is wrapped at the window's edge, in any script."""
+    imgui.push_style_color(imgui.Col_.text, color or theme.TEXT)
+    imgui.push_text_wrap_pos(0.0)
+    imgui.text_unformatted(wrapped(text, imgui.get_content_region_avail().x))
+    imgui.pop_text_wrap_pos()
+    imgui.pop_style_color()
+
+
 def label(text: str, tooltip: str) -> None:
     """A row's name on the left; the control that follows takes the rest of the row."""
     imgui.align_text_to_frame_padding()
@@ -102,7 +137,7 @@ def tip(text: str) -> None:
         width = _place_tip(text)
         imgui.begin_tooltip()
         imgui.push_text_wrap_pos(width)
-        imgui.text_unformatted(text)
+        imgui.text_unformatted(wrapped(text, width - imgui.get_style().window_padding.x))
         imgui.pop_text_wrap_pos()
         imgui.end_tooltip()
 
@@ -205,3 +240,13 @@ def thousands(count: float) -> str:
     if count < 999_500:
         return f"{count / 1e3:.0f} k" if count >= 99_950 else f"{count / 1e3:.1f} k"
     return f"{count / 1e6:.2f} M"
+
+
+def short_time(milliseconds: float) -> str:
+    """A time in at most four characters and a unit: 12.3 ms, 345 ms, 1.23 s."""
+    if milliseconds < 99.95:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1e3
+    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s" if seconds < 99.95 else f"{seconds:.0f} s"

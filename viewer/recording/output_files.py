@@ -1,20 +1,24 @@
 """Names of what the viewer writes, PNG takes that can be gone on with, and pictures written in the background."""
 
+import hashlib
 import json
 import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import KiloNeRFError, OutputError
+from kilonerf.kernels import Crop, RenderOptions
+from kilonerf.model_io import KiloNeRFError, OutputError, Scene
 from kilonerf.model_io.files.atomic import AtomicFile, write_text
 from kilonerf.model_io.files.json_values import is_object
 
+from ..drawing.overlays import OverlayOptions
+from ..rendering.heat_maps import HeatMap, HeatScale
 from ..settings import VideoSettings
 
 FRAME = "frame_%05d.png"
@@ -63,43 +67,115 @@ def make_folder(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
+class TakeSettings:
+    """All that decides what the pictures of a flight look like, apart from its path.
+
+    Attributes:
+        video: size, rate, exposure.
+        options: of the renderer.
+        heat_map: false colors in place of the scene's.
+        heat_scale: from which value to which they go.
+        overlays: what is drawn over the pictures; None: nothing.
+        scene: :func:`scene_digest` of what is flown through.
+    """
+
+    video: VideoSettings
+    options: RenderOptions
+    heat_map: HeatMap = "off"
+    heat_scale: HeatScale = "fitted"
+    overlays: OverlayOptions | None = None
+    scene: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_document(cls, document: object) -> "TakeSettings":
+        """From JSON values.
+
+        Raises:
+            ValueError, TypeError, KeyError: they are not those of :meth:`document`.
+        """
+        if not is_object(document):
+            raise ValueError("expected a JSON object")
+        said, overlays = document["options"], document["overlays"]
+        plain = {name: getattr(RenderOptions(), name) for name in ("ess", "ert", "ert_threshold", "sky", "precision")}
+        options = _as_typed(plain, said)
+        options |= {name: None if said[name] is None else float(said[name]) for name in ("near", "far", "step")}
+        crop = said["crop"]
+        options["crop"] = None if crop is None else Crop(tuple(crop["min"]), tuple(crop["max"]))
+        options["background"] = tuple(map(float, said["background"]))
+        heat_map, heat_scale, scene = document["heat_map"], document["heat_scale"], document["scene"]
+        if heat_scale not in ("fitted", "fixed"):
+            low, high = heat_scale
+            heat_scale = float(low), float(high)
+        if heat_map not in get_args(HeatMap) or not isinstance(scene, str):
+            raise ValueError(f"expected a heat map and a scene, got {heat_map!r}, {scene!r}")
+        video = VideoSettings(**_as_typed(asdict(VideoSettings()), document["video"]))
+        shown = None if overlays is None else OverlayOptions(**_as_typed(asdict(OverlayOptions()), overlays))
+        return cls(video, RenderOptions(**options), heat_map, heat_scale, shown, scene)
+
+
+def scene_digest(scene: Scene) -> str:
+    """Tells scenes apart by what is rendered of them: boxes, grids, networks or features, sampling and sky."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((scene.near, scene.far, scene.num_samples)).encode())
+    arrays = [scene.box_min, scene.box_max, *scene.field_arrays()]
+    for cells in scene.levels:
+        arrays += [cells.occupancy, cells.network_index]
+    for array in arrays if scene.sky is None else [*arrays, scene.sky]:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _as_typed(defaults: dict[str, Any], document: Any) -> dict[str, Any]:
+    """The values of a document under the names of ``defaults``: numbers, words and switches.
+
+    Raises:
+        ValueError: a value's type is not that of its default.
+        KeyError: one is missing.
+    """
+    found: dict[str, Any] = {}
+    for name, default in defaults.items():
+        value = found[name] = document[name]
+        if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
+            raise ValueError(f"{name}: expected a value like {default!r}, got {value!r}")
+    return found
+
+
+@dataclass(frozen=True)
 class PngTake:
     """PNG frames that an earlier render has left.
 
     Attributes:
         folder: where they are.
-        video: how they were rendered.
+        settings: how they were rendered.
         done: how many there are.
     """
 
     folder: Path
-    video: VideoSettings
+    settings: TakeSettings
     done: int
 
 
-def keep_frame_settings(folder: Path, video: VideoSettings) -> None:
+def keep_frame_settings(folder: Path, settings: TakeSettings) -> None:
     """Note beside a folder of PNG frames how they are rendered.
 
     Raises:
         OutputError: it cannot be written.
     """
-    write_text(folder.with_suffix(FRAME_SETTINGS), json.dumps(asdict(video), indent=1))
+    write_text(folder.with_suffix(FRAME_SETTINGS), json.dumps(settings.document(), indent=1))
 
 
 def png_take(path_file: Path) -> PngTake | None:
     """The PNG frames beside the file of their camera path, if there are any and it is known how they were rendered."""
     folder = path_file.with_suffix("")
-    with suppress(OSError, ValueError, RecursionError):
-        document: Any = json.loads(folder.with_suffix(FRAME_SETTINGS).read_text("utf-8"))
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
+        settings = TakeSettings.from_document(json.loads(folder.with_suffix(FRAME_SETTINGS).read_text("utf-8")))
         done = sum(1 for _ in folder.glob("frame_*.png"))
-        plain = asdict(VideoSettings())
-        if not is_object(document) or not done or document.get("format") != "png":
-            return None
-        for name, default in plain.items():
-            value = document.get(name)
-            if type(value) is not type(default) and not (isinstance(default, float) and type(value) is int):
-                return None
-        return PngTake(folder, VideoSettings(**{name: document[name] for name in plain}), done)
+        return PngTake(folder, settings, done) if done and settings.video.format == "png" else None
     return None
 
 

@@ -33,8 +33,8 @@ class PanoramaMaker:
     def __init__(self, options: RenderOptions) -> None:
         self._options = options
 
-    def picture(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.uint8]:
-        """The panorama from where ``camera`` is, at its size, uint8 [H, W, 3].
+    def values(self, renderer: Renderer, camera: Camera, cancel: CancelToken) -> NDArray[np.float32]:
+        """The panorama from where ``camera`` is, at its size, float32 [H, W, 3] from 0 to 1.
 
         Raises:
             RenderCancelled: ``cancel`` says so.
@@ -48,7 +48,7 @@ class PanoramaMaker:
         upper = stack[face, top, left] * (1.0 - across) + stack[face, top, left + 1] * across
         lower = stack[face, top + 1, left] * (1.0 - across) + stack[face, top + 1, left + 1] * across
         picture = upper * (1.0 - down) + lower * down
-        return (np.clip(picture, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
+        return np.clip(picture, 0.0, 1.0).astype(np.float32)
 
 
 def face_cameras(camera: Camera) -> list[Camera]:

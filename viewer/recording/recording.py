@@ -1,7 +1,7 @@
 """A fly-through from the first key press to the finished video: record, save the path, render beside the window."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -9,10 +9,19 @@ from kilonerf.model_io import Camera, CameraPath, KiloNeRFError, OutputError, Sc
 
 from ..drawing.compositor import Compositor
 from ..notices import Notices
-from ..settings import VideoSettings, ViewerSettings
+from ..settings import ViewerSettings
 from .flight_recorder import FlightRecorder
 from .journal import FlightJournal, recover_flights
-from .output_files import FRAME, PngTake, check_folder, keep_frame_settings, make_folder, next_free_name
+from .output_files import (
+    FRAME,
+    PngTake,
+    TakeSettings,
+    check_folder,
+    keep_frame_settings,
+    make_folder,
+    next_free_name,
+    scene_digest,
+)
 from .take_queue import QueueProgress, TakeQueue
 
 if TYPE_CHECKING:  # the video library takes a while to import, and most runs never record
@@ -152,8 +161,12 @@ class Recording:
 
     def go_on(self, path: CameraPath, scene: Scene, take: PngTake, now: float) -> None:
         """Render the PNG frames of a take that an earlier render has not made."""
+        if scene_digest(scene) != take.settings.scene:
+            what = f"{take.folder}: expected the scene that its frames show, got another one; open that scene first"
+            self._notices.add(f"Cannot go on: {what}", "error", now)
+            return
         try:
-            job = self._job(Flight(path, scene), take.folder / FRAME, take.video, resume=True)
+            job = self._job(Flight(path, scene), take.folder / FRAME, take.settings, resume=True)
             self._queue.add(job, now)
         except KiloNeRFError as error:
             self._notices.add(f"Video failed: {error}", "error", now)
@@ -200,6 +213,7 @@ class Recording:
             raise OutputError("; ".join(elsewhere))
 
     def _save(self, flight: Flight, now: float, output: Path | None) -> None:
+        take = self._take_settings(flight.scene)
         try:
             if output is None:
                 output = self._next_output()
@@ -209,7 +223,7 @@ class Recording:
             flight.path.save(json_file)
             if output.suffix == ".png":
                 make_folder(output.parent)
-                keep_frame_settings(output.parent, self._settings.video)
+                keep_frame_settings(output.parent, replace(take, scene=scene_digest(flight.scene)))
         except KiloNeRFError as error:
             self.unsaved.append(flight)
             self.folder_wanted = True
@@ -217,7 +231,7 @@ class Recording:
             return
         self._warned = False
         try:
-            self._queue.add(self._job(flight, output, self._settings.video), now)
+            self._queue.add(self._job(flight, output, take), now)
         except KiloNeRFError as error:
             self._notices.add(f"Video failed: {error}; the camera path is kept: {json_file}", "error", now)
             return
@@ -231,19 +245,31 @@ class Recording:
         output = next_free_name(self.folder, "flight", (suffix, *NAMES))
         return output.with_suffix("") / FRAME if suffix == ".png" else output
 
-    def _job(self, flight: Flight, output: Path, video: VideoSettings, *, resume: bool = False) -> "RenderJob":
+    def _take_settings(self, scene: Scene) -> TakeSettings:
+        """Those of this moment."""
+        settings = self._settings
+        as_seen = settings.video.as_seen
+        return TakeSettings(
+            replace(settings.video),
+            settings.render_options(scene),
+            settings.heat_map if as_seen else "off",
+            settings.heat_scale,
+            settings.overlays if as_seen else None,
+        )
+
+    def _job(self, flight: Flight, output: Path, take: TakeSettings, *, resume: bool = False) -> "RenderJob":
         from .film import NO_BLUR, Film
         from .panorama import PanoramaMaker
         from .render_job import RenderJob
         from .stills import PictureMaker
 
-        settings = self._settings
+        video = take.video
         maker = PictureMaker(
-            options=settings.render_options(flight.scene),
-            heat_map=settings.heat_map if video.as_seen else "off",
-            overlays=settings.overlays if video.as_seen else None,
+            options=take.options,
+            heat_map=take.heat_map,
+            overlays=take.overlays,
             compositor=self._compositor,
-            heat_scale=settings.heat_scale,
+            heat_scale=take.heat_scale,
         )
         panorama = PanoramaMaker(maker.options)
         film = Film(video.samples, video.shutter, video.lens_blur * video.focus, video.focus)
@@ -258,9 +284,9 @@ class Recording:
             output,
             *video.size,
             video.fps,
-            backend=settings.backend,
+            backend=self._settings.backend,
             codec="av1" if video.format == "av1" and output.suffix == ".mp4" else "auto",
-            make_picture=panorama.picture if video.panorama else maker.values,
+            make_picture=panorama.values if video.panorama else maker.values,
             film=film,
             panorama=video.panorama,
             resume=resume,

@@ -6,6 +6,7 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..actions import HELP, OPEN, Program
+from ..appearance.reading_order import displayed
 from ..panels import widgets
 from ..panels.file_browser import shortened
 from ..panels.recent_files import RecentFiles
@@ -90,7 +91,7 @@ class WelcomeCard:
             _heading("Recent")
             for path in there:
                 name = shortened(path.name, imgui.get_content_region_avail().x)
-                if imgui.selectable(f"{name}##{path}", False)[0]:
+                if imgui.selectable(f"{displayed(name)}##{path}", False)[0]:
                     self._program.open_scene(path)
                 widgets.tip(str(path))
         _heading("Drop on the window")

@@ -12,6 +12,13 @@ constexpr bool FITTED = true;
 constexpr bool FITTED = false;
 #endif
 
+// Whether samples come as places in voxels of their level's grid, not in their cell.
+#if defined(KNF_OCTREE)
+constexpr bool IN_VOXELS = true;
+#else
+constexpr bool IN_VOXELS = false;
+#endif
+
 // See CodePath.
 void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
                  Workspace& work);

@@ -162,8 +162,9 @@ void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, i
         for (int axis = 0; axis < 3; axis++) {
             const floats d = load(work.queue_direction[axis] + i);
             const floats p = sample_position(frame.origin[axis], t, d);
-            store(work.local[axis] + i, local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]));
-            if (!FITTED) store(work.unit[axis] + i, d / length);
+            store(work.local[axis] + i, IN_VOXELS ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
+                                                  : local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]));
+            if (!FITTED && !IN_VOXELS) store(work.unit[axis] + i, d / length);
         }
     }
 }
@@ -273,6 +274,8 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
     const void* network = finer < 0 ? scene.networks + cell.network * scene.network_size
                                     : scene.finer_networks + finer * scene.finer_path->network_size;
     bool more = true, begun = false;
+    work.cell = &cell;
+    work.grid = &grid;
     for (int chunk = 0; more; chunk++) {
         int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
         while (count) {
@@ -304,12 +307,17 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
         return clock.lap(counters.rays_ms);
     }
+<<<<<<< HEAD
     uint64_t blocks = sky ? ~uint64_t{0} : 0;
     for (int i = 0; i < num_visits && ~blocks; i++) {
         const Rectangle seen = part_in_tile(visits[i].rectangle, tile);
         blocks |= blocks_of({seen.x0 - tile.x0, seen.y0 - tile.y0, seen.x1 - tile.x0, seen.y1 - tile.y0});
     }
     start_rays(frame, tile, blocks, work);
+=======
+    start_rays(frame, tile, work);
+    if (IN_VOXELS) __builtin_memset(work.ray_known, 0, sizeof(work.ray_known));
+>>>>>>> main
     if (picture.samples) {
         __builtin_memset(work.counted, 0, sizeof(work.counted));
         __builtin_memset(work.counted[1], 0xff, sizeof(work.counted[1]));  // -1

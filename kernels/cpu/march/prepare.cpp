@@ -224,4 +224,28 @@ Renderer::Memory Renderer::pack_networks(const SceneArrays& arrays, const CodePa
     return packed;
 }
 
+void Renderer::keep_field(const OctreeArrays& octree) {
+    const auto kept = [&](const auto* from, int64_t count) {
+        const size_t size = count * sizeof(*from);
+        numbers_.emplace_back(static_cast<unsigned char*>(::operator new(size, std::align_val_t(ALIGNMENT))));
+        std::memcpy(numbers_.back().get(), from, size);
+        return reinterpret_cast<decltype(from)>(numbers_.back().get());
+    };
+    const OctreeField& field = octree.field;
+    field_.occupancy = occupancy_.data();
+    field_.first_slot = kept(field.first_slot, static_cast<int64_t>(occupancy_.size()));
+    field_.corners = kept(field.corners, 4 * octree.num_slots);
+    field_.rows = kept(field.rows, FIELD_FEATURES * octree.num_rows);
+    field_.w_features = kept(field.w_features, FIELD_FEATURES * FIELD_HIDDEN);
+    field_.w_direction = kept(field.w_direction, DIRECTION_CHANNELS * FIELD_HIDDEN);
+    field_.b_hidden = kept(field.b_hidden, FIELD_HIDDEN);
+    field_.w_output = kept(field.w_output, 4 * FIELD_HIDDEN);
+    field_.b_output = kept(field.b_output, 4);
+    for (const auto& work : workspaces_) {
+        const size_t size = sizeof(float) * TILE_RAYS * FIELD_HIDDEN;
+        numbers_.emplace_back(static_cast<unsigned char*>(::operator new(size, std::align_val_t(ALIGNMENT))));
+        work->ray_part = reinterpret_cast<float*>(numbers_.back().get());
+    }
+}
+
 }  // namespace knf

@@ -38,23 +38,24 @@ struct RunnablePath {
     const char* title;
 };
 
-std::vector<RunnablePath> runnable_paths() {
+std::vector<RunnablePath> runnable_paths(bool octree) {
     std::vector<RunnablePath> paths;
 #if defined(KNF_X86)
     __builtin_cpu_init();  // asks the processor and, for the wide registers, the operating system
 #endif
 #define CODE_PATH(id, name, title, networks, set, flags, test) \
-    if (test) paths.push_back({&id::path, title});
+    if (test && octree == !id::path.network_size) paths.push_back({&id::path, title});
 #include "cpu/march/code_paths.def"
+#include "cpu/octree/code_paths.def"
 #undef CODE_PATH
     return paths;
 }
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> available_paths() {
+std::vector<std::pair<std::string, std::string>> available_paths(bool octree) {
     std::vector<std::pair<std::string, std::string>> names;
-    for (const RunnablePath& path : runnable_paths()) names.emplace_back(path.code->name, path.code->precision);
+    for (const RunnablePath& path : runnable_paths(octree)) names.emplace_back(path.code->name, path.code->precision);
     return names;
 }
 
@@ -62,6 +63,7 @@ void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
+<<<<<<< HEAD
     std::vector<RunnablePath> wanted;  // the first is taken
     const CodePath* exact = nullptr;
     for (const RunnablePath& candidate : runnable_paths()) {
@@ -71,6 +73,15 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
         names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
     if (wanted.empty()) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
+=======
+    for (const auto& [code, title] : runnable_paths(arrays.octree != nullptr)) {
+        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
+        names += (names.empty() ? "" : ", ") + std::string(code->name);
+    }
+    if (!path_)
+        throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names +
+                                    (arrays.octree ? " for octree fields" : ""));
+>>>>>>> main
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
     for (int i = 0; i < threads; i++)
         workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
@@ -90,8 +101,19 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
             levels_.push_back(level);
         }
     }
+<<<<<<< HEAD
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
+=======
+    if (arrays.octree)
+        keep_field(*arrays.octree);
+    else
+        pack_networks(arrays);
+    scene_.cells = cells_.data();
+    scene_.full_cells = full_cells_.data();
+    scene_.networks = arrays.octree ? reinterpret_cast<const unsigned char*>(&field_) : networks_.get();
+    scene_.network_size = path_->network_size;
+>>>>>>> main
     scene_.occupancy = occupancy_.data();
     std::vector<int> all(arrays.num_networks);
     for (int n = 0; n < arrays.num_networks; n++) all[n] = n;
@@ -311,18 +333,28 @@ void Renderer::query(const int32_t* rows, const float* points, const float* unit
         if (rows[i] >= 0) by_cell[rows[i]].push_back(i);
     }
     Workspace& work = *workspaces_[0];
+    const bool octree = !path_->network_size;
     for (size_t row = 0; row < cells_.size(); row++) {
         const std::vector<int64_t>& members = by_cell[row];
+        const Grid& grid = scene_.levels[levels_[row]].grid;
+        work.cell = &cells_[row];
+        work.grid = &grid;
         for (size_t begin = 0; begin < members.size(); begin += TILE_RAYS) {
             const int batch = static_cast<int>(std::min<size_t>(TILE_RAYS, members.size() - begin));
             for (int i = 0; i < batch + 3 * MAX_LANES; i++) {
                 const int64_t point = members[begin + std::min(i, batch - 1)];
                 for (int axis = 0; axis < 3; axis++) {
                     const float p = points[3 * point + axis];
-                    work.local[axis][i] = local_coordinate(p, cells_[row].minimum[axis],
-                                                           scene_.levels[levels_[row]].grid.local_scale[axis]);
+                    work.local[axis][i] = octree
+                                              ? voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis])
+                                              : local_coordinate(p, cells_[row].minimum[axis], grid.local_scale[axis]);
                     work.unit[axis][i] = unit[3 * point + axis];
+                    if (octree && i < batch) work.direction[axis][i] = unit[3 * point + axis];
                 }
+                if (!octree || i >= batch) continue;
+                work.ray[i] = i;
+                work.length[i] = 1.0f;
+                work.ray_known[i] = 0;
             }
             path_->evaluate(scene_.networks + cells_[row].network * scene_.network_size, work, batch);
             for (int i = 0; i < batch; i++) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/march/scene.h"
+#include "cpu/octree/field.h"
 
 namespace knf {
 
@@ -19,6 +20,12 @@ struct LayerArrays {
     const float *w_density, *b_density;
     const float *w_direction, *b_direction;
     const float *w_color, *b_color;
+};
+
+// An octree field as kernels/cpu/octree_field.py lays it out: see OctreeField.
+struct OctreeArrays {
+    int64_t num_slots, num_rows;
+    OctreeField field;  // `occupancy` is the scene's
 };
 
 // A scene as kernels/native/grid.py lays it out; only read while the renderer is made.
@@ -34,7 +41,11 @@ struct SceneArrays {
     const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
+<<<<<<< HEAD
     float step;  // between the samples of the innermost level, as trained
+=======
+    const OctreeArrays* octree;  // null: a scene of tiny networks; else it has none
+>>>>>>> main
 };
 
 // What a frame has in place of the scene's own: grids and cells that a crop has changed.
@@ -102,6 +113,7 @@ class Renderer {
         prepared_work(0);
         for (std::thread& helper : helpers) helper.join();
     }
+<<<<<<< HEAD
     using Memory = std::unique_ptr<unsigned char[], Delete>;
     // What 8 bits cost a network at points of its cells.
     struct Coarseness {
@@ -110,6 +122,10 @@ class Renderer {
     Memory pack_networks(const SceneArrays& arrays, const CodePath& path, const std::vector<int>& networks);
     std::vector<Coarseness> measure_coarseness(const SceneArrays& arrays, const CodePath& exact);
     bool refine_networks(const SceneArrays& arrays, const CodePath& exact, const CodePath* finer);
+=======
+    void pack_networks(const SceneArrays& arrays);
+    void keep_field(const OctreeArrays& octree);
+>>>>>>> main
     void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
@@ -119,10 +135,18 @@ class Renderer {
     int num_finer_ = 0;
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
+<<<<<<< HEAD
     std::vector<std::array<int, 3>> places_;  // of the cells in the grid of their level
     std::vector<int> levels_;                 // of the cells
     Memory networks_, finer_networks_;        // packed
     std::vector<int> finer_rows_;
+=======
+    std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level
+    std::vector<int> levels_;                            // of the cells
+    std::unique_ptr<unsigned char[], Delete> networks_;  // packed
+    OctreeField field_{};                                // of an octree; what it points to is in `numbers_`
+    std::vector<std::unique_ptr<unsigned char[], Delete>> numbers_;
+>>>>>>> main
     std::vector<uint32_t> occupancy_;
     std::vector<float> sky_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread
@@ -136,7 +160,7 @@ class Renderer {
     std::vector<int> tile_order_;                 // busiest first
 };
 
-// Names and precision of the code paths that this machine can run, best first.
-std::vector<std::pair<std::string, std::string>> available_paths();
+// Names and precision of the code paths that this machine can run, best first; `octree`: those of octree fields.
+std::vector<std::pair<std::string, std::string>> available_paths(bool octree = false);
 
 }  // namespace knf

@@ -40,6 +40,7 @@ struct SceneData {
     int num_levels;
     const Cell* cells;              // boxes around their occupied voxels, for ESS on
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
+<<<<<<< HEAD
     const unsigned char* networks;  // as the code path has packed them
     size_t network_size;
     // Networks that another code path of the same instruction set evaluates, more precisely: rows of `finer_networks`,
@@ -49,6 +50,12 @@ struct SceneData {
     const unsigned char* finer_networks;
     const uint32_t* occupancy;  // the cells' voxels, one bit each
     const float* sky;           // coefficients (native/sky.h); null: the scene has none
+=======
+    const unsigned char* networks;  // as the code path has packed them; of an octree, its OctreeField, for all cells
+    size_t network_size;            // 0 for an octree
+    const uint32_t* occupancy;      // the cells' voxels, one bit each
+    const float* sky;               // coefficients (native/sky.h); null: the scene has none
+>>>>>>> main
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
@@ -119,11 +126,17 @@ struct alignas(64) Workspace {
 
     // The queue's samples of one round.
     float t[QUEUE];
-    float local[3][QUEUE];  // coordinates within the cell
-    float unit[3][QUEUE];   // unit direction; left alone by code paths that fit directions
+    float local[3][QUEUE];  // coordinates within the cell; of octree fields, in voxels from the corner of the box
+    float unit[3][QUEUE];   // unit direction; left alone by code paths that fit directions, and of octree fields
     float rgb[3][QUEUE];
     float density[QUEUE];
     alignas(64) unsigned char visit[VISIT_BYTES];  // what a code path has computed for the visit at hand
+
+    // Of octree fields only.
+    const Cell* cell;                    // at hand
+    const Grid* grid;                    // its level's
+    float* ray_part;                     // [TILE_RAYS][FIELD_HIDDEN], what each ray adds to the hidden layer
+    unsigned char ray_known[TILE_RAYS];  // whether its part has been found
 };
 
 // A visit of one cell by the rays of one tile.
@@ -146,8 +159,13 @@ struct CodePath {
     const char* name;
     const char* precision;
     bool fits_directions;
+<<<<<<< HEAD
     size_t network_size;  // bytes of a packed network, a multiple of 64
     void (*pack)(const Network& network, const CellPoints& points, void* packed);
+=======
+    size_t network_size;  // bytes of a packed network, a multiple of 64; 0: this is a path of octree fields
+    void (*pack)(const Network& network, void* packed);
+>>>>>>> main
     // Prepare for the samples of one cell within `area`, a part of the tile.
     void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
                         Workspace& work);
@@ -167,6 +185,7 @@ struct CodePath {
     extern const CodePath path; \
     }
 #include "cpu/march/code_paths.def"
+#include "cpu/octree/code_paths.def"
 #undef CODE_PATH
 
 double now_ms();

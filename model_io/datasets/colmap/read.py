@@ -4,8 +4,9 @@ The world of a model is turned so that the mean up direction of all its cameras 
 origin and scale stay. COLMAP's cameras look along +z with y down, with pixel centres at +0.5.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from ..pictures import Size
 from ..poses import Pose, pose_matrix, rigid_poses, upright
 from ..views import Dataset, View, held_out, known_split
 from .model import describe_models, find_model, find_models, names_of_text, read_model
+
+if TYPE_CHECKING:
+    import pycolmap
 
 # The parameters of the models that we read, in COLMAP's own order; d1 to d3 are what it calls k4 to k6 of FULL_OPENCV.
 _PARAMETERS = {
@@ -61,6 +65,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
     model = read_model(path)
     texts = {} if (path / "images.bin").is_file() else names_of_text(path)
     names: list[str] = []
+    numbers: list[int] = []
     cameras: list[int] = []
     poses: list[Pose | None] = []
     for number, image in model.images.items():
@@ -69,6 +74,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
                 name = texts.get(number) or _name(path, number, image)
                 poses.append(_pose(f"{path}: image {name}", image))
                 names.append(name)
+                numbers.append(number)
                 cameras.append(image.camera_id)
     poses = rigid_poses(str(path), poses, names, inspection)
     whole = [pose for pose in poses if pose is not None]
@@ -85,6 +91,7 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
         chosen = [chosen[index] for index in held_out([names[index] for index in chosen], known_split(split))]
     own_names = view_names(names)
     views: list[View] = []
+    view_of_image: dict[int, int] = {}
     images, sizes = [found.paths[index] for index in chosen], []
     for place, image in zip(chosen, images, strict=True):
         index = first[place]
@@ -95,12 +102,27 @@ def read_colmap(folder: Path, split: str, inspection: Inspection) -> Dataset:
             pose = poses[index]
             if full and pose is not None:
                 camera = pinhole_camera(lens, turn @ pose)
+                view_of_image[numbers[index]] = len(views)
                 views.append(View(camera, image, own_names[index], lens if lens.distorts else None))
     inspection.note_orientations(images, sizes)
     _note_unplaced(found, inspection)
-    seen = [point.xyz for _, point in sorted(model.points3D.items()) if point.track.length() >= _SEEN_BY]
-    points = np.asarray(seen, dtype=np.float64).reshape(-1, 3)
-    return Dataset("colmap", views, points=points[np.isfinite(points).all(axis=1)] @ turn[:3, :3].T)
+    points, sightings = _points(model, view_of_image)
+    return Dataset("colmap", views, points=points @ turn[:3, :3].T, sightings=sightings)
+
+
+def _points(
+    model: "pycolmap.Reconstruction", view_of_image: Mapping[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Points that enough views have seen, [P, 3], and which of our views saw which of them, [S, 2]."""
+    points: list[NDArray[np.float64]] = []
+    sightings: list[tuple[int, int]] = []
+    for _, point in sorted(model.points3D.items()):
+        if point.track.length() < _SEEN_BY or not np.isfinite(point.xyz).all():
+            continue
+        images = (element.image_id for element in point.track.elements)
+        sightings += [(view_of_image[image], len(points)) for image in images if image in view_of_image]
+        points.append(point.xyz)
+    return np.asarray(points, np.float64).reshape(-1, 3), np.asarray(sightings, np.int64).reshape(-1, 2)
 
 
 def _folders(folder: Path, model: Path) -> PhotoFolders:

@@ -15,7 +15,7 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import Camera, load_scene
+from kilonerf.model_io import Camera, load_kilonerf_scene
 from support import native_program
 from support.rendering import MODES, SCENES, assert_same_picture
 from support.scenes import views
@@ -111,7 +111,7 @@ def test_amx_is_close_to_the_reference(program: Callable[[str], Path]) -> None:
 
 
 def test_amx_shows_the_shipped_scene(program: Callable[[str], Path], chair_path: Path) -> None:
-    scene = load_scene(chair_path)
+    scene = load_kilonerf_scene(chair_path)
     assert scene.start_camera is not None
     camera = scene.start_camera.resized(71, 53)
     shown = [(camera, RenderOptions.as_trained(scene, **changes)) for changes in ({}, {"ert": False}, {"ess": False})]

@@ -7,7 +7,7 @@ from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import Camera, Scene, load_scene
+from kilonerf.model_io import Camera, KiloNeRFScene, Scene, load_kilonerf_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_pictures import DEVICES, SCENES, assert_as_reference, small_views
@@ -50,7 +50,7 @@ def test_simt_pictures_are_the_references(name: str, mode: str, on: str) -> None
 def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
     """A real scene: thousands of cells, 16 voxels each."""
     architecture, precision = DEVICES[on]
-    scene = load_scene(chair_path)
+    scene = load_kilonerf_scene(chair_path)
     assert scene.start_camera is not None
     camera = scene.start_camera.resized(48, 40)
     options = RenderOptions.as_trained(scene, ert=ert)
@@ -66,7 +66,7 @@ def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
 @pytest.mark.parametrize("architecture", [80, 75])
 def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> None:
     """Of the hidden layers, on a real scene; the option changes the arithmetic, and nothing else."""
-    scene = load_scene(chair_path)
+    scene = load_kilonerf_scene(chair_path)
     assert scene.start_camera is not None
     camera = scene.start_camera.resized(48, 40)
     options = RenderOptions.as_trained(scene)
@@ -213,7 +213,7 @@ def test_simt_activations_beyond_fp16_stay_finite(toy_scene: Scene) -> None:
     """A layer that blows up must not become infinite: infinity times zero would be NaN."""
     layers = {name: array.copy() for name, array in toy_scene.layers.items()}
     layers["pts_linears.0.weight"] *= 1e5
-    scene = Scene(**{**{f: getattr(toy_scene, f) for f in toy_scene.__dataclass_fields__}, "layers": layers})
+    scene = KiloNeRFScene(**{**{f: getattr(toy_scene, f) for f in toy_scene.__dataclass_fields__}, "layers": layers})
     for half_sums in (False, True):
         renderer = CudaRenderer(scene, SimtDevice(80), half_sums=half_sums)
         frame = renderer.render(small_views(scene)["outside"], RenderOptions())

@@ -13,7 +13,7 @@ from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.native.grid import native_cells
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.kernels.sampling import ray_directions
-from kilonerf.model_io import Camera, Scene, load_scene
+from kilonerf.model_io import Camera, Scene, load_kilonerf_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from support.scenes import nested_scene, random_scene, views
@@ -71,7 +71,7 @@ def test_simt_counts_fit_together(toy_scene: Scene, architecture: int) -> None:
 @pytest.mark.parametrize("architecture", [80, 70])
 def test_simt_a_visit_takes_hardly_more_than_a_vote(chair_path, architecture: int) -> None:
     """Boxes are looked at eight at a time; a vote for each would be half as many again."""
-    scene = load_scene(chair_path)
+    scene = load_kilonerf_scene(chair_path)
     assert scene.start_camera is not None
     renderer = CudaRenderer(scene, SimtDevice(architecture), counting=True)
     renderer.render(scene.start_camera.resized(160, 160), RenderOptions.as_trained(scene))

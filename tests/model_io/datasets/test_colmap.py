@@ -67,6 +67,9 @@ def test_the_cameras_up_becomes_z(tilt, tmp_path):
         before = upright[int(view.name[2:])]
         np.testing.assert_allclose(np.linalg.norm(view.camera.position), np.linalg.norm(before.position))
         np.testing.assert_allclose(projected(view.camera, train.points), projected(before, SPOTS), atol=1e-6)
+    assert train.sightings is not None
+    everyone = [[view, point] for point in range(len(SPOTS)) for view in range(len(train.views))]
+    assert sorted(train.sightings.tolist()) == sorted(everyone)  # of the split's own views, each saw each point
 
 
 FISHEYE = {"k1": -0.03, "k2": 0.01}

@@ -13,7 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from kilonerf.model_io import LAYER_SHAPES, Camera, OutputError, Scene, SceneError, load_scene, save_scene
+from kilonerf.model_io import (
+    LAYER_SHAPES,
+    Camera,
+    KiloNeRFScene,
+    OutputError,
+    Scene,
+    SceneError,
+    load_kilonerf_scene,
+    save_scene,
+)
 from support.knf_files import PNG, join, json_values, one_file, split
 from support.scenes import random_scene
 
@@ -69,18 +78,18 @@ def scenes(draw) -> Scene:
 @given(scene=scenes())
 def test_round_trip(scene, tmp_path):
     save_scene(scene, tmp_path / "scene.knf")
-    assert_same(load_scene(tmp_path / "scene.knf"), scene)
+    assert_same(load_kilonerf_scene(tmp_path / "scene.knf"), scene)
     assert [path.name for path in tmp_path.iterdir()] == ["scene.knf"]  # no temporary file is left
 
 
 def test_float16_and_back(scene, tmp_path):
     save_scene(scene, tmp_path / "half.knf", dtype="float16")
-    half = load_scene(tmp_path / "half.knf")
+    half = load_kilonerf_scene(tmp_path / "half.knf")
     assert half.dtype == np.float16
     for name, array in scene.layers.items():
         np.testing.assert_array_equal(half.layers[name], array.astype(np.float16))
     save_scene(half, tmp_path / "single.knf", dtype=np.float32)
-    assert load_scene(tmp_path / "single.knf").dtype == np.float32
+    assert load_kilonerf_scene(tmp_path / "single.knf").dtype == np.float32
 
 
 def test_the_exact_bytes_of_a_tiny_file(tmp_path):
@@ -91,7 +100,7 @@ def test_the_exact_bytes_of_a_tiny_file(tmp_path):
     for number, (name, (inputs, outputs)) in enumerate(LAYER_SHAPES.items()):
         layers[f"{name}.weight"] = np.full((1, inputs, outputs), number + 1, np.float16)
         layers[f"{name}.bias"] = np.full((1, outputs), -number, np.float16)
-    scene = Scene(
+    scene = KiloNeRFScene(
         box_min=np.array([-1, -2, -3], np.float32),
         box_max=np.array([1, 2, 0.5], np.float32),
         occupancy=occupancy,
@@ -142,7 +151,7 @@ def test_a_stock_safetensors_reader_opens_it(scene, tmp_path):
 
 def test_the_networks_are_mapped_not_copied(scene, tmp_path):
     save_scene(scene, tmp_path / "scene.knf")
-    for name, array in load_scene(tmp_path / "scene.knf").layers.items():
+    for name, array in load_kilonerf_scene(tmp_path / "scene.knf").layers.items():
         assert not array.flags.owndata, name
         assert not array.flags.writeable, name
         assert array.flags.aligned, name
@@ -151,7 +160,7 @@ def test_the_networks_are_mapped_not_copied(scene, tmp_path):
 def test_a_loaded_scene_survives_its_file_being_replaced(scene, tmp_path):
     path = tmp_path / "scene.knf"
     save_scene(scene, path)
-    loaded = load_scene(path)
+    loaded = load_kilonerf_scene(path)
     save_scene(random_scene((1, 1, 1), seed=9), path)
     assert_same(loaded, scene)
 
@@ -159,7 +168,7 @@ def test_a_loaded_scene_survives_its_file_being_replaced(scene, tmp_path):
 def test_an_existing_file_is_replaced_with_the_usual_permissions(scene, tmp_path):
     (tmp_path / "scene.knf").write_bytes(b"old")
     save_scene(scene, tmp_path / "scene.knf")
-    assert_same(load_scene(tmp_path / "scene.knf"), scene)
+    assert_same(load_kilonerf_scene(tmp_path / "scene.knf"), scene)
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "scene.knf").stat().st_mode) == 0o666 & ~mask
@@ -172,7 +181,7 @@ def test_unknown_tensors_and_keys_are_passed_over(good, tmp_path, scene):
     header["later"] = {"dtype": "BF16", "shape": [3], "data_offsets": [len(body), len(body) + 6]}
     header["much_later"] = {"dtype": "I64", "shape": [1], "data_offsets": [len(body) + 6, len(body) + 14]}
     (tmp_path / "new.knf").write_bytes(join(header, body + bytes(14)))
-    assert_same(load_scene(tmp_path / "new.knf"), scene)
+    assert_same(load_kilonerf_scene(tmp_path / "new.knf"), scene)
 
 
 def test_tensors_at_odd_addresses_are_read(good, tmp_path, scene):
@@ -182,7 +191,7 @@ def test_tensors_at_odd_addresses_are_read(good, tmp_path, scene):
             entry["data_offsets"] = [offset + 1 for offset in entry["data_offsets"]]
     header["pad"] = {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}
     (tmp_path / "odd.knf").write_bytes(join(header, b"\0" + body))
-    loaded = load_scene(tmp_path / "odd.knf")
+    loaded = load_kilonerf_scene(tmp_path / "odd.knf")
     assert_same(loaded, scene)
     assert all(array.flags.aligned for array in loaded.layers.values())
 
@@ -226,7 +235,7 @@ def test_a_full_disk_leaves_the_old_file(scene, tmp_path, monkeypatch):
 
 
 def test_the_shipped_chair_loads(chair_path):
-    chair = load_scene(chair_path)
+    chair = load_kilonerf_scene(chair_path)
     assert chair.resolution == (11, 11, 16)
     assert chair.occupancy_factor == (16, 16, 16)
     assert chair.num_networks == 547

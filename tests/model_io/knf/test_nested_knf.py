@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from kilonerf.model_io import Scene, SceneError, load_scene, save_scene
+from kilonerf.model_io import Scene, SceneError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.scene.facts import describe, fact_rows
 from kilonerf.model_io.scene.levels import OuterLevel, hole, level_box
 from support.knf_files import join, split
@@ -20,7 +20,7 @@ SCENE = nested_scene()
 
 def test_a_nested_scene_is_written_and_read(tmp_path: Path) -> None:
     save_scene(SCENE, tmp_path / "a.knf")
-    again = load_scene(tmp_path / "a.knf")
+    again = load_kilonerf_scene(tmp_path / "a.knf")
     assert len(again.levels) == 3
     for level, expected in zip(again.levels, SCENE.levels, strict=True):
         assert np.array_equal(level.occupancy, expected.occupancy)
@@ -38,7 +38,7 @@ def test_a_sky_is_written_and_read_and_others_are_as_before(tmp_path: Path) -> N
     scene = sky_scene()
     assert scene.sky is not None
     save_scene(scene, tmp_path / "a.knf", np.float16)
-    again = load_scene(tmp_path / "a.knf")
+    again = load_kilonerf_scene(tmp_path / "a.knf")
     assert again.sky is not None
     assert again.sky.dtype == np.float32
     assert np.array_equal(again.sky, scene.sky)
@@ -66,7 +66,7 @@ def test_skies_that_do_not_fit_are_refused(sky: np.ndarray, message: str, tmp_pa
     header, _ = split((tmp_path / "a.knf").read_bytes())
     safetensors.numpy.save_file(tensors, tmp_path / "b.knf", header["__metadata__"])
     with pytest.raises(SceneError, match=re.escape(message)):
-        load_scene(tmp_path / "b.knf")
+        load_kilonerf_scene(tmp_path / "b.knf")
 
 
 def test_files_of_one_level_have_no_sky(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_files_of_one_level_have_no_sky(tmp_path: Path) -> None:
     header, _ = split((tmp_path / "a.knf").read_bytes())
     safetensors.numpy.save_file(tensors, tmp_path / "b.knf", header["__metadata__"])
     with pytest.raises(SceneError, match=message):
-        load_scene(tmp_path / "b.knf")
+        load_kilonerf_scene(tmp_path / "b.knf")
 
 
 def test_one_level_is_still_version_1(tmp_path: Path) -> None:
@@ -134,4 +134,4 @@ def test_files_with_a_wrong_number_of_levels_are_refused(levels: object, message
     header["__metadata__"]["knf"] = json.dumps(document | {"levels": levels})
     (tmp_path / "a.knf").write_bytes(join(header, tensors))
     with pytest.raises(SceneError, match=message):
-        load_scene(tmp_path / "a.knf")
+        load_kilonerf_scene(tmp_path / "a.knf")

@@ -32,6 +32,18 @@ def test_points_say_how_many_levels_there_are(reach: float, levels: int) -> None
     assert capture_bounds(dataset_of(room_cameras(12), points=points), 4).levels == 4
 
 
+def test_the_first_sample_is_before_what_cameras_saw() -> None:
+    cameras = room_cameras(12)
+    points = 0.1 * np.random.default_rng(0).normal(size=(200, 3)).clip(-2, 2)
+    everyone = np.argwhere(np.ones((len(cameras), len(points)), bool))
+    dataset = dataset_of(cameras, points=points, sightings=everyone)
+    near, _ = scene_depths(dataset, capture_bounds(dataset))
+    depths = [((camera.position - points) @ camera.matrix[:3, 2]).min() for camera in cameras]
+    assert 0.45 * min(depths) < near < 0.55 * min(depths)
+    few = replace(dataset, sightings=everyone[:500])  # too few to go by
+    assert scene_depths(few, capture_bounds(few))[0] < 0.2 * near
+
+
 def test_cameras_that_look_one_way_have_the_box_before_them() -> None:
     ahead = [Camera.look_at((0.1 * n, 0, 0), (0.1 * n, 10, 0), 40, 30, fov_y=0.8) for n in range(9)]
     bounds = capture_bounds(dataset_of(ahead, near=2.0, far=8.0))

@@ -14,7 +14,7 @@ import torch
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.metrics import psnr
-from kilonerf.model_io import Camera, Scene, load_scene, save_scene
+from kilonerf.model_io import Camera, Scene, load_kilonerf_scene, save_scene
 from kilonerf.model_io.datasets import load_image, load_splits
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
 from kilonerf.trainer.data.bounds import Bounds
@@ -99,7 +99,7 @@ def test_unit_turn_and_place_of_a_data_set_change_nothing(
     folder = moved_photos(photos, tmp_path / "photos", scale, turn, offset)
     path = tmp_path / "scene.knf"
     save_scene(train(folder, SETTINGS, folder=tmp_path / "training"), path)
-    scene = load_scene(path)
+    scene = load_kilonerf_scene(path)
     got = quality(scene, folder)
     assert usual > 27
     assert abs(got - usual) < 0.2

@@ -10,7 +10,7 @@ import torch
 from kilonerf.trainer.ops.grid_adam import GridAdam, add_total_variation
 from kilonerf.trainer.ops.native import native_settings, training_paths
 from kilonerf.trainer.ops.sparse_grid import DENSITY, SparseGrid, sparse_grid
-from support.grid_fields import added_up, random_grid, random_samples
+from support.fields.grid_fields import added_up, random_grid, random_samples
 
 PATHS = ["torch", *training_paths()]
 

@@ -23,7 +23,7 @@ from kilonerf.trainer.ops.sparse_grid import (
     sparse_grid_torch,
     vertices_of,
 )
-from support.grid_fields import RESOLUTION, added_up, in_float64, random_grid, random_samples
+from support.fields.grid_fields import RESOLUTION, added_up, in_float64, random_grid, random_samples
 
 PATHS = ["torch", *training_paths()]
 needs_native = pytest.mark.skipif(not training_paths(), reason="the native extension is not there")

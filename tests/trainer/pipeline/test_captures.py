@@ -15,7 +15,7 @@ from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.measure import metrics
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import Scene, UsageError, load_scene, save_scene
+from kilonerf.model_io import Scene, UsageError, load_kilonerf_scene, save_scene
 from kilonerf.trainer.data.corrections import PhotoSettings
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
@@ -94,7 +94,7 @@ def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path,
 
 def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Path) -> None:
     save_scene(scene, tmp_path / "room.knf")
-    again = load_scene(tmp_path / "room.knf")
+    again = load_kilonerf_scene(tmp_path / "room.knf")
     assert len(again.outer) == len(scene.outer)
     options = RenderOptions.as_trained(again, ert=False)
     camera = room_cameras(1, size=23, turn=0.3)[0]

@@ -17,7 +17,7 @@ import torch
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure import metrics
-from kilonerf.model_io import CheckpointError, Scene, TrainingError, load_scene, save_scene
+from kilonerf.model_io import CheckpointError, Scene, TrainingError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.datasets import load_splits
 from kilonerf.trainer.data.bounds import find_bounds
 from kilonerf.trainer.data.photos import Photos
@@ -118,7 +118,7 @@ def test_every_stage_makes_the_scene_better(subject: Subject, tmp_path: Path) ->
     assert finished > 29.5
     path = tmp_path / "balls.knf"
     save_scene(student.to_scene(np.float16), path)
-    assert psnr(load_scene(path)) > finished - 0.1
+    assert psnr(load_kilonerf_scene(path)) > finished - 0.1
     assert 0.02 < student.cells.occupancy.mean() < 0.3
 
 
@@ -250,7 +250,7 @@ def test_two_processes_equal_one(subject: Subject, tmp_path: Path, of: str) -> N
             for process in processes:
                 process.kill()
                 process.communicate()
-        scenes.append(load_scene(output))
+        scenes.append(load_kilonerf_scene(output))
     one, two = scenes
     for level, other in zip(one.levels, two.levels, strict=True):
         assert np.array_equal(level.occupancy, other.occupancy)

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure import metrics
 from kilonerf.kernels.sampling import ray_directions
-from kilonerf.model_io import Scene, UsageError, load_scene, save_scene
+from kilonerf.model_io import Scene, UsageError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.scene.sky import sky_colors
 from kilonerf.trainer.data.sky import Sky
 from kilonerf.trainer.loop.distributed import World
@@ -79,7 +79,7 @@ def test_a_sky_is_learnt_where_there_is_one(trained: tuple[Scene, list[str]], tm
     above = above[(above[:, 2] > 0.25) & (above[:, 2] < 0.6)]  # where the photos look
     assert np.abs(sky_colors(scene.sky, above) - open_sky(above).clip(0, 1)).mean() < 0.02
     save_scene(scene, tmp_path / "a.knf")
-    again = load_scene(tmp_path / "a.knf")
+    again = load_kilonerf_scene(tmp_path / "a.knf")
     assert again.sky is not None
     assert np.array_equal(again.sky, scene.sky)
 

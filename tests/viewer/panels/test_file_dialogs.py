@@ -5,13 +5,17 @@ from dataclasses import replace
 
 import pytest
 from imgui_bundle import imgui
+from PIL import Image
 
+from kilonerf.kernels import RenderOptions
 from kilonerf.model_io import Camera, CameraPath, KiloNeRFError
 from kilonerf.viewer import theme
+from kilonerf.viewer.making.importing import ImportPlan
+from kilonerf.viewer.making.training import TrainingPlan
 from kilonerf.viewer.panels.file_browser import FileBrowser, shortened
 from kilonerf.viewer.panels.offer import OfferDialog, offer_for
 from kilonerf.viewer.panels.recent_files import RecentFiles
-from kilonerf.viewer.recording.output_files import PngTake
+from kilonerf.viewer.recording.output_files import PngTake, TakeSettings
 from kilonerf.viewer.settings import VideoSettings
 
 
@@ -146,7 +150,7 @@ def test_a_camera_path_is_offered_to_be_rendered(frames, places, tmp_path):
     frames.click(draw, *places.at("Render its video"))
     assert chosen == [path]
     assert dialog.take is None
-    take = PngTake(tmp_path / "path", VideoSettings(format="png"), 7)
+    take = PngTake(tmp_path / "path", TakeSettings(VideoSettings(format="png"), RenderOptions()), 7)
     dialog.show(replace(offer, take=take))
     frames.frames(draw)
     frames.click(draw, *places.at("Go on after 7 PNG files"))
@@ -159,15 +163,25 @@ def test_what_is_offered_for_checkpoints_data_sets_and_scenes(tmp_path):
     (tmp_path / "check point.pth").touch()
     offer = offer_for(tmp_path / "check point.pth")
     assert offer is not None
-    assert "kilonerf-import '" in offer.command
-    assert f"--occupancy {tmp_path / 'occupancy.pth'} --bbox BBOX.txt" in offer.command
+    assert offer.checkpoint == tmp_path / "check point.pth"
+    command = ImportPlan.of(tmp_path / "check point.pth").command
+    assert "kilonerf-import '" in command
+    assert f"--occupancy {tmp_path / 'occupancy.pth'} --bbox BBOX.TXT" in command
     (tmp_path / "data").mkdir()
     frame = {"file_path": "./train/r_0", "transform_matrix": [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 4], [0, 0, 0, 1]]}
     text = json.dumps({"camera_angle_x": 0.7, "frames": [frame]})
     (tmp_path / "data" / "transforms_train.json").write_text(text)
     offer = offer_for(tmp_path / "data")
     assert offer is not None
-    assert offer.command == f"kilonerf-train {tmp_path / 'data'} -o {tmp_path / 'data.knf'} --view"
+    assert (offer.data, offer.has_poses, offer.text) == (tmp_path / "data", True, "Splits: train")
+    plan = TrainingPlan(tmp_path / "data", tmp_path / "data.knf")
+    assert plan.command == f"kilonerf-train {tmp_path / 'data'} -o {tmp_path / 'data.knf'} --preset fast --view"
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 6)).save(tmp_path / "photos" / "a.jpg")
+    photos = offer_for(tmp_path / "photos")
+    assert photos is not None
+    assert (photos.data, photos.has_poses) == (tmp_path / "photos", False)
+    assert photos.text.startswith("1 photo without poses; COLMAP finds them")
     assert offer_for(tmp_path / "data" / "transforms_train.json") == offer
     assert offer_for(tmp_path / "scene.knf") is None
     (tmp_path / "other.json").write_text("{}")

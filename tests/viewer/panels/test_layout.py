@@ -15,7 +15,7 @@ from kilonerf.viewer.camera.navigator import Navigator
 from kilonerf.viewer.drawing.overlays import OverlayOptions
 from kilonerf.viewer.live_statistics import LiveStatistics
 from kilonerf.viewer.notices import Notices
-from kilonerf.viewer.panels import PictureMessages, SidePanel
+from kilonerf.viewer.panels import PictureMessages, SidePanel, widgets
 from kilonerf.viewer.panels.status_bar import StatusBar
 from kilonerf.viewer.recording.recording import Recording
 from kilonerf.viewer.recording.take_queue import QueueProgress
@@ -95,6 +95,27 @@ def test_rows_stay_where_they_are_whatever_the_program_does_by_itself(window, mo
         assert {label: before[label] for label in there if label in before} == {
             label: there[label] for label in there if label in before
         }
+
+
+@pytest.mark.parametrize("size", [(1280.0, 1400.0), (480.0, 320.0)])
+@pytest.mark.parametrize("milliseconds", [0.0, 9.96, 99.94, 99.96, 999.4, 999.6, 1234.5, 9996.0, 123456.7])
+def test_times_of_stages_end_before_the_edge_of_the_panel(frames, places, toy_scene, monkeypatch, size, milliseconds):
+    window, drawn = Window(frames, places, toy_scene, size), []
+    write = imgui.text_unformatted
+
+    def recorded(text):
+        write(text)
+        drawn.append((text, imgui.get_item_rect_max().x))
+
+    monkeypatch.setattr(imgui, "text_unformatted", recorded)
+    window.show_picture({"cells": milliseconds, "networks": milliseconds})
+    frames.frame(window.draw)
+    padding = imgui.get_style().window_padding.x
+    times = [(text, right) for text, right in drawn if text == widgets.short_time(milliseconds)]
+    assert len(times) >= 2
+    for text, right in times:
+        assert right <= size[0] - padding, text
+        assert float(text.split()[0]) * (1.0 if text.endswith("ms") else 1e3) == pytest.approx(milliseconds, rel=6e-3)
 
 
 def tooltip():

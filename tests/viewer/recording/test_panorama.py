@@ -9,19 +9,25 @@ import pytest
 from PIL import Image
 
 from kilonerf.kernels import CancelToken, RenderOptions, create_renderer
-from kilonerf.model_io import Camera, OutputError
+from kilonerf.model_io import Camera, CameraPath, OutputError
+from kilonerf.viewer.recording import render_job
 from kilonerf.viewer.recording.depth_files import DepthMaker, DepthSequence, check_depth_output, fitting_unit
+from kilonerf.viewer.recording.film import Film, path_exposures
+from kilonerf.viewer.recording.frame_rate import exact_rate
 from kilonerf.viewer.recording.panorama import PanoramaMaker, face_cameras
 from kilonerf.viewer.recording.picture_files import write_png
 from kilonerf.viewer.recording.render_job import RenderJob
 from kilonerf.viewer.recording.spherical import UUID, mark_spherical
 from kilonerf.viewer.recording.video import VideoWriter
+from kilonerf.viewer.rendering.accumulation import LinearMean, to_bytes
 
 INSIDE = Camera.look_at((0.05, -0.1, 0.02), (1.0, 0.5, -0.4), 256, 128)
 
 
 class Sky:
     """A renderer of a world whose colour is the direction in which one looks."""
+
+    device = fallback = ""
 
     def render(self, camera, options, cancel=None):
         rows, columns = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
@@ -33,8 +39,8 @@ class Sky:
 
 def test_a_panorama_shows_every_direction_where_it_belongs():
     renderer: Any = Sky()
-    pixels = PanoramaMaker(RenderOptions()).picture(renderer, INSIDE, CancelToken())
-    assert pixels.shape == (128, 256, 3)
+    picture = PanoramaMaker(RenderOptions()).values(renderer, INSIDE, CancelToken())
+    assert picture.shape == (128, 256, 3)
     forward = -INSIDE.matrix[:3, 2] * np.array([1.0, 1.0, 0.0])
     forward /= np.linalg.norm(forward)
     right = np.cross(forward, (0.0, 0.0, 1.0))
@@ -42,7 +48,43 @@ def test_a_panorama_shows_every_direction_where_it_belongs():
     lat = (0.5 * np.pi - (np.arange(128) + 0.5) / 128 * np.pi)[:, None, None]
     level = np.sin(lon)[:, None] * right + np.cos(lon)[:, None] * forward
     expected = np.cos(lat) * level + np.sin(lat) * np.array([0.0, 0.0, 1.0])
-    assert np.abs(pixels / 255.0 - (0.5 + 0.5 * expected)).max() < 0.004
+    assert np.abs(picture - (0.5 + 0.5 * expected)).max() < 0.002
+
+
+def test_a_panorama_with_motion_blur_is_the_mean_of_pictures_that_were_not_rounded(tmp_path, monkeypatch):
+    """Rounded to 8 bits first, a mean would be off by one in many places."""
+    monkeypatch.setattr(render_job, "create_renderer", lambda scene, backend: Sky())
+    beside = Camera.look_at((0.05, -0.1, 0.02), (1.0, 0.6, -0.4), 256, 128)
+    path, film = CameraPath.from_cameras([0.0, 1.0], [INSIDE, beside]), Film(4, 360.0)
+    scene: Any = None
+    maker = PanoramaMaker(RenderOptions())
+    job = RenderJob(
+        scene,
+        path,
+        RenderOptions(),
+        tmp_path / "p_%d.png",
+        64,
+        32,
+        2,
+        make_picture=maker.values,
+        film=film,
+        panorama=True,
+    )
+    job.start()
+    assert job.wait(60.0)
+    assert job.error is None
+    renderer: Any = Sky()
+    rounded_first = 0
+    for number, cameras in enumerate(path_exposures(path, 64, 32, exact_rate(2), film)):
+        pictures = [maker.values(renderer, camera, CancelToken()) for camera in cameras]
+        wanted, coarse = LinearMean(), LinearMean()
+        for picture in pictures:
+            wanted.add(picture)
+            coarse.add(to_bytes(picture))
+        with Image.open(tmp_path / f"p_{number}.png") as image:
+            np.testing.assert_array_equal(np.asarray(image), wanted.picture())
+        rounded_first += int((coarse.picture() != wanted.picture()).sum())
+    assert rounded_first > 100
 
 
 def test_six_faces_look_in_six_directions():

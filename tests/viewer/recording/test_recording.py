@@ -1,16 +1,19 @@
 """From the first key press to the files: nothing that was flown is lost, and videos queue up."""
 
+import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from kilonerf.kernels import Crop, RenderOptions
 from kilonerf.model_io import Camera, CameraPath, OutputError
 from kilonerf.viewer.notices import Notices
 from kilonerf.viewer.panels.offer import offer_for
 from kilonerf.viewer.recording import render_job
 from kilonerf.viewer.recording.journal import FlightJournal, recover_flights
-from kilonerf.viewer.recording.output_files import png_take
+from kilonerf.viewer.recording.output_files import TakeSettings, keep_frame_settings, png_take, scene_digest
 from kilonerf.viewer.recording.recording import Recording
 from kilonerf.viewer.settings import VideoSettings, ViewerSettings
 from support.gated_renderer import GatedRenderer
@@ -205,7 +208,70 @@ def test_png_files_that_an_interrupted_render_left_are_completed(toy_scene, tmp_
     assert again.take is None  # nothing is missing
 
 
-@pytest.mark.parametrize("settings", ["", "[]", "{}", '{"format": "png", "width": "wide"}', None])
+def test_png_files_are_completed_as_they_were_begun_whatever_is_set_by_now(toy_scene, tmp_path):
+    flown = Flown(toy_scene, tmp_path)
+    settings = flown.settings
+    settings.video.format, settings.video.as_seen, settings.heat_map, settings.heat_scale = (
+        "png",
+        True,
+        "samples",
+        "fixed",
+    )
+    settings.ess = settings.ert = False
+    settings.background, settings.sampling = (0.2, 0.4, 0.6), "as trained"
+    settings.crop.on, settings.crop.box = True, Crop((-0.5, -0.5, -0.5), (0.5, 0.6, 0.7))
+    flown.fly(1.0)
+    flown.land()
+    flown.finish()
+    path_file, folder = tmp_path / "flight_001.json", tmp_path / "flight_001"
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(set(files.values())) > 1
+    for number in (1, 2):
+        (folder / f"frame_{number:05d}.png").unlink()
+    flown.settings = ViewerSettings()  # another run of the program
+    flown.recording = Recording(flown.settings, tmp_path, flown.notices)
+    offer = offer_for(path_file)
+    assert offer is not None
+    assert offer.path is not None
+    assert offer.take is not None
+    assert offer.take.settings.heat_map == "samples"
+    other = replace(toy_scene, background=(0.0, 0.0, 0.0), layers={k: v * 0.5 for k, v in toy_scene.layers.items()})
+    flown.recording.go_on(offer.path, other, offer.take, flown.now)
+    assert "expected the scene that its frames show, got another one" in flown.said[-1]
+    assert not flown.recording.rendering
+    assert len(names(folder)) == 3
+    flown.recording.go_on(offer.path, toy_scene, offer.take, flown.now)
+    flown.finish()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ess": None},
+        {"background": [1.0]},
+        {"background": "white"},
+        {"ert_threshold": 2.0},
+        {"crop": {"min": [1, 1, 1], "max": [0, 0, 0]}},
+        {"crop": {}},
+        {"precision": "float64"},
+        {"near": "far"},
+    ],
+)
+def test_settings_of_a_take_that_cannot_be_are_refused(toy_scene, tmp_path, change):
+    (tmp_path / "flight_001").mkdir()
+    (tmp_path / "flight_001" / "frame_00000.png").touch()
+    video = VideoSettings(format="png")
+    keep_frame_settings(tmp_path / "flight_001", TakeSettings(video, RenderOptions(), scene=scene_digest(toy_scene)))
+    assert png_take(tmp_path / "flight_001.json") is not None
+    file = tmp_path / "flight_001.frames"
+    document = json.loads(file.read_text())
+    document["options"] |= change
+    file.write_text(json.dumps(document))
+    assert png_take(tmp_path / "flight_001.json") is None
+
+
+@pytest.mark.parametrize("settings", ["", "[]", "{}", '{"video": {"format": "png", "width": "wide"}}', None])
 def test_png_files_of_unknown_settings_are_not_gone_on_with(tmp_path, settings):
     (tmp_path / "flight_001").mkdir()
     (tmp_path / "flight_001" / "frame_00000.png").touch()

@@ -1,0 +1,36 @@
+"""An octree field as the native renderer reads it (kernels/cpu/octree/field.h)."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kilonerf.model_io.scene.octree_scene import FEATURES, OctreeScene
+
+from ..native.expansion import ExpandedField
+from ..native.grid import native_grid, words_of_leaf
+
+
+def native_field(scene: OctreeScene) -> dict[str, NDArray[Any]]:
+    """The arrays of ``OctreeField``: voxels in the order of their bits in the occupancy of the cells."""
+    cells, field = scene.cells, ExpandedField.of(scene)
+    words, shifts = words_of_leaf(cells), native_grid(cells)["voxel_shift"]
+    leaf = cells.leaf_numbers[tuple((field.voxels // cells.factor).T)].astype(np.int64)
+    bit = np.left_shift(field.voxels % cells.factor, shifts).sum(axis=1)
+    word = leaf * words + (bit >> 5)
+    order = np.lexsort((bit & 31, word))
+    counts = np.bincount(word, minlength=len(cells.leaves) * words)
+    features, directions = np.split(scene.decoder["hidden.weight"], [FEATURES])
+    arrays: dict[str, NDArray[Any]] = {
+        "first_slot": (np.cumsum(counts) - counts).astype(np.int32),
+        "corners": np.ascontiguousarray(field.corners[order][:, ::2]),  # those with the lower z
+        "rows": field.rows,
+    }
+    floats = {
+        "w_features": features,
+        "w_direction": directions,
+        "b_hidden": scene.decoder["hidden.bias"],
+        "w_output": scene.decoder["output.weight"].T,
+        "b_output": scene.decoder["output.bias"],
+    }
+    return arrays | {name: np.ascontiguousarray(array, np.float32) for name, array in floats.items()}

@@ -1,0 +1,1 @@
+"""Scenes made from inside the window: checkpoints are imported and photos trained, by this program's own commands."""
