@@ -43,16 +43,8 @@ void copy(const std::array<T, 3>& from, T (&to)[3]) {
 
 using Layers = std::map<std::string, Array<const float>>;
 
-<<<<<<< HEAD
-std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std::vector<int>& first_cells,
-                                             const knf::Bytes& cells, const knf::Bytes& full_cells,
-                                             Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
-                                             std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
-                                             float step, int threads, const std::string& path) {
-=======
 knf::SceneArrays scene_arrays(const knf::Bytes& grids, const std::vector<int>& first_cells, const knf::Bytes& cells,
                               const knf::Bytes& full_cells, const Array<const uint32_t, nb::ndim<1>>& occupancy) {
->>>>>>> main
     const size_t num_cells = cells.shape(0) / sizeof(knf::Cell);
     knf::SceneArrays arrays{};
     const size_t levels = first_cells.size();
@@ -72,7 +64,7 @@ std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std:
                                              const knf::Bytes& cells, const knf::Bytes& full_cells,
                                              Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
                                              std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
-                                             int threads, const std::string& path) {
+                                             float step, int threads, const std::string& path) {
     knf::SceneArrays arrays = scene_arrays(grids, first_cells, cells, full_cells, occupancy);
     arrays.sky = sky ? sky->data() : nullptr;
     arrays.step = step;
@@ -253,14 +245,10 @@ NB_MODULE(_cpu, module) {
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a, "full_cells"_a,
-<<<<<<< HEAD
                "occupancy"_a, "layers"_a, "sky"_a.none(), "step"_a, "threads"_a, "path"_a);
-=======
-               "occupancy"_a, "layers"_a, "sky"_a.none(), "threads"_a, "path"_a);
     module.def("make_octree_renderer", &make_octree_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a,
                "full_cells"_a, "occupancy"_a, "first_slot"_a, "corners"_a, "rows"_a, "w_features"_a, "w_direction"_a,
                "b_hidden"_a, "w_output"_a, "b_output"_a, "threads"_a, "path"_a);
->>>>>>> main
     module.def("structure_layouts", &structure_layouts, "Offsets of the fields of grid.h's structures, and sizes.");
     bind_training(module);
     bind_grid(module);

@@ -14,7 +14,7 @@ from ..native.grid import as_bytes, cropped_cells, native_cells, native_grid, vo
 from ..options import PrecisionChoice, RenderOptions
 from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, cropped_levels, ray_origin
-<<<<<<< HEAD
+from .octree_field import native_field
 from .paths import available_cpu_paths
 
 PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
@@ -23,9 +23,6 @@ PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
     "float32": ("float32",),
 }
 """What an option means here."""
-=======
-from .octree_field import native_field
->>>>>>> main
 
 
 def usable_cores() -> int:
@@ -75,13 +72,7 @@ class CpuRenderer:
         return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
-<<<<<<< HEAD
         """The native renderer of a code path; a precision: the best that has it."""
-        levels = self.scene.levels
-        layers = {
-            name: np.ascontiguousarray(layer, np.float32) for name, layer in folded_layers(self.scene.layers).items()
-=======
-        """The native renderer of a code path; "float32": the best with that precision."""
         scene, levels = self.scene, self.scene.levels
         cells: dict[str, Any] = {
             "grids": as_bytes(np.stack([native_grid(cells) for cells in levels])),
@@ -89,32 +80,16 @@ class CpuRenderer:
             "cells": as_bytes(self._cells[True]),
             "full_cells": as_bytes(self._cells[False]),
             "occupancy": np.concatenate([voxel_words(cells) for cells in levels]),
->>>>>>> main
         }
         how: dict[str, Any] = {"threads": self._threads, "path": path}
         try:
-<<<<<<< HEAD
-            return self._extension.make_renderer(
-                grids=as_bytes(np.stack([native_grid(cells) for cells in levels])),
-                first_cells=self._first_cells.tolist(),
-                cells=as_bytes(self._cells[True]),
-                full_cells=as_bytes(self._cells[False]),
-                occupancy=np.concatenate([voxel_words(cells) for cells in levels]),
-                layers=layers,
-                sky=self.scene.sky,
-                step=self.scene.step,
-                threads=self._threads,
-                path=path,
-            )
-=======
             if isinstance(scene, OctreeScene):
                 return self._extension.make_octree_renderer(**cells, **native_field(scene), **how)
             if not isinstance(scene, KiloNeRFScene):
                 expected = "a scene of a kind that it knows"
                 raise BackendError(f"backend 'cpu': expected {expected}, got {type(scene).__name__}")
             layers = {name: np.ascontiguousarray(own, np.float32) for name, own in folded_layers(scene.layers).items()}
-            return self._extension.make_renderer(**cells, layers=layers, sky=scene.sky, **how)
->>>>>>> main
+            return self._extension.make_renderer(**cells, layers=layers, sky=scene.sky, step=scene.step, **how)
         except ValueError as error:
             raise BackendError(f"backend 'cpu': {error}") from error
 
@@ -132,7 +107,7 @@ class CpuRenderer:
 
     def _in(self, choice: PrecisionChoice) -> Any:
         """The native renderer for an option: this one if its precision is meant, else the best that is."""
-        if choice == "auto":
+        if choice == "auto" or not isinstance(self.scene, KiloNeRFScene):  # octree fields have one precision
             return self._native
         wanted = PRECISIONS[choice]
         if self._native.precision in wanted:

@@ -307,17 +307,13 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
         return clock.lap(counters.rays_ms);
     }
-<<<<<<< HEAD
     uint64_t blocks = sky ? ~uint64_t{0} : 0;
     for (int i = 0; i < num_visits && ~blocks; i++) {
         const Rectangle seen = part_in_tile(visits[i].rectangle, tile);
         blocks |= blocks_of({seen.x0 - tile.x0, seen.y0 - tile.y0, seen.x1 - tile.x0, seen.y1 - tile.y0});
     }
     start_rays(frame, tile, blocks, work);
-=======
-    start_rays(frame, tile, work);
     if (IN_VOXELS) __builtin_memset(work.ray_known, 0, sizeof(work.ray_known));
->>>>>>> main
     if (picture.samples) {
         __builtin_memset(work.counted, 0, sizeof(work.counted));
         __builtin_memset(work.counted[1], 0xff, sizeof(work.counted[1]));  // -1

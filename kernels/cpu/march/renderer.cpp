@@ -33,11 +33,6 @@ bool has_avx512() {
 }
 #endif
 
-struct RunnablePath {
-    const CodePath* code;
-    const char* title;
-};
-
 std::vector<RunnablePath> runnable_paths(bool octree) {
     std::vector<RunnablePath> paths;
 #if defined(KNF_X86)
@@ -63,25 +58,17 @@ void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
-<<<<<<< HEAD
     std::vector<RunnablePath> wanted;  // the first is taken
     const CodePath* exact = nullptr;
-    for (const RunnablePath& candidate : runnable_paths()) {
+    for (const RunnablePath& candidate : runnable_paths(arrays.octree != nullptr)) {
         const CodePath* code = candidate.code;
         if (path == code->name || path == code->precision || path == "auto") wanted.push_back(candidate);
         if (!exact && std::string(code->precision) == "float32") exact = code;
         names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
-    if (wanted.empty()) throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names);
-=======
-    for (const auto& [code, title] : runnable_paths(arrays.octree != nullptr)) {
-        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
-        names += (names.empty() ? "" : ", ") + std::string(code->name);
-    }
-    if (!path_)
+    if (wanted.empty())
         throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names +
                                     (arrays.octree ? " for octree fields" : ""));
->>>>>>> main
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
     for (int i = 0; i < threads; i++)
         workspaces_.emplace_back(new (::operator new(sizeof(Workspace), std::align_val_t(ALIGNMENT))) Workspace);
@@ -101,35 +88,36 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
             levels_.push_back(level);
         }
     }
-<<<<<<< HEAD
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
-=======
-    if (arrays.octree)
-        keep_field(*arrays.octree);
-    else
-        pack_networks(arrays);
-    scene_.cells = cells_.data();
-    scene_.full_cells = full_cells_.data();
-    scene_.networks = arrays.octree ? reinterpret_cast<const unsigned char*>(&field_) : networks_.get();
-    scene_.network_size = path_->network_size;
->>>>>>> main
     scene_.occupancy = occupancy_.data();
+    if (arrays.octree) {
+        path_ = wanted[0].code, title_ = wanted[0].title;
+        keep_field(*arrays.octree);
+        scene_.networks = reinterpret_cast<const unsigned char*>(&field_);
+        scene_.network_size = path_->network_size;
+    } else {
+        choose_precision(arrays, wanted, exact, path == "auto");
+    }
+    if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
+    scene_.sky = arrays.sky ? sky_.data() : nullptr;
+}
+
+// Pack the networks for the first of these paths; `fitting`: whose precision is good enough for the scene.
+void Renderer::choose_precision(const SceneArrays& arrays, const std::vector<RunnablePath>& wanted,
+                                const CodePath* exact, bool fitting) {
     std::vector<int> all(arrays.num_networks);
     for (int n = 0; n < arrays.num_networks; n++) all[n] = n;
     for (size_t i = 0; i < wanted.size(); i++) {
         path_ = wanted[i].code, title_ = wanted[i].title;
-        const bool coarse = std::string(path_->precision) == "int8";
         networks_ = pack_networks(arrays, *path_, all);
         scene_.networks = networks_.get();
         scene_.network_size = path_->network_size;
-        if (!coarse || !exact) break;
+        if (std::string(path_->precision) != "int8" || !exact) return;
         // The next row of the table is 16 bits on the same instructions.
-        const bool chosen = path == "auto" && i + 1 < wanted.size();
-        if (refine_networks(arrays, *exact, chosen ? wanted[i + 1].code : nullptr)) break;
+        const CodePath* finer = fitting && i + 1 < wanted.size() ? wanted[i + 1].code : nullptr;
+        if (refine_networks(arrays, *exact, finer)) return;
     }
-    if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
-    scene_.sky = arrays.sky ? sky_.data() : nullptr;
 }
 
 Renderer::~Renderer() = default;

@@ -41,17 +41,20 @@ struct SceneArrays {
     const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
-<<<<<<< HEAD
-    float step;  // between the samples of the innermost level, as trained
-=======
+    float step;                  // between the samples of the innermost level, as trained
     const OctreeArrays* octree;  // null: a scene of tiny networks; else it has none
->>>>>>> main
 };
 
 // What a frame has in place of the scene's own: grids and cells that a crop has changed.
 struct Cropped {
     const Grid* grids;  // of the levels
     const Cell* cells;  // for ESS on or off, as the frame has it
+};
+
+// A code path that this machine can run.
+struct RunnablePath {
+    const CodePath* code;
+    const char* title;
 };
 
 struct FrameResult {
@@ -113,19 +116,17 @@ class Renderer {
         prepared_work(0);
         for (std::thread& helper : helpers) helper.join();
     }
-<<<<<<< HEAD
     using Memory = std::unique_ptr<unsigned char[], Delete>;
     // What 8 bits cost a network at points of its cells.
     struct Coarseness {
         double squares = 0, opacity = 0;  // sums over the points: squared error, and how much of a pixel they are
     };
+    void choose_precision(const SceneArrays& arrays, const std::vector<RunnablePath>& wanted, const CodePath* exact,
+                          bool fitting);
     Memory pack_networks(const SceneArrays& arrays, const CodePath& path, const std::vector<int>& networks);
     std::vector<Coarseness> measure_coarseness(const SceneArrays& arrays, const CodePath& exact);
     bool refine_networks(const SceneArrays& arrays, const CodePath& exact, const CodePath* finer);
-=======
-    void pack_networks(const SceneArrays& arrays);
     void keep_field(const OctreeArrays& octree);
->>>>>>> main
     void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
@@ -135,18 +136,12 @@ class Renderer {
     int num_finer_ = 0;
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
-<<<<<<< HEAD
     std::vector<std::array<int, 3>> places_;  // of the cells in the grid of their level
     std::vector<int> levels_;                 // of the cells
     Memory networks_, finer_networks_;        // packed
     std::vector<int> finer_rows_;
-=======
-    std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level
-    std::vector<int> levels_;                            // of the cells
-    std::unique_ptr<unsigned char[], Delete> networks_;  // packed
-    OctreeField field_{};                                // of an octree; what it points to is in `numbers_`
-    std::vector<std::unique_ptr<unsigned char[], Delete>> numbers_;
->>>>>>> main
+    OctreeField field_{};  // of an octree; what it points to is in `numbers_`
+    std::vector<Memory> numbers_;
     std::vector<uint32_t> occupancy_;
     std::vector<float> sky_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread

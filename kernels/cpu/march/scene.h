@@ -40,9 +40,8 @@ struct SceneData {
     int num_levels;
     const Cell* cells;              // boxes around their occupied voxels, for ESS on
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
-<<<<<<< HEAD
-    const unsigned char* networks;  // as the code path has packed them
-    size_t network_size;
+    const unsigned char* networks;  // as the code path has packed them; of an octree, its OctreeField, for all cells
+    size_t network_size;            // 0 for an octree
     // Networks that another code path of the same instruction set evaluates, more precisely: rows of `finer_networks`,
     // -1 for the others. Null: there are none.
     const int* finer_rows;
@@ -50,12 +49,6 @@ struct SceneData {
     const unsigned char* finer_networks;
     const uint32_t* occupancy;  // the cells' voxels, one bit each
     const float* sky;           // coefficients (native/sky.h); null: the scene has none
-=======
-    const unsigned char* networks;  // as the code path has packed them; of an octree, its OctreeField, for all cells
-    size_t network_size;            // 0 for an octree
-    const uint32_t* occupancy;      // the cells' voxels, one bit each
-    const float* sky;               // coefficients (native/sky.h); null: the scene has none
->>>>>>> main
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
@@ -159,13 +152,8 @@ struct CodePath {
     const char* name;
     const char* precision;
     bool fits_directions;
-<<<<<<< HEAD
-    size_t network_size;  // bytes of a packed network, a multiple of 64
-    void (*pack)(const Network& network, const CellPoints& points, void* packed);
-=======
     size_t network_size;  // bytes of a packed network, a multiple of 64; 0: this is a path of octree fields
-    void (*pack)(const Network& network, void* packed);
->>>>>>> main
+    void (*pack)(const Network& network, const CellPoints& points, void* packed);
     // Prepare for the samples of one cell within `area`, a part of the tile.
     void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
                         Workspace& work);
