@@ -39,8 +39,8 @@ class ViewOptions:
     cpu_path: Annotated[str, tyro.conf.arg(metavar="PATH")] = "auto"
     # Which CUDA device, as CUDA numbers them; "auto" then means cuda. The first if left out.
     device: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
-    # Precision of the networks, cuda and cpu: auto is 16 bits (tensor cores, integers, bfloat16) where there are any.
-    precision: Literal["auto", "float16", "float32"] = "auto"
+    # Precision of the networks: auto is the fastest that makes good pictures (8 or 16 bits); int8 is for the cpu only.
+    precision: Literal["auto", "int8", "float16", "float32"] = "auto"
     # False colours: of the scene, or of the work: samples and first network of each ray, voxels looked up (cpu only).
     heat_map: Literal["off", "depth", "alpha", "normals", "samples", "networks", "lookups"] = "off"
     # Begin with the scene cropped to this box, in its own coordinates (kilonerf-info prints its own box).

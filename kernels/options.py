@@ -9,7 +9,7 @@ from kilonerf.model_io import Scene
 from kilonerf.model_io.scene.box import Box
 
 RGB = tuple[float, float, float]
-PrecisionChoice = Literal["auto", "float16", "float32"]
+PrecisionChoice = Literal["auto", "int8", "float16", "float32"]
 Corner = tuple[float, float, float]
 FARTHEST = 1e30  # of a crop's coordinates: far within float32
 
@@ -64,8 +64,9 @@ class RenderOptions:
         far: z-depth of the last sample. None: flying, no end but the box.
         step: z-depth between samples. None: as trained.
         precision: of the networks' products: float32, or float16 for the 16-bit numbers that the machine is fast with
-            (CUDA: tensor cores, sm_75 and newer; CPU: integers or bfloat16, as its code path has them). "auto": 16
-            bits where the machine has them. Samples are decided, and composited, in float32 everywhere.
+            (CUDA: tensor cores, sm_75 and newer; CPU: integers or bfloat16, as its code path has them), or int8 (CPU
+            only). "auto": the fastest that the machine has and that makes good pictures of the scene. Samples are
+            decided, and composited, in float32 everywhere.
         crop: only samples inside it are taken, and evaluated. None: all.
     """
 

@@ -25,6 +25,9 @@ RATE_SECONDS = 0.1
 NERF_PIXELS = 512  # that NeRF renders in each turn
 PEAKS = {  # the kind of multiply-add that a code path's networks are made of
     "amx": "bfloat16-amx",
+    "avx512-vnni-int8": "int8-vnni512",
+    "avx-vnni-int8": "int8-vnni256",
+    "avx2-int8": "int8-madd256",
     "avx512-vnni": "int16-vnni512",
     "avx-vnni": "int16-vnni256",
     "avx2-int16": "int16-madd256",

@@ -64,9 +64,10 @@ std::unique_ptr<knf::Renderer> make_renderer(const knf::Bytes& grids, const std:
                                              const knf::Bytes& cells, const knf::Bytes& full_cells,
                                              Array<const uint32_t, nb::ndim<1>> occupancy, const Layers& layers,
                                              std::optional<Array<const float, nb::shape<knf::SKY_COEFFICIENTS, 3>>> sky,
-                                             int threads, const std::string& path) {
+                                             float step, int threads, const std::string& path) {
     knf::SceneArrays arrays = scene_arrays(grids, first_cells, cells, full_cells, occupancy);
     arrays.sky = sky ? sky->data() : nullptr;
+    arrays.step = step;
     const size_t networks = layers.at("pts_linears.0.bias").shape(0);
     arrays.num_networks = static_cast<int>(networks);
     const auto layer = [&](const char* name, size_t size) {
@@ -227,6 +228,8 @@ NB_MODULE(_cpu, module) {
         .def_prop_ro("path", &knf::Renderer::path)
         .def_prop_ro("title", &knf::Renderer::title)
         .def_prop_ro("precision", &knf::Renderer::precision)
+        .def_prop_ro("expected_psnr", &knf::Renderer::expected_psnr)
+        .def_prop_ro("finer_networks", &knf::Renderer::finer_networks)
         .def("render", &render, nb::kw_only(), "width"_a, "height"_a, "origin"_a, "rotation"_a, "lens"_a, "near"_a,
              "step"_a, "last"_a, "ess"_a, "ert"_a, "ert_threshold"_a, "background"_a, "sky"_a, "rgb"_a, "alpha"_a,
              "depth"_a, "counts"_a.none(), "cancel"_a, "grids"_a = nb::none(), "cells"_a = nb::none())
@@ -242,7 +245,7 @@ NB_MODULE(_cpu, module) {
              nb::call_guard<nb::gil_scoped_release>())
         .def("query", &query, "rows"_a, "points"_a, "directions"_a, "rgb"_a, "density"_a);
     module.def("make_renderer", &make_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a, "full_cells"_a,
-               "occupancy"_a, "layers"_a, "sky"_a.none(), "threads"_a, "path"_a);
+               "occupancy"_a, "layers"_a, "sky"_a.none(), "step"_a, "threads"_a, "path"_a);
     module.def("make_octree_renderer", &make_octree_renderer, nb::kw_only(), "grids"_a, "first_cells"_a, "cells"_a,
                "full_cells"_a, "occupancy"_a, "first_slot"_a, "corners"_a, "rows"_a, "w_features"_a, "w_direction"_a,
                "b_hidden"_a, "w_output"_a, "b_output"_a, "threads"_a, "path"_a);

@@ -5,7 +5,7 @@ from typing import Literal
 
 from kilonerf.model_io import BackendError
 
-Precision = Literal["float32", "int16", "bfloat16"]
+Precision = Literal["float32", "int8", "int16", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class CpuPath:
     Attributes:
         name: as ``--cpu-path`` takes it.
         precision: in which its networks multiply; everything else of a frame is float32 everywhere.
+            "int8": chosen by itself, some networks of a scene have 16 bits where 8 are too coarse.
     """
 
     name: str
@@ -23,6 +24,8 @@ class CpuPath:
 
 def available_cpu_paths() -> tuple[CpuPath, ...]:
     """The code paths that this machine can run, best first: "auto" takes the first.
+
+    Where 8 bits are too few for a scene, it takes the first that has more.
 
     Raises:
         BackendError: the native extension does not load.

@@ -11,10 +11,18 @@ from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, OctreeScene, 
 from ..frame import Frame, FrameStatistics
 from ..native.folding import folded_layers
 from ..native.grid import as_bytes, cropped_cells, native_cells, native_grid, voxel_words
-from ..options import RenderOptions
+from ..options import PrecisionChoice, RenderOptions
 from ..renderer import LOOKUPS, PER_RAY, PICTURE, CancelToken, Output, RenderCancelled, check_outputs
 from ..sampling import SampleSteps, cropped_levels, ray_origin
 from .octree_field import native_field
+from .paths import available_cpu_paths
+
+PRECISIONS: dict[PrecisionChoice, tuple[str, ...]] = {
+    "int8": ("int8",),
+    "float16": ("int16", "bfloat16"),
+    "float32": ("float32",),
+}
+"""What an option means here."""
 
 
 def usable_cores() -> int:
@@ -32,8 +40,8 @@ class CpuRenderer:
         scene: what to render.
         threads: None: one per usable core. The picture does not depend on it, bit for bit.
         path: code path: "auto" (the best that the machine has) or one of
-            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for float32, and queries,
-            take the best float32 path if this one computes in 16 bits.
+            :func:`~kilonerf.kernels.cpu.paths.available_cpu_paths`. Frames whose options ask for another precision, and
+            queries, which are in float32, take the best path that has it.
         fallback: why it is the CPU that renders, as in :class:`kilonerf.kernels.Renderer`.
 
     Raises:
@@ -56,7 +64,7 @@ class CpuRenderer:
         self._cropped: tuple[object, dict[str, NDArray[np.uint8]]] = (None, {})  # for a crop, with ESS or without
         self._threads = usable_cores() if threads is None else threads
         self._native = self._newest = self._prepared(path)
-        self._float32 = self._native if self._native.precision == "float32" else None
+        self._of_precision = {self._native.precision: self._native}
 
     @property
     def device(self) -> str:
@@ -64,7 +72,7 @@ class CpuRenderer:
         return f"{self._newest.title}, {self._threads} thread{'s' if self._threads > 1 else ''}"
 
     def _prepared(self, path: str) -> Any:
-        """The native renderer of a code path; "float32": the best with that precision."""
+        """The native renderer of a code path; a precision: the best that has it."""
         scene, levels = self.scene, self.scene.levels
         cells: dict[str, Any] = {
             "grids": as_bytes(np.stack([native_grid(cells) for cells in levels])),
@@ -81,7 +89,7 @@ class CpuRenderer:
                 expected = "a scene of a kind that it knows"
                 raise BackendError(f"backend 'cpu': expected {expected}, got {type(scene).__name__}")
             layers = {name: np.ascontiguousarray(own, np.float32) for name, own in folded_layers(scene.layers).items()}
-            return self._extension.make_renderer(**cells, layers=layers, sky=scene.sky, **how)
+            return self._extension.make_renderer(**cells, layers=layers, sky=scene.sky, step=scene.step, **how)
         except ValueError as error:
             raise BackendError(f"backend 'cpu': {error}") from error
 
@@ -97,10 +105,22 @@ class CpuRenderer:
             self._cropped = key, {"grids": as_bytes(grids), "cells": as_bytes(cells)}
         return self._cropped[1]
 
-    def _in_float32(self) -> Any:
-        if self._float32 is None:
-            self._float32 = self._prepared("float32")
-        return self._float32
+    def _in(self, choice: PrecisionChoice) -> Any:
+        """The native renderer for an option: this one if its precision is meant, else the best that is."""
+        if choice == "auto" or not isinstance(self.scene, KiloNeRFScene):  # octree fields have one precision
+            return self._native
+        wanted = PRECISIONS[choice]
+        if self._native.precision in wanted:
+            return self._native
+        able = {path.precision for path in available_cpu_paths()}
+        precision = next((precision for precision in wanted if precision in able), None)
+        if precision is None and choice == "int8":
+            raise BackendError("backend 'cpu': precision int8 needs AVX2, which this machine has not: use auto")
+        if precision is None:
+            return self._native
+        if precision not in self._of_precision:
+            self._of_precision[precision] = self._prepared(precision)
+        return self._of_precision[precision]
 
     def render(
         self,
@@ -118,7 +138,7 @@ class CpuRenderer:
         alpha = np.empty((camera.height, camera.width), np.float32)
         depth = np.empty((camera.height, camera.width), np.float32)
         counts = None if outputs <= PICTURE else np.empty((3, camera.height, camera.width), np.int32)
-        self._newest = self._in_float32() if options.precision == "float32" else self._native
+        self._newest = self._in(options.precision)
         result = self._newest.render(
             width=camera.width,
             height=camera.height,
@@ -174,7 +194,7 @@ class CpuRenderer:
             rows = np.where(network >= 0, cells.leaf_numbers[tuple(place.T)] + first, rows)
         rgb = np.empty((len(points), 3), np.float32)
         density = np.empty(len(points), np.float32)
-        self._in_float32().query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
+        self._in("float32").query(np.ascontiguousarray(rows, np.int32), points, directions, rgb, density)
         return rgb, density
 
     def network_rate(self, samples: int, seconds: float) -> float:

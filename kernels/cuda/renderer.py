@@ -233,6 +233,8 @@ class CudaRenderer:
                 f"backend 'cuda': float16 needs tensor cores of compute capability 7.5 or newer, "
                 f"{self._device.name} has {self._device.architecture / 10:.1f}: use float32"
             )
+        if options.precision == "int8":
+            raise BackendError("backend 'cuda': expected precision auto, float16 or float32, got int8")
         best: Precision = "float16" if able else "float32"
         self._precision = best if options.precision == "auto" else options.precision
         self.device = f"{self._device.name}, {PRECISION_NAMES[self._precision]}"

@@ -77,7 +77,7 @@ def other_shot(shot: Shot, settings: CompareSettings, scene: Scene | None, scale
     if settings.against == "ert":
         return replace(shot, options=replace(options, ert=not options.ert))
     if settings.against == "precision":
-        other = "float16" if options.precision == "float32" else "float32"
+        other = "auto" if options.precision == "float32" else "float32"
         return replace(shot, options=replace(options, precision=other))
     if settings.against == "path":
         return replace(shot, backend=replace(shot.backend, name="cpu", device=None, cpu_path=settings.path))
@@ -107,7 +107,7 @@ def side_names(shot: Shot, settings: CompareSettings, devices: tuple[str, str], 
     if settings.against == "scene":
         return "This scene", settings.scene.stem if settings.scene is not None else "no scene"
     unknown = {
-        "precision": ("float32", "16 bits") if options.precision == "float32" else ("16 bits", "float32"),
+        "precision": ("float32", "Automatic") if options.precision == "float32" else ("Automatic", "float32"),
         "path": (shot.backend.cpu_path, settings.path),
         "backend": (shot.backend.name, settings.backend),
     }.get(settings.against, ("A", "B"))

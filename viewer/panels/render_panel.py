@@ -19,7 +19,12 @@ BACKEND_NAMES = {
     "cpu": "CPU (C++)",
     "reference": "Reference (NumPy, slow)",
 }
-PRECISION_NAMES: dict[PrecisionChoice, str] = {"auto": "Automatic", "float32": "float32", "float16": "16 bits"}
+PRECISION_NAMES: dict[PrecisionChoice, str] = {
+    "auto": "Automatic",
+    "float32": "float32",
+    "float16": "16 bits",
+    "int8": "8 bits",
+}
 HEAT_MAP_NAMES: dict[HeatMap, str] = {
     "off": "Picture",
     "depth": "Depth",
@@ -92,7 +97,8 @@ class RenderPanel:
             PRECISION_NAMES[settings.precision],
             list(PRECISION_NAMES.values()),
             "Numbers that the networks multiply. 16 bits: tensor cores on a GPU, integers or bfloat16 on a CPU, "
-            "faster and hard to tell from float32. Automatic: 16 bits where the machine has them.",
+            "faster and hard to tell from float32. 8 bits: on a CPU, faster still. Automatic: the fastest that make "
+            "good pictures of this scene.",
         )
         settings.precision = next(choice for choice, shown in PRECISION_NAMES.items() if shown == name)
 

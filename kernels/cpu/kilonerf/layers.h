@@ -63,6 +63,22 @@ KNF_INLINE void sincos(floats x, floats& s, floats& c) {
     c = ((quadrant + 1) & 2) != 0 ? -c : c;
 }
 
+// Sine and cosine for |v| <= 1.
+KNF_INLINE void first_angle(floats v, floats& s, floats& c) {
+    const floats v2 = v * v;
+    s = splat(2.7557319e-6f);
+    s = s * v2 - 1.9841270e-4f;
+    s = s * v2 + 8.3333333e-3f;
+    s = s * v2 - 1.6666667e-1f;
+    s = s * (v2 * v) + v;
+    c = splat(-2.7557319e-7f);
+    c = c * v2 + 2.4801587e-5f;
+    c = c * v2 - 1.3888889e-3f;
+    c = c * v2 + 4.1666667e-2f;
+    c = c * v2 - 0.5f;
+    c = c * v2 + 1.0f;
+}
+
 // Rows of the encoding of one scalar channel: v, cos(2^f v), sin(2^f v). Angles are doubled from an accurate start
 // at every `RESTART`-th frequency, which keeps the error below 3e-6.
 template <int FREQUENCIES, int V>

@@ -42,7 +42,9 @@ KNF_INLINE void evaluate_block(const Network& net, Workspace& work, int first) {
     }
 }
 
-void pack(const Network& network, void* packed) { __builtin_memcpy(packed, &network, sizeof(network)); }
+void pack(const Network& network, const CellPoints&, void* packed) {
+    __builtin_memcpy(packed, &network, sizeof(network));
+}
 
 }  // namespace
 

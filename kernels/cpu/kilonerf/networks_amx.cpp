@@ -101,22 +101,6 @@ KNF_INLINE words rectified_pairs(floats low, floats high) {
     return (words)_mm512_max_epi16((__m512i)cut_pairs(low, high), _mm512_setzero_si512());
 }
 
-// Sine and cosine for |v| <= 1.
-KNF_INLINE void first_angle(floats v, floats& s, floats& c) {
-    const floats v2 = v * v;
-    s = splat(2.7557319e-6f);
-    s = s * v2 - 1.9841270e-4f;
-    s = s * v2 + 8.3333333e-3f;
-    s = s * v2 - 1.6666667e-1f;
-    s = s * (v2 * v) + v;
-    c = splat(-2.7557319e-7f);
-    c = c * v2 + 2.4801587e-5f;
-    c = c * v2 - 1.3888889e-3f;
-    c = c * v2 + 4.1666667e-2f;
-    c = c * v2 - 0.5f;
-    c = c * v2 + 1.0f;
-}
-
 // Pairs (sin 2^f v, cos 2^f v), angles doubled from the first: errors grow to 4e-5 at the tenth.
 template <int BLOCKS>
 KNF_INLINE void encode_position(const Workspace& work, int first, Scratch& scratch) {
@@ -319,7 +303,7 @@ void pack_head(const float* weights, int stride, Pairs& packed) {
         packed[pair] = rounded_pair(CUT * weights[2 * pair * stride], CUT * weights[(2 * pair + 1) * stride]);
 }
 
-void pack(const Network& net, void* memory) {
+void pack(const Network& net, const CellPoints&, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     float rows[POSITION_CHANNELS + 1][HIDDEN];  // of layer 0, in the order of its inputs

@@ -8,7 +8,9 @@
 // saturate). A sum in a layer is the next unit's step divided by a power of two, chosen for each output as small as
 // the bound on the sum allows: sums of 32 bits never overflow, whatever the input.
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/quantisation.h"
 #include "cpu/march/evaluator.h"
+#include "cpu/simd/narrow.h"
 
 namespace knf::KNF_PATH {
 namespace {
@@ -50,7 +52,6 @@ struct PackedVisit {
 };
 static_assert(sizeof(PackedVisit) <= VISIT_BYTES);
 
-KNF_INLINE ints integers(floats v) { return truncate(v + (v < 0.0f ? splat(-0.5f) : splat(0.5f))); }
 KNF_INLINE int32_t pair_of(int low, int high) {
     return static_cast<int32_t>((static_cast<uint32_t>(low) & 0xffffu) | static_cast<uint32_t>(high) << 16);
 }
@@ -182,50 +183,6 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     }
 }
 
-// Largest value of each hidden unit at points spread evenly over the cell, seen from everywhere.
-struct UnitRanges {
-    float layer0[HIDDEN] = {}, layer1[HIDDEN] = {}, layer2[HIDDEN] = {};
-};
-
-UnitRanges observe(const Network& net) {
-    constexpr int POINTS = 128;
-    constexpr float STEPS[5] = {0.8566749f, 0.7338919f, 0.6287067f, 0.5385973f,
-                                0.4614019f};  // generalised golden ratio
-    UnitRanges ranges;
-    for (int first = 0; first < POINTS; first += W) {
-        floats at[5];
-        for (int i = 0; i < 5; i++) {
-            const floats turns = (static_cast<float>(first) + lane_numbers() + 0.5f) * STEPS[i];
-            at[i] = 2.0f * (turns - floor(turns)) - 1.0f;
-        }
-        floats sine, cosine, radius;
-        sincos(at[4] * 3.14159265f, sine, cosine);
-        for (int i = 0; i < W; i++) radius[i] = __builtin_sqrtf(1.0f - at[3][i] * at[3][i]);
-        const floats unit[3] = {radius * cosine, radius * sine, at[3]};
-        floats position[POSITION_CHANNELS], hidden[HIDDEN], joined[JOINED];
-        for (int axis = 0; axis < 3; axis++) {
-            encode<POSITION_FREQUENCIES, 1>(at[axis], position + axis * (POSITION_CHANNELS / 3));
-            encode<DIRECTION_FREQUENCIES, 1>(unit[axis], joined + HIDDEN + axis * (DIRECTION_CHANNELS / 3));
-        }
-        const auto note = [](const floats* units, float* largest) {
-            for (int unit = 0; unit < HIDDEN; unit++)
-                for (int i = 0; i < W; i++)
-                    if (units[unit][i] > largest[unit]) largest[unit] = units[unit][i];
-        };
-        dense<POSITION_CHANNELS, HIDDEN, BLOCK, 1, true>(net.w0, net.b0, position, hidden);
-        note(hidden, ranges.layer0);
-        dense<HIDDEN, HIDDEN, BLOCK, 1, true>(net.w1, net.b1, hidden, joined);
-        note(joined, ranges.layer1);
-        dense<JOINED, HIDDEN, BLOCK, 1, true>(net.w_direction, net.b_direction, joined, hidden);
-        note(hidden, ranges.layer2);
-    }
-    return ranges;
-}
-
-float magnitude(float x) { return x < 0.0f ? -x : x; }
-float larger(float a, float b) { return a > b ? a : b; }
-int rounded(float x) { return static_cast<int>(x < 0.0f ? x - 0.5f : x + 0.5f); }
-
 // The integers of one output: weights in steps of its sum, and the shift from there to the unit's step.
 struct Output {
     float step;       // of the unit
@@ -283,9 +240,9 @@ float pack_row(const float* weights, int stride, const float* input_steps, int32
     return step;
 }
 
-void pack(const Network& net, void* memory) {
+void pack(const Network& net, const CellPoints& points, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
-    const UnitRanges ranges = observe(net);
+    const UnitRanges ranges = observe(net, points);
     constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
     int position_order[2 * POSITION_PAIRS], hidden_order[HIDDEN];
     for (int axis = 0; axis < 3; axis++) {
@@ -349,11 +306,11 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
     fit_directions(net.w_direction, frame, tile, area, visit.fit);
     for (int out = 0; out < HIDDEN; out += W) {
         const floats steps = load(net.steps2 + out);
-        store(visit.bias + out, integers(load(net.b2 + out) + load(visit.fit.coefficients[0] + out) * steps));
+        store(visit.bias + out, nearest(load(net.b2 + out) + load(visit.fit.coefficients[0] + out) * steps));
         int32_t packed[FIT_TERMS - 1][W];
         for (int term = 1; term < FIT_TERMS; term++) {
             const floats weight = load(visit.fit.coefficients[term] + out) * (steps * (1.0f / ENCODING_STEPS));
-            store(packed[term - 1], integers(max(min(weight, splat(LARGEST)), splat(-LARGEST))));
+            store(packed[term - 1], nearest(max(min(weight, splat(LARGEST)), splat(-LARGEST))));
         }
         for (int i = 0; i < W; i++)
             for (int pair = 0; pair < FIT_PAIRS; pair++)

@@ -3,6 +3,7 @@
 // Compiled once per instruction set and WITHOUT fused multiply-add: which samples count is decided by the very
 // operations of kernels/sampling.py, so every backend takes the same ones.
 #include "cpu/march/evaluator.h"
+#include "cpu/march/picture.h"
 #include "cpu/simd/vectors.h"
 
 #define KNF_SHARED static inline __attribute__((always_inline))
@@ -13,31 +14,30 @@ namespace knf::KNF_PATH {
 
 namespace {
 
-KNF_INLINE int minimum(int a, int b) { return a < b ? a : b; }
-KNF_INLINE int maximum(int a, int b) { return a > b ? a : b; }
-
-void start_rays(const FrameSetup& frame, const Rectangle& tile, Workspace& work) {
-    for (int y = tile.y0; y < tile.y1; y++) {
-        const floats b = splat(-pixel_slope(static_cast<float>(y), frame.cy, frame.fy));
-        for (int x = tile.x0; x < tile.x1; x += W) {
-            const int at = (y - tile.y0) * TILE + (x - tile.x0);
-            const floats a = pixel_slope(static_cast<float>(x) + lane_numbers(), frame.cx, frame.fx);
-            floats squares = {};
-            for (int axis = 0; axis < 3; axis++) {
-                const floats d = ray_component(frame.rotation + 3 * axis, a, b);
-                store(work.direction[axis] + at, d);
-                const floats size = d < 0.0f ? -d : d;
-                const floats tiny = d < 0.0f ? splat(-1e-12f) : splat(1e-12f);
-                store(work.inverse[axis] + at, 1.0f / (size < 1e-12f ? tiny : d));
-                squares = squares + d * d;
+void start_rays(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks, Workspace& work) {
+    for_blocks(tile, blocks, [&](const Rectangle& pixels, int first) {
+        for (int y = pixels.y0; y < pixels.y1; y++, first += TILE) {
+            const floats b = splat(-pixel_slope(static_cast<float>(y), frame.cy, frame.fy));
+            for (int x = pixels.x0, at = first; x < pixels.x1; x += W, at += W) {
+                const floats a = pixel_slope(static_cast<float>(x) + lane_numbers(), frame.cx, frame.fx);
+                floats squares = {};
+                for (int axis = 0; axis < 3; axis++) {
+                    const floats d = ray_component(frame.rotation + 3 * axis, a, b);
+                    store(work.direction[axis] + at, d);
+                    const floats size = d < 0.0f ? -d : d;
+                    const floats tiny = d < 0.0f ? splat(-1e-12f) : splat(1e-12f);
+                    store(work.inverse[axis] + at, 1.0f / (size < 1e-12f ? tiny : d));
+                    squares = squares + d * d;
+                }
+                for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
+                store(work.transmittance + at, splat(1.0f));
+                store(work.depth + at, floats{});
+                __builtin_memset(work.color[at], 0, sizeof(work.color[0]) * W);
             }
-            for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
-            store(work.transmittance + at, splat(1.0f));
-            store(work.hit + at, ints{});
-            store(work.depth + at, floats{});
-            __builtin_memset(work.color[at], 0, sizeof(work.color[0]) * W);
         }
-    }
+    });
+    __builtin_memset(work.alive, 0xff, sizeof(work.alive));
+    __builtin_memset(work.hit, 0, sizeof(work.hit));
 }
 
 // Bits of the samples first + j, j = 0..31, that count for each lane's ray.
@@ -103,13 +103,14 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
     const float offset = frame.near * inverse_step;
     more = false;
     int found = 0;
-    for (int y = area.y0; y < area.y1; y++) {
-        for (int x = tile.x0 + (area.x0 - tile.x0) / W * W; x < area.x1; x += W) {
-            const int at = (y - tile.y0) * TILE + (x - tile.x0);
-            const floats column = static_cast<float>(x) + lane_numbers();
-            ints alive = (column >= static_cast<float>(area.x0)) & (column < static_cast<float>(area.x1));
-            if (frame.ert) alive &= load(work.transmittance + at) >= frame.ert_threshold;
-            if (!lane_bits(alive)) continue;
+    const uint64_t columns = bit_range(area.x0 - tile.x0, area.x1 - tile.x0);
+    for (int row = area.y0 - tile.y0; row < area.y1 - tile.y0; row++) {
+        const uint64_t rays = work.alive[row] & columns;
+        if (!rays) continue;
+        for (int x = __builtin_ctzll(rays) / W * W; x < TILE; x += W) {
+            const unsigned among = static_cast<unsigned>(rays >> x) & LANES;
+            if (!among) continue;
+            const int at = row * TILE + x;
             floats enter = splat(-1e30f), leave = splat(1e30f), direction[3];
             for (int axis = 0; axis < 3; axis++) {
                 const floats inverse = load(work.inverse[axis] + at);
@@ -122,15 +123,15 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const floats first =
                 max(ceil(enter - index_slack(enter + offset)), splat(0.0f)) + static_cast<float>(32 * chunk);
             const floats last = min(floor(leave + index_slack(leave + offset)), splat(frame.last));
-            alive &= first <= last;
-            if (!lane_bits(alive)) continue;
+            const unsigned meeting = lane_bits(first <= last) & among;
+            if (!meeting) continue;
+            const ints alive = lane_mask(meeting);
             for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
-            const floats end = reinterpret_cast<ints>(alive) != 0 ? last : splat(-1.0f);
+            const floats end = alive != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
             const words mask = occupied_samples(grid, occupancy, frame, cell, direction, first, end);
             if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, end, at, work);
-            const ints hit = mask != 0;
-            const unsigned lanes = lane_bits(hit);
+            const unsigned lanes = lane_bits(mask != 0);
             if (!lanes) continue;
             const Compaction front(lanes);
             store(work.ray + found, front(lane_indices() + at));
@@ -140,7 +141,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + found, front(direction[axis]));
             store(work.queue_transmittance + found, front(load(work.transmittance + at)));
             for (auto& sums : work.sums) store(sums + found, floats{});
-            store(work.hit + at, load(work.hit + at) | hit);
+            work.hit[row] |= static_cast<uint64_t>(lanes) << x;
             found += __builtin_popcount(lanes);
         }
     }
@@ -181,12 +182,13 @@ void composite(const FrameSetup& frame, int count, Workspace& work) {
     }
 }
 
-// A ray leaves the queue: its sums go to the picture's.
-KNF_INLINE void finish_ray(Workspace& work, int at) {
+// A ray leaves the queue: its sums go to the picture's. It has ended if it transmits less than `threshold`.
+KNF_INLINE void finish_ray(float threshold, Workspace& work, int at) {
     const int ray = work.ray[at];
     for (int sum = 0; sum < 4; sum++) work.color[ray][sum] += work.sums[sum][at];
     work.depth[ray] += work.sums[4][at];
     work.transmittance[ray] = work.queue_transmittance[at];
+    if (work.queue_transmittance[at] < threshold) work.alive[ray / TILE] &= ~(uint64_t{1} << ray % TILE);
 }
 
 // Keep the rays that live and have samples left; returns their number.
@@ -197,7 +199,8 @@ int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
         const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : (1u << W) - 1u;
         const ints stays = (load(work.mask + i) != 0) & (load(work.queue_transmittance + i) >= threshold);
         const unsigned lanes = lane_bits(stays) & valid;
-        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1) finish_ray(work, i + __builtin_ctz(ended));
+        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1)
+            finish_ray(threshold, work, i + __builtin_ctz(ended));
         if (lanes != valid || kept != i) {
             const Compaction front(lanes);
             store(work.ray + kept, front(load(work.ray + i)));
@@ -211,51 +214,6 @@ int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
         kept += __builtin_popcount(lanes);
     }
     return kept;
-}
-
-void write_counts(const FrameSetup& frame, const Rectangle& tile, const Workspace* work, const Picture& picture) {
-    int32_t* const outputs[] = {picture.samples, picture.network, picture.lookups};
-    for (int number = 0; number < 3; number++)
-        for (int y = tile.y0; y < tile.y1; y++)
-            for (int x = tile.x0; x < tile.x1; x++)
-                outputs[number][static_cast<int64_t>(y) * frame.width + x] =
-                    work          ? work->counted[number][(y - tile.y0) * TILE + (x - tile.x0)]
-                    : number == 1 ? -1
-                                  : 0;
-}
-
-// `sky`: whether work.rgb holds what is behind each ray.
-void write_picture(const FrameSetup& frame, const Rectangle& tile, const Workspace& work, bool sky,
-                   const Picture& picture, Counters& counters) {
-    int hit = 0;
-    for (int y = tile.y0; y < tile.y1; y++) {
-        for (int x = tile.x0; x < tile.x1; x++) {
-            const int ray = (y - tile.y0) * TILE + (x - tile.x0);
-            const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
-            const float* color = work.color[ray];
-            const float alpha = color[3];
-            for (int channel = 0; channel < 3; channel++) {
-                const float behind = sky ? work.rgb[channel][ray] : frame.background[channel];
-                picture.rgb[3 * pixel + channel] = color[channel] + (1.0f - alpha) * behind;
-            }
-            picture.alpha[pixel] = alpha;
-            picture.depth[pixel] = alpha > 0.0f ? work.depth[ray] / alpha : __builtin_inff();
-            hit += work.hit[ray] != 0;
-        }
-    }
-    counters.rays_hit += hit;
-}
-
-// A tile that no cell touches.
-void write_background(const FrameSetup& frame, const Rectangle& tile, const Picture& picture) {
-    for (int y = tile.y0; y < tile.y1; y++) {
-        for (int x = tile.x0; x < tile.x1; x++) {
-            const int64_t pixel = static_cast<int64_t>(y) * frame.width + x;
-            for (int channel = 0; channel < 3; channel++) picture.rgb[3 * pixel + channel] = frame.background[channel];
-            picture.alpha[pixel] = 0.0f;
-            picture.depth[pixel] = __builtin_inff();
-        }
-    }
 }
 
 // What is behind each ray of the tile, into work.rgb, which no queue needs any more. Rays that ended do not reach the
@@ -312,7 +270,9 @@ template <bool COUNTED>
 void render_visit(const SceneData& scene, int level, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
                   const Rectangle& area, Workspace& work, Counters& counters, StageClock& clock) {
     const Grid& grid = scene.levels[level].grid;
-    const void* network = scene.networks + cell.network * scene.network_size;
+    const int finer = scene.finer_rows ? scene.finer_rows[cell.network] : -1;
+    const void* network = finer < 0 ? scene.networks + cell.network * scene.network_size
+                                    : scene.finer_networks + finer * scene.finer_path->network_size;
     bool more = true, begun = false;
     work.cell = &cell;
     work.grid = &grid;
@@ -322,9 +282,9 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
             clock.lap(counters.march_ms);
-            if (!begun) begin_visit(network, frame, tile, area, work);
+            if (!begun) (finer < 0 ? begin_visit : scene.finer_path->begin_visit)(network, frame, tile, area, work);
             begun = true;
-            evaluate(network, work, count);
+            (finer < 0 ? evaluate : scene.finer_path->evaluate)(network, work, count);
             clock.lap(counters.networks_ms);
             composite(frame, count, work);
             counters.samples += count;
@@ -342,11 +302,17 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     StageClock clock;
     const bool sky = frame.sky && scene.sky;
     if (!num_visits && !sky) {
-        write_background(frame, tile, picture);
+        for (int y = tile.y0; y < tile.y1; y++)
+            write_background(frame, static_cast<int64_t>(y) * frame.width + tile.x0, tile.x1 - tile.x0, picture);
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
         return clock.lap(counters.rays_ms);
     }
-    start_rays(frame, tile, work);
+    uint64_t blocks = sky ? ~uint64_t{0} : 0;
+    for (int i = 0; i < num_visits && ~blocks; i++) {
+        const Rectangle seen = part_in_tile(visits[i].rectangle, tile);
+        blocks |= blocks_of({seen.x0 - tile.x0, seen.y0 - tile.y0, seen.x1 - tile.x0, seen.y1 - tile.y0});
+    }
+    start_rays(frame, tile, blocks, work);
     if (IN_VOXELS) __builtin_memset(work.ray_known, 0, sizeof(work.ray_known));
     if (picture.samples) {
         __builtin_memset(work.counted, 0, sizeof(work.counted));
@@ -358,9 +324,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     FrameSetup frames[MAX_LEVELS];
     for (int level = 0; level < scene.num_levels; level++) frames[level] = frame_of_level(frame, scene.levels[level]);
     for (const Visit* visit = visits; visit != visits + num_visits; visit++) {
-        const Rectangle& r = visit->rectangle;
-        const Rectangle seen = {maximum(r.x0, tile.x0), maximum(r.y0, tile.y0), minimum(r.x1, tile.x1),
-                                minimum(r.y1, tile.y1)};
+        const Rectangle seen = part_in_tile(visit->rectangle, tile);
         const int columns = parts(seen.x1 - seen.x0, frame.fx), rows = parts(seen.y1 - seen.y0, frame.fy);
         for (int part = 0; part < columns * rows; part++) {
             const int column = part % columns, row = part / columns;
@@ -373,7 +337,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
     }
     clock.lap(counters.march_ms);
     if (sky) find_sky(scene, frame, tile, work);
-    write_picture(frame, tile, work, sky, picture, counters);
+    write_picture(frame, tile, blocks, sky, work, picture, counters);
     if (picture.samples) write_counts(frame, tile, &work, picture);
     clock.lap(counters.rays_ms);
 }

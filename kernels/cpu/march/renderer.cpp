@@ -33,11 +33,6 @@ bool has_avx512() {
 }
 #endif
 
-struct RunnablePath {
-    const CodePath* code;
-    const char* title;
-};
-
 std::vector<RunnablePath> runnable_paths(bool octree) {
     std::vector<RunnablePath> paths;
 #if defined(KNF_X86)
@@ -63,11 +58,15 @@ void Renderer::Delete::operator()(void* memory) const { ::operator delete(memory
 
 Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& path) : path_(nullptr) {
     std::string names;
-    for (const auto& [code, title] : runnable_paths(arrays.octree != nullptr)) {
-        if (!path_ && (path == code->name || path == code->precision || path == "auto")) path_ = code, title_ = title;
+    std::vector<RunnablePath> wanted;  // the first is taken
+    const CodePath* exact = nullptr;
+    for (const RunnablePath& candidate : runnable_paths(arrays.octree != nullptr)) {
+        const CodePath* code = candidate.code;
+        if (path == code->name || path == code->precision || path == "auto") wanted.push_back(candidate);
+        if (!exact && std::string(code->precision) == "float32") exact = code;
         names += (names.empty() ? "" : ", ") + std::string(code->name);
     }
-    if (!path_)
+    if (wanted.empty())
         throw std::invalid_argument("CPU code path '" + path + "': this machine has " + names +
                                     (arrays.octree ? " for octree fields" : ""));
     if (threads < 1) throw std::invalid_argument("threads: expected 1 or more, got " + std::to_string(threads));
@@ -89,17 +88,36 @@ Renderer::Renderer(const SceneArrays& arrays, int threads, const std::string& pa
             levels_.push_back(level);
         }
     }
-    if (arrays.octree)
-        keep_field(*arrays.octree);
-    else
-        pack_networks(arrays);
     scene_.cells = cells_.data();
     scene_.full_cells = full_cells_.data();
-    scene_.networks = arrays.octree ? reinterpret_cast<const unsigned char*>(&field_) : networks_.get();
-    scene_.network_size = path_->network_size;
     scene_.occupancy = occupancy_.data();
+    if (arrays.octree) {
+        path_ = wanted[0].code, title_ = wanted[0].title;
+        keep_field(*arrays.octree);
+        scene_.networks = reinterpret_cast<const unsigned char*>(&field_);
+        scene_.network_size = path_->network_size;
+    } else {
+        choose_precision(arrays, wanted, exact, path == "auto");
+    }
     if (arrays.sky) sky_.assign(arrays.sky, arrays.sky + 3 * SKY_COEFFICIENTS);
     scene_.sky = arrays.sky ? sky_.data() : nullptr;
+}
+
+// Pack the networks for the first of these paths; `fitting`: whose precision is good enough for the scene.
+void Renderer::choose_precision(const SceneArrays& arrays, const std::vector<RunnablePath>& wanted,
+                                const CodePath* exact, bool fitting) {
+    std::vector<int> all(arrays.num_networks);
+    for (int n = 0; n < arrays.num_networks; n++) all[n] = n;
+    for (size_t i = 0; i < wanted.size(); i++) {
+        path_ = wanted[i].code, title_ = wanted[i].title;
+        networks_ = pack_networks(arrays, *path_, all);
+        scene_.networks = networks_.get();
+        scene_.network_size = path_->network_size;
+        if (std::string(path_->precision) != "int8" || !exact) return;
+        // The next row of the table is 16 bits on the same instructions.
+        const CodePath* finer = fitting && i + 1 < wanted.size() ? wanted[i + 1].code : nullptr;
+        if (refine_networks(arrays, *exact, finer)) return;
+    }
 }
 
 Renderer::~Renderer() = default;
@@ -354,9 +372,13 @@ double Renderer::network_rate(int samples, double seconds, int networks) {
             }
         }
         for (size_t n = thread; now_ms() - started < 1000.0 * seconds; n++) {
-            const unsigned char* network = scene_.networks + n % networks * scene_.network_size;
-            path_->begin_visit(network, frame, tile, tile, work);
-            path_->evaluate(network, work, samples);
+            const size_t number = n % networks;
+            const int finer = scene_.finer_rows ? scene_.finer_rows[number] : -1;
+            const CodePath& path = finer < 0 ? *path_ : *scene_.finer_path;
+            const unsigned char* network = (finer < 0 ? scene_.networks + number * path.network_size
+                                                      : scene_.finer_networks + finer * path.network_size);
+            path.begin_visit(network, frame, tile, tile, work);
+            path.evaluate(network, work, samples);
             evaluated += samples;
         }
     });

@@ -41,6 +41,7 @@ struct SceneArrays {
     const float* sky;  // [SKY_COEFFICIENTS][3] or null
     int num_networks;
     LayerArrays layers;
+    float step;                  // between the samples of the innermost level, as trained
     const OctreeArrays* octree;  // null: a scene of tiny networks; else it has none
 };
 
@@ -48,6 +49,12 @@ struct SceneArrays {
 struct Cropped {
     const Grid* grids;  // of the levels
     const Cell* cells;  // for ESS on or off, as the frame has it
+};
+
+// A code path that this machine can run.
+struct RunnablePath {
+    const CodePath* code;
+    const char* title;
 };
 
 struct FrameResult {
@@ -58,7 +65,8 @@ struct FrameResult {
 
 class Renderer {
   public:
-    // path: "auto" (the best this machine can run) or the name of one; throws std::invalid_argument.
+    // path: the name or the precision of one, or "auto": the best that this machine can run. If that is one of 8 bits,
+    // networks that these are too coarse for have 16, and all have if these are many. Throws std::invalid_argument.
     Renderer(const SceneArrays& arrays, int threads, const std::string& path);
     ~Renderer();
     Renderer(const Renderer&) = delete;
@@ -83,6 +91,9 @@ class Renderer {
     const char* path() const { return path_->name; }
     const char* precision() const { return path_->precision; }
     const char* title() const { return title_; }  // of the code path, for people
+    // Of pictures against float32 in dB, from points of the cells; only known of 8 bits, else 0.
+    double expected_psnr() const { return expected_psnr_; }
+    int finer_networks() const { return num_finer_; }  // in 16 bits, where the others have 8
     // Rows of the cells front to back from a place in the world.
     const std::vector<int>& order_cells(const float (&origin)[3]);
 
@@ -105,20 +116,32 @@ class Renderer {
         prepared_work(0);
         for (std::thread& helper : helpers) helper.join();
     }
-    void pack_networks(const SceneArrays& arrays);
+    using Memory = std::unique_ptr<unsigned char[], Delete>;
+    // What 8 bits cost a network at points of its cells.
+    struct Coarseness {
+        double squares = 0, opacity = 0;  // sums over the points: squared error, and how much of a pixel they are
+    };
+    void choose_precision(const SceneArrays& arrays, const std::vector<RunnablePath>& wanted, const CodePath* exact,
+                          bool fitting);
+    Memory pack_networks(const SceneArrays& arrays, const CodePath& path, const std::vector<int>& networks);
+    std::vector<Coarseness> measure_coarseness(const SceneArrays& arrays, const CodePath& exact);
+    bool refine_networks(const SceneArrays& arrays, const CodePath& exact, const CodePath* finer);
     void keep_field(const OctreeArrays& octree);
     void order_levels(const float (&origin)[3]);
     void visit_tiles(const FrameSetup& frame, const Cell* cells);
 
     const CodePath* path_;
     const char* title_ = "";
+    double expected_psnr_ = 0.0;
+    int num_finer_ = 0;
     SceneData scene_{};
     std::vector<Cell> cells_, full_cells_;
-    std::vector<std::array<int, 3>> places_;             // of the cells in the grid of their level
-    std::vector<int> levels_;                            // of the cells
-    std::unique_ptr<unsigned char[], Delete> networks_;  // packed
-    OctreeField field_{};                                // of an octree; what it points to is in `numbers_`
-    std::vector<std::unique_ptr<unsigned char[], Delete>> numbers_;
+    std::vector<std::array<int, 3>> places_;  // of the cells in the grid of their level
+    std::vector<int> levels_;                 // of the cells
+    Memory networks_, finer_networks_;        // packed
+    std::vector<int> finer_rows_;
+    OctreeField field_{};  // of an octree; what it points to is in `numbers_`
+    std::vector<Memory> numbers_;
     std::vector<uint32_t> occupancy_;
     std::vector<float> sky_;
     std::vector<std::unique_ptr<Workspace, Delete>> workspaces_;  // one per thread

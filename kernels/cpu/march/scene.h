@@ -33,6 +33,8 @@ struct Level {
     int first_cell;  // of all cells
 };
 
+struct CodePath;
+
 struct SceneData {
     Level levels[MAX_LEVELS];
     int num_levels;
@@ -40,8 +42,13 @@ struct SceneData {
     const Cell* full_cells;         // the same cells with boxes of the whole cell, for ESS off
     const unsigned char* networks;  // as the code path has packed them; of an octree, its OctreeField, for all cells
     size_t network_size;            // 0 for an octree
-    const uint32_t* occupancy;      // the cells' voxels, one bit each
-    const float* sky;               // coefficients (native/sky.h); null: the scene has none
+    // Networks that another code path of the same instruction set evaluates, more precisely: rows of `finer_networks`,
+    // -1 for the others. Null: there are none.
+    const int* finer_rows;
+    const CodePath* finer_path;
+    const unsigned char* finer_networks;
+    const uint32_t* occupancy;  // the cells' voxels, one bit each
+    const float* sky;           // coefficients (native/sky.h); null: the scene has none
 };
 
 // Camera and options of one frame, in the single precision in which samples are defined (kernels/sampling.py).
@@ -96,7 +103,8 @@ struct alignas(64) Workspace {
     float transmittance[TILE_RAYS];
     float color[TILE_RAYS][4];  // premultiplied red, green, blue; sum of weights
     float depth[TILE_RAYS];     // sum of weight * t
-    int hit[TILE_RAYS];         // whether a sample was taken
+    uint64_t hit[TILE];         // by rows, a bit for each ray: whether a sample was taken
+    uint64_t alive[TILE];       // likewise, whether it has not ended early
     int counted[3][TILE_RAYS];  // samples, first network and lookups; left alone unless they are asked for
 
     // The rays that still have samples in the cell at hand, side by side: a queue that a round evaluates one sample
@@ -131,13 +139,21 @@ struct Visit {
     Rectangle rectangle;  // pixels whose rays may meet the cell
 };
 
+// Where a network is looked at before the steps of its numbers are chosen: coordinates within its cell and unit
+// directions, most of them in occupied voxels, some anywhere in the cell.
+struct CellPoints {
+    static constexpr int COUNT = 256;
+    float local[3][COUNT];
+    float unit[3][COUNT];
+};
+
 // The code of one instruction set and one precision of the networks.
 struct CodePath {
     const char* name;
     const char* precision;
     bool fits_directions;
     size_t network_size;  // bytes of a packed network, a multiple of 64; 0: this is a path of octree fields
-    void (*pack)(const Network& network, void* packed);
+    void (*pack)(const Network& network, const CellPoints& points, void* packed);
     // Prepare for the samples of one cell within `area`, a part of the tile.
     void (*begin_visit)(const void* network, const FrameSetup& frame, const Rectangle& tile, const Rectangle& area,
                         Workspace& work);

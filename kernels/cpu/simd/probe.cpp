@@ -84,6 +84,13 @@ KNF_LOOP(loop_vnni256, KNF_TARGET("avx2,avxvnni"), __m256i, "x", 12, _mm256_setz
          sum = _mm256_dpwssd_avx_epi32(sum, factor, factor))
 KNF_LOOP(loop_vnni512, KNF_TARGET("avx512f,avx512vnni"), __m512i, "v", 12, _mm512_setzero_si512(), _mm512_set1_epi16(3),
          sum = _mm512_dpwssd_epi32(sum, factor, factor))
+KNF_LOOP(loop_byte_pairs256, KNF_TARGET("avx2"), __m256i, "x", 8, _mm256_setzero_si256(), _mm256_set1_epi8(3),
+         __m256i product;
+         asm volatile("vpmaddubsw %1, %1, %0" : "=x"(product) : "x"(factor)); sum = _mm256_add_epi16(sum, product))
+KNF_LOOP(loop_bytes256, KNF_TARGET("avx2,avxvnni"), __m256i, "x", 12, _mm256_setzero_si256(), _mm256_set1_epi8(3),
+         sum = _mm256_dpbusd_avx_epi32(sum, factor, factor))
+KNF_LOOP(loop_bytes512, KNF_TARGET("avx512f,avx512vnni"), __m512i, "v", 12, _mm512_setzero_si512(), _mm512_set1_epi8(3),
+         sum = _mm512_dpbusd_epi32(sum, factor, factor))
 
 // Two tiles of weights by two of samples: four sums, as many as keep the unit busy.
 KNF_TARGET("amx-tile,amx-bf16") void loop_amx(int rounds) {
@@ -113,6 +120,9 @@ KNF_TARGET("amx-tile,amx-bf16") void loop_amx(int rounds) {
 
 const Kind kKinds[] = {
     {"bfloat16-amx", amx_is_permitted, loop_amx, 4 * 16 * 16 * 32},
+    {"int8-vnni512", has_vnni, loop_bytes512, 12 * 64},
+    {"int8-vnni256", has_avx_vnni, loop_bytes256, 12 * 32},
+    {"int8-madd256", has_avx2, loop_byte_pairs256, 8 * 32},
     {"int16-vnni512", has_vnni, loop_vnni512, 12 * 32},
     {"int16-vnni256", has_avx_vnni, loop_vnni256, 12 * 16},
     {"int16-madd512", has_avx512, loop_madd512, 8 * 32},

@@ -42,6 +42,7 @@ KNF_INLINE floats min(floats a, floats b) { return a < b ? a : b; }
 KNF_INLINE floats max(floats a, floats b) { return a > b ? a : b; }
 KNF_INLINE floats to_floats(ints v) { return __builtin_convertvector(v, floats); }
 KNF_INLINE ints truncate(floats v) { return __builtin_convertvector(v, ints); }  // |v| < 2^31
+KNF_INLINE ints nearest(floats v) { return truncate(v + (v < 0.0f ? splat(-0.5f) : splat(0.5f))); }
 KNF_INLINE floats bits_to_floats(ints v) { return reinterpret_cast<floats>(v); }
 KNF_INLINE ints lane_indices() {
     ints v;
@@ -67,6 +68,15 @@ KNF_INLINE unsigned lane_bits(ints mask) {
     for (int i = 0; i < W; i++) bits |= (mask[i] & 1u) << i;
     return bits;
 #endif
+}
+
+constexpr unsigned LANES = (1u << W) - 1u;  // all bits
+
+// A comparison's result of the lanes' bits.
+KNF_INLINE ints lane_mask(unsigned bits) {
+    ints bit;
+    for (int i = 0; i < W; i++) bit[i] = 1 << i;
+    return (splat(static_cast<int32_t>(bits)) & bit) != 0;
 }
 
 #if defined(__AVX2__) && !defined(__AVX512F__)

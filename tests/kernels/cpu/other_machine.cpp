@@ -46,6 +46,7 @@ int main() {
     arrays.layers.w_density = layer(HIDDEN), arrays.layers.b_density = layer(1);
     arrays.layers.w_direction = layer(JOINED * HIDDEN), arrays.layers.b_direction = layer(HIDDEN);
     arrays.layers.w_color = layer(HIDDEN * 3), arrays.layers.b_color = layer(3);
+    arrays.step = 0.01f;  // only for what a path of 8 bits is expected to be worth
     knf::Renderer renderer(arrays, 2, "auto");
 
     for (int32_t start[4]; std::fread(start, sizeof(start), 1, stdin) == 1;) {

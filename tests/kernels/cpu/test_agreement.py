@@ -17,8 +17,10 @@ from support.scenes import random_scene, views
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
 PATHS = [path.name for path in available_cpu_paths()]
 FLOAT32_PATHS = [path.name for path in available_cpu_paths() if path.precision == "float32"]
-SIXTEEN_BITS = [path for path in available_cpu_paths() if path.precision != "float32"]
-WORST_PSNR = {"int16": 60.0, "bfloat16": 40.0}
+FEWER_BITS = [path for path in available_cpu_paths() if path.precision != "float32"]
+# 8 bits everywhere, as nobody gets them who does not ask for them: these networks are noise.
+WORST_PSNR = {"int8": 36.0, "int16": 60.0, "bfloat16": 40.0}
+LARGEST_DIFFERENCE = {"int8": 0.8, "int16": 0.005, "bfloat16": 0.2}  # of opacity
 
 
 def contenders(scene: Scene) -> dict[str, Renderer]:
@@ -57,9 +59,9 @@ def test_same_samples_and_same_picture(name: str, mode: str) -> None:
     assert hit > 500  # the views do show the scene
 
 
-@pytest.mark.parametrize("path", SIXTEEN_BITS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FEWER_BITS, ids=lambda path: path.name)
 @pytest.mark.parametrize("name", SCENES)
-def test_sixteen_bits_are_close(name: str, path: CpuPath) -> None:
+def test_fewer_bits_are_close(name: str, path: CpuPath) -> None:
     """The very same samples; colours and opacities that differ by rounding, nowhere by more than a flip at ERT."""
     scene = SCENES[name]
     reference, renderer = ReferenceRenderer(scene), CpuRenderer(scene, threads=2, path=path.name)
@@ -68,18 +70,18 @@ def test_sixteen_bits_are_close(name: str, path: CpuPath) -> None:
         for camera in views(scene).values():
             expected, frame = reference.render(camera, options), renderer.render(camera, options)
             assert psnr(frame.rgb, expected.rgb) > WORST_PSNR[path.precision]
-            limit = 0.2 if path.precision == "bfloat16" else 0.005
+            limit = LARGEST_DIFFERENCE[path.precision]
             assert np.abs(frame.alpha - expected.alpha).max() < limit + (options.ert_threshold if options.ert else 0.0)
-            slack = 2 + expected.statistics.samples // 200 if options.ert else 0
+            slack = 2 + expected.statistics.samples // (30 if path.precision == "int8" else 200) if options.ert else 0
             assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
             assert np.array_equal(np.isinf(frame.depth), frame.alpha == 0)
 
 
-@pytest.mark.parametrize("path", SIXTEEN_BITS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FEWER_BITS, ids=lambda path: path.name)
 @pytest.mark.parametrize(
     ("name", "factor"), [("pts_linears.1", 1e-3), ("pts_linears.0", 30.0), ("direction_layer", 30.0)]
 )
-def test_sixteen_bits_fit_networks_of_any_scale(name: str, factor: float, path: CpuPath) -> None:
+def test_fewer_bits_fit_networks_of_any_scale(name: str, factor: float, path: CpuPath) -> None:
     """Sums never overflow, small ones keep their digits, and directions are fitted well where they matter most."""
     plain = SCENES["toy"]
     layer = f"{name}.weight"
@@ -103,8 +105,8 @@ def test_networks_of_zeros_are_empty_space(path: str) -> None:
     assert not frame.alpha.any()
 
 
-@pytest.mark.parametrize("path", SIXTEEN_BITS, ids=lambda path: path.name)
-def test_float32_can_be_asked_of_a_path_in_sixteen_bits(toy_scene: Scene, path: CpuPath) -> None:
+@pytest.mark.parametrize("path", FEWER_BITS, ids=lambda path: path.name)
+def test_float32_can_be_asked_of_a_path_in_fewer_bits(toy_scene: Scene, path: CpuPath) -> None:
     camera, options = views(toy_scene)["outside"], RenderOptions(precision="float32")
     renderer = CpuRenderer(toy_scene, path=path.name)
     assert_same_picture(renderer.render(camera, options), ReferenceRenderer(toy_scene).render(camera, options))

@@ -19,7 +19,8 @@ def test_every_machine_has_the_baseline_in_float32() -> None:
     paths = {path.name: path.precision for path in available_cpu_paths()}
     assert paths["baseline"] == "float32"
     for name, precision in paths.items():
-        expected = "int16" if "int16" in name or "vnni" in name else "bfloat16" if "amx" in name else "float32"
+        kinds = {"int8": "int8", "int16": "int16", "vnni": "int16", "amx": "bfloat16"}
+        expected = next((kind for part, kind in kinds.items() if part in name), "float32")
         assert precision == expected
 
 
@@ -32,7 +33,8 @@ def test_a_named_path_is_taken_and_auto_takes_the_first(toy_scene: Scene) -> Non
         assert TABLE[path.name] == title
         assert threads == "1 thread"
     best = create_renderer(toy_scene, BackendChoice("cpu", threads=1))
-    assert best.device == f"{TABLE[paths[0].name]}, 1 thread"
+    first = next(path for path in paths if path.precision != "int8")  # too coarse for networks that are noise
+    assert best.device == f"{TABLE[first.name]}, 1 thread"
 
 
 def test_every_row_of_the_table_is_in_the_form_that_the_build_reads() -> None:

@@ -29,6 +29,8 @@ PATHS = {
     "amx": ("networks_amx.cpp", [AVX512, "-D__AMX_TILE__", FITTED]),
     "avx512-vnni": ("networks_int16.cpp", [AVX512, "-D__AVX512VNNI__", FITTED]),
     "avx-vnni": ("networks_int16.cpp", ["-D__AVXVNNI__", FITTED]),
+    "avx512-vnni-int8": ("networks_int8.cpp", [AVX512, "-D__AVX512VNNI__", FITTED]),
+    "avx-vnni-int8": ("networks_int8.cpp", ["-D__AVXVNNI__", FITTED]),
     "avx512": ("networks.cpp", [AVX512]),
 }
 View = tuple[Camera, RenderOptions]
@@ -146,7 +148,15 @@ def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path
     assert not frame.alpha.any()
 
 
-@pytest.mark.parametrize(("path", "twin"), [("avx512-vnni", "avx2-int16"), ("avx-vnni", "avx2-int16")])
+@pytest.mark.parametrize(
+    ("path", "twin"),
+    [
+        ("avx512-vnni", "avx2-int16"),
+        ("avx-vnni", "avx2-int16"),
+        ("avx512-vnni-int8", "avx2-int8"),
+        ("avx-vnni-int8", "avx2-int8"),
+    ],
+)
 def test_wider_integers_make_the_same_picture(program: Callable[[str], Path], path: str, twin: str) -> None:
     """Bit for bit: sums of integers do not depend on how many lanes make them, and nothing else differs."""
     for name in ("toy", "odd factors"):

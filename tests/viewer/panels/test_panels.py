@@ -101,7 +101,7 @@ def test_precision_is_chosen_where_there_is_a_choice(panel, frames, toy_scene):
         frames.click(panel.draw, 2, 2)  # beside the panel: a list that is still open closes
         assert panel.settings.render_options(toy_scene).precision == panel.settings.precision
         chosen.add(panel.settings.precision)
-    assert chosen == {"auto", "float32", "float16"}
+    assert chosen == {"auto", "float32", "float16", "int8"}
     for backend in ("cuda", "cpu", "reference"):
         panel.settings.backend = BackendChoice(backend)
         panel.places.places.clear()

@@ -80,6 +80,62 @@ static inline __m512i _mm512_dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
     return to.as<__m512i>();
 }
 
+// Four products of a byte without a sign and one with, added to a sum.
+static inline __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
+    const emulation::Elements<uint8_t> left(a);
+    const emulation::Elements<int8_t> right(b);
+    emulation::Elements<uint32_t> to(sum);  // wraps around
+    for (int i = 0; i < 64; i++) to.of[i / 4] += static_cast<uint32_t>(left.of[i] * right.of[i]);
+    return to.as<__m512i>();
+}
+
+// a * b / 2^15, rounded.
+static inline __m512i _mm512_mulhrs_epi16(__m512i a, __m512i b) {
+    emulation::Elements<int16_t> to(a);
+    const emulation::Elements<int16_t> other(b);
+    for (int i = 0; i < 32; i++) to.of[i] = static_cast<int16_t>((((to.of[i] * other.of[i]) >> 14) + 1) >> 1);
+    return to.as<__m512i>();
+}
+
+static inline __m512i _mm512_adds_epi16(__m512i a, __m512i b) {
+    emulation::Elements<int16_t> to(a);
+    const emulation::Elements<int16_t> other(b);
+    for (int i = 0; i < 32; i++) {
+        const int sum = to.of[i] + other.of[i];
+        to.of[i] = static_cast<int16_t>(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum);
+    }
+    return to.as<__m512i>();
+}
+
+static inline __m512i _mm512_min_epu8(__m512i a, __m512i b) {
+    emulation::Elements<uint8_t> to(a);
+    const emulation::Elements<uint8_t> other(b);
+    for (int i = 0; i < 64; i++)
+        if (other.of[i] < to.of[i]) to.of[i] = other.of[i];
+    return to.as<__m512i>();
+}
+
+// In each 128 bits: eight of a, then eight of b, saturated to 0 and 255.
+static inline __m512i _mm512_packus_epi16(__m512i a, __m512i b) {
+    const emulation::Elements<int16_t> first(a), second(b);
+    emulation::Elements<uint8_t> to;
+    for (int i = 0; i < 64; i++) {
+        const int v = (i % 16 < 8 ? first : second).of[i / 16 * 8 + i % 8];
+        to.of[i] = static_cast<uint8_t>(v > 255 ? 255 : v < 0 ? 0 : v);
+    }
+    return to.as<__m512i>();
+}
+
+// In each 128 bits: by turns one of a and one of b, from their lower or their upper 64 bits.
+static inline __m512i emulated_unpack(__m512i a, __m512i b, int from) {
+    const emulation::Elements<int16_t> first(a), second(b);
+    emulation::Elements<int16_t> to;
+    for (int i = 0; i < 32; i++) to.of[i] = (i % 2 ? second : first).of[i / 8 * 8 + from + i % 8 / 2];
+    return to.as<__m512i>();
+}
+static inline __m512i _mm512_unpacklo_epi16(__m512i a, __m512i b) { return emulated_unpack(a, b, 0); }
+static inline __m512i _mm512_unpackhi_epi16(__m512i a, __m512i b) { return emulated_unpack(a, b, 4); }
+
 static inline __m512i _mm512_mask_blend_epi16(__mmask32 mask, __m512i a, __m512i b) {
     emulation::Elements<uint16_t> to(a);
     const emulation::Elements<uint16_t> other(b);
