@@ -4,7 +4,8 @@ Everything but the chair is a formula: paving, meadow, wall, trees, hills and a 
 nerfstudio's layout, of 90 photos to train with and 10 to test.
 
     python scripts/make_garden_capture.py garden
-    kilonerf-train garden -o garden.knf
+    kilonerf-train garden -o large.knf --preset tiny --levels 3 --occupancy.cells 12
+    kilonerf-compress large.knf -o assets/garden.knf --size 5MB --photos garden --steps 0
 """
 
 import json

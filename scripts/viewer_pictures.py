@@ -1,6 +1,6 @@
-"""Makes the pictures of the window in docs/images, of the chair that comes with the program.
+"""Makes the pictures of the window in docs/images, of the scenes that come with the program.
 
-scripts/virtual_screen.sh .venv/bin/python scripts/viewer_pictures.py [FOLDER]
+scripts/virtual_screen.sh .venv/bin/python scripts/viewer_pictures.py [FOLDER [NAME ...]]
 """
 
 import os
@@ -20,7 +20,7 @@ from kilonerf.viewer.settings import ViewerSettings
 from kilonerf.viewer.welcome import CHAIR as SMALL_CHAIR
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAIR = ROOT / "assets" / "chair.knf"
+CHAIR, GARDEN = ROOT / "assets" / "chair.knf", ROOT / "assets" / "garden.knf"
 PATIENCE = 60.0  # seconds
 QUIET_MS = 60.0  # what a picture takes at most on two cores that do nothing else
 TRIES = 25
@@ -55,6 +55,10 @@ def timeline(app: ViewerApp) -> None:
     wait(app)
 
 
+def garden(app: ViewerApp) -> None:
+    """A capture, as it is opened."""
+
+
 def welcome(app: ViewerApp) -> None:
     """What a start without a scene shows."""
     app.welcome.shown = True
@@ -65,8 +69,10 @@ PICTURES: dict[str, Callable[[ViewerApp], None]] = {
     "viewer-light": light,
     "viewer-depth": depth,
     "viewer-timeline": timeline,
+    "viewer-garden": garden,
     "viewer-welcome": welcome,
 }
+SCENES = {garden: GARDEN, welcome: SMALL_CHAIR}  # else the chair
 
 
 def wait_for_quiet(app: ViewerApp) -> None:
@@ -93,10 +99,11 @@ def wait(app: ViewerApp) -> None:
 def main() -> None:
     """Make all of them."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
-    for name, prepare in PICTURES.items():
+    for name in sys.argv[2:] or PICTURES:
+        prepare = PICTURES[name]
         with tempfile.TemporaryDirectory() as state:
             os.environ["XDG_STATE_HOME"] = state
-            scene = SMALL_CHAIR if prepare is welcome else CHAIR
+            scene = SCENES.get(prepare, CHAIR)
             loader = SceneLoader()
             loader.give(LoadedScene(scene, load_scene(scene)))
             app = ViewerApp(ViewerSettings(), (1280, 800), Path(state), loader)
@@ -104,7 +111,8 @@ def main() -> None:
                 wait(app)
                 prepare(app)
                 wait(app)
-                wait_for_quiet(app)
+                if scene != GARDEN:
+                    wait_for_quiet(app)
                 app.window.capture_next_frame()
                 app.step()
                 Image.fromarray(app.window.take_capture()).save(folder / f"{name}.webp", quality=88, method=6)
