@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kilonerf.model_io import UsageError, load_scene
 from kilonerf.model_io.datasets.summary import dataset_rows, describe_dataset, is_dataset
-from kilonerf.model_io.scene.facts import describe, fact_rows
+from kilonerf.model_io.scene.facts import describe, fact_rows, file_facts
 
 from .command_line import run_command
 from .dataset_plan import training_plan, write_plan_picture
@@ -65,7 +65,7 @@ def run(options: InfoOptions) -> None:
             write_plan_picture(options.scene, facts, options.picture)
     elif options.scene is not None:
         scene = load_scene(options.scene)
-        facts |= describe(scene) | {"file": str(options.scene), "file_bytes": options.scene.stat().st_size}
+        facts |= describe(scene) | file_facts(options.scene)
         tables.append((str(options.scene), fact_rows(scene, facts)))
     if options.machine:
         machine, rows = _machine()

@@ -1,11 +1,7 @@
 """``kilonerf-train``: from posed photos to a scene."""
 
 import math
-import os
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +34,7 @@ from kilonerf.trainer.pipeline.subject import find_missing_poses, read_subject
 from kilonerf.trainer.settings import PRESETS, Preset, TrainingSettings
 
 from .command_line import print_event, run_command
+from .training_run import interruption, training_device
 
 PROGRAM = "kilonerf-train"
 SNAPSHOT = "view.knf"
@@ -113,7 +110,7 @@ def run(command: TrainCommand) -> None:
         KeyboardInterrupt: it was interrupted; the same command goes on.
     """
     world = World.from_environment()
-    device = _device(command.device, world)
+    device = training_device(command.device, world)
     if command.threads is not None:
         if not 1 <= command.threads <= 1024:
             raise UsageError(f"--threads: expected 1 to 1024, got {command.threads}")
@@ -143,7 +140,7 @@ def run(command: TrainCommand) -> None:
         strict=command.strict,
         say=say,
     )
-    with _interruption() as interrupted:
+    with interruption() as interrupted:
         observer = Observers()
         training = training_class(command.settings)(
             subject,
@@ -211,28 +208,6 @@ def _said_preset(arguments: list[str]) -> Preset:
     return "fast"
 
 
-def _device(name: str, world: World) -> torch.device:
-    """The device of this process.
-
-    Raises:
-        UsageError: there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"--device: expected auto, cpu or cuda, got {name!r}") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise UsageError("--device: expected a torch with CUDA and a GPU for cuda, got none")
-        if device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", world.rank)) % torch.cuda.device_count())
-    elif device.type != "cpu":
-        raise UsageError(f"--device: expected auto, cpu or cuda, got {name!r}")
-    return device
-
-
 def _check_output(command: TrainCommand) -> None:
     """What is written in the end can be; hours later would be too late to say so.
 
@@ -279,25 +254,6 @@ def _observe(observers: Observers, command: TrainCommand, folder: Path, previews
         if events is not None:
             snapshot.written = partial(events.snapshot_written, snapshots)
         observers.append(snapshot)
-
-
-@contextmanager
-def _interruption() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and ``kill`` are noted, so that a step is finished first; a second one ends at once."""
-    noted = False
-
-    def note(number: int, frame: object) -> None:
-        nonlocal noted
-        if noted:
-            raise KeyboardInterrupt
-        noted = True
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from ..scene.checks import check_levels, check_resolutions, fail
 from ..scene.levels import OuterLevel
 from ..scene.octree_scene import OctreeScene
 from ..scene.scene import KiloNeRFScene, Scene
+from .compressed import VERSION as COMPRESSED_VERSION
+from .compressed import decoded, encoded
 from .fields import Tensors, shared_document, shared_fields, shared_tensors, sizes, tensor
 from .octree import OCTREE_KIND, octree_data, octree_scene
+from .quantized import QuantizedNetworks
 from .safetensors_reader import is_size, parse_json, read_tensor_file
 
 VERSION = 1  # of scenes with one level, so that older programs read them
@@ -90,10 +94,8 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
     tensors: dict[str, NDArray[Any]] = {
         **_grids(scene),
         **cast_layers(scene.layers, scene.dtype if dtype is None else dtype),
+        **_extras(scene),
     }
-    if scene.sky is not None:
-        tensors["sky"] = scene.sky
-    tensors |= shared_tensors(scene)
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     document = json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))
     data = safetensors.numpy.save(tensors, {"knf": document})
@@ -101,9 +103,45 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
         temporary.write_bytes(data)
 
 
+def save_compressed(
+    scene: KiloNeRFScene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer], path: str | os.PathLike[str]
+) -> int:
+    """Write a ``.knf`` file of version 3, whole or not at all.
+
+    Args:
+        scene: whose grids, camera and so on are written, but not its layers.
+        networks: of the scene's cells, instead of its layers.
+        chunk_of: the chunk of each network, from 0 on, [N].
+        path: where to; an existing file is replaced.
+
+    Returns:
+        how many bytes it has.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    data = compressed_file(scene, networks, chunk_of)
+    with AtomicFile(Path(path)) as temporary:
+        temporary.write_bytes(data)
+    return len(data)
+
+
+def compressed_file(scene: KiloNeRFScene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer]) -> bytes:
+    """The bytes that :func:`save_compressed` writes."""
+    occupancy = np.stack([cells.occupancy for cells in scene.levels])
+    index = np.stack([cells.network_index for cells in scene.levels])
+    return encoded(_document(scene), occupancy, index, networks, chunk_of, _extras(scene))
+
+
 def version_of(scene: KiloNeRFScene) -> int:
     """Of the specification that a scene's file follows."""
     return NESTED_VERSION if scene.outer else VERSION
+
+
+def _extras(scene: KiloNeRFScene) -> dict[str, NDArray[Any]]:
+    """Tensors that a file may have."""
+    sky = {} if scene.sky is None else {"sky": scene.sky}
+    return {**sky, **shared_tensors(scene)}
 
 
 def _grids(scene: KiloNeRFScene) -> dict[str, NDArray[Any]]:
@@ -152,8 +190,8 @@ def _check_version(document: object) -> None:
     if document.get("kind") != KIND:
         fail("kind", f"{KIND!r} or {OCTREE_KIND!r}", f"{document.get('kind')!r:.80}")
     version: object = document.get("version")
-    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION):
-        fail("version", f"{VERSION} or {NESTED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
+    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION, COMPRESSED_VERSION):
+        fail("version", f"{VERSION} to {COMPRESSED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
     for key, expected in _ARCHITECTURE.items():
         if document.get(key) != expected:
             fail(key, json.dumps(expected), f"{document.get(key)!r:.200}")
@@ -163,24 +201,35 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> KiloNeRFScene:
     networks = sizes(document, "network_resolution")
     voxels = sizes(document, "occupancy_resolution")
     check_resolutions(voxels, networks)
-    levels = _levels(document, networks)
-    several = () if levels is None else (levels,)
-    index = tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
-    size = -(-math.prod(voxels) // 8)
-    packed = tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
-    outer = [OuterLevel(_unpack(bits, voxels), rows) for bits, rows in zip(packed[1:], index[1:], strict=True)]
+    occupancy, index, layers = _content(document, tensors, networks, voxels)
+    outer = [OuterLevel(*grids) for grids in zip(occupancy[1:], index[1:], strict=True)]
     return KiloNeRFScene(
-        occupancy=_unpack(packed[0], voxels),
+        occupancy=occupancy[0],
         network_index=index[0],
-        layers=_layers(tensors),
+        layers=layers,
         outer=tuple(outer),
         sky=tensors.get("sky"),
         **shared_fields(document, tensors),
     )
 
 
+def _content(
+    document: dict[str, Any], tensors: Tensors, networks: tuple[int, int, int], voxels: tuple[int, int, int]
+) -> tuple[Sequence[NDArray[np.bool_]], NDArray[np.int32], dict[str, NDArray[Any]]]:
+    """Occupancy of each level, the levels' network indices, and the layers."""
+    levels = _levels(document, networks)
+    if document["version"] == COMPRESSED_VERSION:
+        occupancy, index, layers = decoded(document, tensors, levels or 1, networks, voxels)
+        return list(occupancy), index, layers
+    several = () if levels is None else (levels,)
+    index = tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
+    size = -(-math.prod(voxels) // 8)
+    packed = tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
+    return [_unpack(bits, voxels) for bits in packed], index, _layers(tensors)
+
+
 def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | None:
-    """How many levels a file of version 2 has; None: one of version 1."""
+    """How many levels a file of version 2 or 3 has; None: one of version 1."""
     if document["version"] == VERSION:
         return None
     if not is_size(document.get("levels")):

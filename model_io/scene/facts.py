@@ -1,6 +1,8 @@
 """Facts about a scene, for programs and for people: what ``kilonerf-info`` prints."""
 
 import json
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ from numpy.typing import NDArray
 from ..files.json_values import is_array
 from ..knf.format import KIND, version_of
 from ..knf.octree import OCTREE_KIND, OCTREE_VERSION
+from ..knf.quantized import NUM_WEIGHTS
+from ..knf.safetensors_reader import parse_json, read_tensor_file
 from .architecture import PARAMETERS_PER_NETWORK
 from .octree_facts import octree_facts, octree_rows
 from .octree_scene import OctreeScene
@@ -67,8 +71,28 @@ def _shared_facts(scene: Scene) -> dict[str, Any]:
     }
 
 
+def file_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What :func:`describe` cannot know: facts about the file of a scene that was loaded, JSON values only."""
+    file = read_tensor_file(path)
+    document = parse_json(file.metadata["knf"], "knf")
+    sizes = {name: array.nbytes for name, array in file.tensors.items()}
+    networks = [size for name, size in sizes.items() if name.startswith("networks.")]
+    compressed = {
+        "grids_bytes": sizes.get("grids"),
+        "model_bytes": sizes.get("model"),
+        "networks_bytes": sum(networks),
+        "chunks": len(networks),
+    }
+    return {
+        "file": os.fspath(path),
+        "file_bytes": Path(path).stat().st_size,
+        "version": document["version"],
+        "compressed": compressed if "chunks" in document and document["kind"] == KIND else None,
+    }
+
+
 def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """What :func:`describe` says, with ``file_bytes``, as names and texts for people."""
+    """What :func:`describe` and :func:`file_facts` say, as names and texts for people."""
 
     def times(sizes: list[int]) -> str:
         return " x ".join(map(str, sizes))
@@ -83,6 +107,7 @@ def fact_rows(scene: Scene, facts: dict[str, Any]) -> list[tuple[str, str]]:
         own = [
             ("network grid", f"{times(facts['network_resolution'])}, cells of {numbers(facts['cell_size'])}"),
             *_level_rows(facts),
+            *_compressed_rows(facts),
             ("networks", f"{facts['networks']} kept, {facts['networks_dropped']} dropped (empty cells)"),
             ("parameters", f"{facts['parameters']:,} in {facts['dtype']}"),
             (
@@ -126,6 +151,16 @@ def _level_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("networks by level", f"{networks} (the innermost first)"),
         ("occupied by level", f"{voxels} voxels"),
     ]
+
+
+def _compressed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    compressed = facts.get("compressed")
+    if not compressed or not facts["networks"]:
+        return []
+    bits = 8 * compressed["networks_bytes"] / (NUM_WEIGHTS * facts["networks"])
+    networks = f"networks {compressed['networks_bytes'] / 1e3:.1f} kB in {compressed['chunks']} chunks"
+    others = f"grids {compressed['grids_bytes'] / 1e3:.1f} kB, model {compressed['model_bytes'] / 1e3:.1f} kB"
+    return [("compressed", f"{networks}, {bits:.2f} bits a weight; {others}")]
 
 
 def _sky(sky: NDArray[np.float32]) -> str:

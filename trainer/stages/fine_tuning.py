@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,10 +10,12 @@ import torch
 from ..data.corrections import applied
 from ..data.footprints import covered_pixels
 from ..data.photos import Photos, RayBatch, prefetched_batches
+from ..data.ray_sampling import RaySamples
 from ..loop.distributed import World
 from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
-from ..ops.networks import SampleGroups
+from ..ops.compositing import Composited
+from ..ops.networks import SampleGroups, TinyNetworks
 from ..ranges import Count, CountOrZero, NotNegative, Positive
 from .student import Student
 from .voxels import OccupiedVoxels
@@ -43,6 +46,33 @@ class FineTuningSettings:
     covered_only: bool = True
 
 
+class Rounding(Protocol):
+    """Puts other parameters in place of the networks' own while a step looks at the photos."""
+
+    def apply(self, networks: TinyNetworks) -> None:
+        """Put rounded parameters in place."""
+
+    def undo(self, networks: TinyNetworks) -> None:
+        """Put the networks' own back; their gradient is that of the rounded ones."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a step sees.
+
+    Attributes:
+        batch: the rays.
+        groups: their samples of each network.
+        rgb: the rays' colours, [R, 3].
+        samples: how many were evaluated.
+    """
+
+    batch: RayBatch
+    groups: SampleGroups
+    rgb: torch.Tensor
+    samples: int
+
+
 class FineTuning:
     """The stage; a step depends on its number, the parameters and the density estimate only.
 
@@ -55,6 +85,7 @@ class FineTuning:
         world: processes that share the rays among them.
         weights: of the photos in the error, [V]; all the same if left out.
         colors: of the photos, [V, 3, 4]: see :func:`~..data.corrections.applied`.
+        rounding: what the photos are looked at through, if not through the parameters themselves.
 
     Attributes:
         steps: how many there are.
@@ -73,11 +104,12 @@ class FineTuning:
         world: World,
         weights: torch.Tensor | None = None,
         colors: torch.Tensor | None = None,
+        rounding: Rounding | None = None,
     ) -> None:
         self.student, self.settings, self.steps = student, settings, settings.steps
         self.rays, self.samples = settings.rays, 0
         self._seed, self._world = seed, world
-        self._weights, self._colors = weights, colors
+        self._weights, self._colors, self._rounding = weights, colors, rounding
         self._device = student.networks.rows.device
         self._adam = Adam(
             student.networks,
@@ -106,26 +138,17 @@ class FineTuning:
         """One batch of rays; returns the mean squared error before it, of the processes' own rays."""
         settings, networks = self.settings, self.student.networks
         if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
-            self._refresh(step)
-        own = self._world.share(settings.rays)
-        batch = self._batches.get(step)[own]
-        samples = self._sampler.sample(
-            batch.origins,
-            batch.directions,
-            sample_seed(self._seed, step),
-            first_ray=own.start,
-            min_transmittance=settings.min_transmittance,
-        ).to(self._device)
-        groups = SampleGroups.of(samples.network_index, networks.num_networks)
-        seen = self.student.seen(samples, groups, _LEAK)
-        background = batch.background
-        if self.student.sky is not None:
-            background = self.student.sky.behind(batch, lambda rgb: self._as_in_photos(batch, rgb))
-        error = (self._as_in_photos(batch, seen.over(background)) - batch.rgb) ** 2
+            self.refresh(step)
+        if self._rounding is not None:
+            self._rounding.apply(networks)
+        look = self.look(step)
+        error = (look.rgb - look.batch.rgb) ** 2
         self._adam.zero_grad()
-        weighted = error if self._weights is None else error * self._weights[batch.views][:, None]
+        weighted = error if self._weights is None else error * self._weights[look.batch.views][:, None]
         (weighted.sum() / (3 * settings.rays)).backward()
-        counts = groups.starts.diff()
+        if self._rounding is not None:
+            self._rounding.undo(networks)
+        counts = look.groups.starts.diff()
         if networks.rows.grad is not None:
             self._world.add_up(networks.rows.grad)
             self._world.add_up(counts)
@@ -134,8 +157,36 @@ class FineTuning:
         )
         # A network that no ray met has no gradient, and its moments say nothing new.
         self._adam.step(counts.nonzero()[:, 0])
-        self.samples = len(samples.points)
+        self.samples = look.samples
         return {"error": float(error.detach().mean())}
+
+    def look(self, step: int) -> Look:
+        """What the networks see along a step's rays, of this process."""
+        batch, samples = self.sampled(step)
+        groups = SampleGroups.of(samples.network_index, self.student.networks.num_networks)
+        seen = self.student.seen(samples, groups, _LEAK)
+        return Look(batch, groups, self.colors_of(batch, seen), len(samples.points))
+
+    def sampled(self, step: int) -> tuple[RayBatch, RaySamples]:
+        """A step's rays, of this process, and their samples."""
+        settings = self.settings
+        own = self._world.share(settings.rays)
+        batch = self._batches.get(step)[own]
+        samples = self._sampler.sample(
+            batch.origins,
+            batch.directions,
+            sample_seed(self._seed, step),
+            first_ray=own.start,
+            min_transmittance=settings.min_transmittance,
+        )
+        return batch, samples.to(self._device)
+
+    def colors_of(self, batch: RayBatch, seen: Composited) -> torch.Tensor:
+        """Rays' colours as the photos would have them, [R, 3]."""
+        background = batch.background
+        if self.student.sky is not None:
+            background = self.student.sky.behind(batch, lambda rgb: self._as_in_photos(batch, rgb))
+        return self._as_in_photos(batch, seen.over(background))
 
     def _as_in_photos(self, batch: RayBatch, rgb: torch.Tensor) -> torch.Tensor:
         return rgb if self._colors is None else applied(self._colors, batch.views, rgb)
@@ -157,7 +208,7 @@ class FineTuning:
         self._densities = state["densities"].clone()
         self._tell_sampler()
 
-    def _refresh(self, step: int) -> None:
+    def refresh(self, step: int) -> None:
         """Look how dense the voxels are."""
         found = self._voxels.densities(self._seed, step).clamp(max=_LARGEST_DENSITY)
         known = bool(self._densities.any())

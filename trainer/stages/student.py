@@ -93,10 +93,11 @@ class Student:
             leak: as for :func:`rectified_density`.
         """
         rgb, raw = tiny_networks(samples.points, samples.directions, groups, self.networks, rectified=False)
-        distance = samples.distance
-        if self.outer:
-            distance = distance / self.density_lengths[samples.network_index]
-        return composite(samples.offsets, rectified_density(raw, leak), rgb, distance, samples.depth)
+        return composite(samples.offsets, rectified_density(raw, leak), rgb, self.distances(samples), samples.depth)
+
+    def distances(self, samples: RaySamples) -> torch.Tensor:
+        """From each sample to the next, in the lengths that densities are learnt per, [S]."""
+        return samples.distance / self.density_lengths[samples.network_index] if self.outer else samples.distance
 
     def points_in(
         self,

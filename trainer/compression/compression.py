@@ -1,0 +1,306 @@
+"""A whole compression: how much each network matters, how finely it is rounded, fine-tuning; and what is written."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kilonerf.kernels.native.folding import folded_layers
+from kilonerf.model_io import KiloNeRFScene, TrainingError
+from kilonerf.model_io.knf.compressed import MAX_CHUNKS
+from kilonerf.model_io.knf.format import compressed_file
+from kilonerf.model_io.knf.quantized import GROUPS, NUM_WEIGHTS, QuantizedNetworks, from_layers, to_layers
+
+from ..data.photos import Photos
+from ..loop.distributed import World
+from ..pipeline.observers import Observer
+from ..pipeline.store import StageStore
+from ..stages.fine_tuning import FineTuning, FineTuningSettings
+from ..stages.student import DENSITY_UNIT, Student
+from .feedback import Shares, importance, rounded
+from .rounding import Rounding, scene_numbers
+from .settings import CompressionSettings
+from .survey import Samples, Survey, samples_of
+
+_SAVE_EVERY = 60.0  # seconds
+_LOOK_EVERY = 25  # steps between two looks at the size
+_FIRMER = 1.2  # by what bits count more after a look that found too many
+_TRIES, _NEAR = 6, 0.99  # roundings until the size is at least this share of what is wanted
+_LEAST_BITS = 0.05  # of a number
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What is written.
+
+    Attributes:
+        data: the file.
+        bits: of a number of a network, in the mean.
+        seconds: by stage.
+    """
+
+    data: bytes
+    bits: float
+    seconds: dict[str, float]
+
+
+class RoundedFineTuning(FineTuning):
+    """Fine-tuning through a rounding; what bits count is adapted so that networks keep a size."""
+
+    def __init__(self, *arguments: Any, rounding: Rounding, size: float, **named: Any) -> None:
+        super().__init__(*arguments, rounding=rounding, **named)
+        self._bits, self._size, self._now = rounding, size, 0.0
+
+    def step(self, step: int) -> dict[str, float]:
+        """One batch of rays; returns the error before it, and the size in kilobytes."""
+        if step % _LOOK_EVERY == 0:
+            self._now = self._bits.look_at_rate(self.student.networks.rows)
+            if step:
+                self._bits.rate_weight *= _FIRMER if self._now > self._size else 1 / _FIRMER
+        return {**super().step(step), "kB": self._now / 1000}
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What a resumed stage goes on from."""
+        return {**super().state(), **{f"rounding.{key}": value for key, value in self._bits.state().items()}}
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Go on from what :meth:`state` gave."""
+        super().load_state(state)
+        self._bits.load_state({key[9:]: value for key, value in state.items() if key.startswith("rounding.")})
+        self._now = self._bits.size(self._bits.quantized(self.student.networks.rows).symbols)
+
+
+class Compression:
+    """Runs the stages, or what is left of them.
+
+    Args:
+        scene: what is compressed.
+        photos: what it is measured and fine-tuned by.
+        settings: how.
+        size: bytes of the file, at most; or bits of a number, see ``bits``.
+        bits: in the mean, where no size is given.
+        folder: where the stages leave what they made; it exists.
+        source: names the scene and the photos, so that a run is not resumed with others.
+        observer: is told how it goes.
+        device: of parameters and batches.
+        interrupted: asked after each step; True: progress is saved and KeyboardInterrupt raised.
+    """
+
+    def __init__(
+        self,
+        scene: KiloNeRFScene,
+        photos: Photos,
+        settings: CompressionSettings,
+        *,
+        size: int | None = None,
+        bits: float | None = None,
+        folder: Path,
+        source: dict[str, Any],
+        observer: Observer,
+        device: torch.device | str = "cpu",
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._photos, self._settings, self._folder = photos, settings, folder
+        self._observer, self._interrupted = observer, interrupted
+        folded = from_layers(folded_layers(scene.layers))
+        self._scene = replace(scene, layers=to_layers(folded))
+        self._student = Student.of(self._scene)
+        self._student.networks.to(device)
+        self._described = {"settings": settings.document(), "size": size, "bits": bits, **source}
+        self._store = StageStore(folder, World(), lambda stage: self._described)
+        self._wanted_size, self._wanted_bits = size, bits
+
+    def run(self) -> Compressed:
+        """Run all stages; those that are done are read, not run again.
+
+        Raises:
+            TrainingError: the folder is of a compression with other settings, or the size is too small.
+            CheckpointError: a file in it is damaged.
+            OutputError: a file cannot be written.
+            KeyboardInterrupt: it was interrupted; the same call goes on.
+        """
+        rows = self._student.networks.rows
+        factor = DENSITY_UNIT / self._student.density_lengths
+        samples = self._survey()
+        numbers = scene_numbers(rows, factor.cpu().numpy())
+        shares = Shares.of(samples, numbers)
+        self._importance = importance(samples, shares, numbers)
+        rounding = Rounding(rows.detach(), self._importance, factor, self._settings.rounding)
+        self._round(rounding, samples, shares, numbers)
+        if self._settings.steps:
+            self._fine_tune(rounding)
+        return self._finish(rounding, rows)
+
+    def _fine_tuning_settings(self, steps: int) -> FineTuningSettings:
+        settings = self._settings
+        return FineTuningSettings(
+            steps=steps,
+            rays=settings.rays,
+            learning_rate=settings.learning_rate,
+            last_learning_rate=settings.last_learning_rate,
+            view_dependent_l2=0.0,
+        )
+
+    def _survey(self) -> Samples:
+        settings, networks = self._settings, self._student.networks
+        done = self._store.product("survey")
+        if done is None:
+            looking = FineTuning(
+                self._student,
+                self._photos,
+                self._fine_tuning_settings(0),
+                random_background=False,
+                seed=settings.seed,
+                world=World(),
+            )
+            stage = Survey(looking, self._student, seed=settings.seed, steps=settings.survey_steps)
+            self._run_stage(stage, "survey")
+            done = stage.product()
+            self._store.keep("survey", done)
+        return samples_of(done, networks.num_networks, 3 * settings.rays * settings.survey_steps)
+
+    def _round(self, rounding: Rounding, samples: Samples, shares: Shares, numbers: NDArray[np.float32]) -> None:
+        """Choose the steps by which the file has the wanted size, and round."""
+        rows = self._student.networks.rows
+        done = self._store.product("rounding")
+        if done is not None:
+            rounding.load_state(done)
+            self._size = float(done["size"])
+            with torch.no_grad():
+                rows.copy_(done["rows"])
+            return
+        began = time.perf_counter()
+        self._observer.begin("rounding", 0, _TRIES)
+        wanted = self._target(rounding, rows)
+        strength = self._plain_strength(rounding, rows, wanted)
+        tries: list[tuple[float, float, NDArray[np.int16]]] = []
+        for tried in range(_TRIES):
+            rounding.set_strength(strength)
+            found = rounded(samples, shares, numbers, rounding.step_sizes, rounding.shared)
+            size = rounding.size(found)
+            if self._wanted_size is not None:
+                wanted = self._wanted_size - (len(self._file(rounding.with_symbols(found))) - size)
+            tries.append((size, strength, found))
+            self._observer.step("rounding", tried, {"kB": size / 1000}, 0, len(samples.points))
+            if self._interrupted():
+                raise KeyboardInterrupt
+            if _NEAR * wanted < size <= wanted:
+                break
+            # Nearly: bytes fall with the square root of the steps.
+            strength *= (size / (wanted * (1 + _NEAR) / 2)) ** 2
+        fitting = [one for one in tries if one[0] <= wanted]  # else :meth:`_finish` rounds down
+        one = max(fitting, key=itemgetter(0)) if fitting else min(tries, key=itemgetter(0))
+        _, strength, found = one
+        rounding.set_strength(strength)
+        with torch.no_grad():
+            rows.copy_(rounding.rows(rounding.with_symbols(found)))
+        rounding.look_at_rate(rows)
+        self._size = wanted
+        self._store.seconds["rounding"] = time.perf_counter() - began
+        self._store.keep("rounding", {"rows": rows, "size": torch.tensor(wanted), **rounding.state()})
+        self._observer.end("rounding", _TRIES)
+
+    def _target(self, rounding: Rounding, rows: torch.Tensor) -> float:
+        """Bytes that the networks' symbols may take."""
+        numbers = NUM_WEIGHTS * len(rows)
+        if self._wanted_size is None:
+            assert self._wanted_bits is not None  # noqa: S101 - the command has one of both
+            return self._wanted_bits * numbers / 8
+        # Beside them there are grids, tables, poses: about as much as when weights have the whole size.
+        most = max(8 * self._wanted_size / numbers, _LEAST_BITS) * numbers / 8
+        rounding.set_strength(self._plain_strength(rounding, rows, most))
+        plain = rounding.quantized(rows)
+        beside = len(self._file(plain)) - rounding.size(plain.symbols)
+        if self._wanted_size - beside < _LEAST_BITS * numbers / 8:
+            least = beside + _LEAST_BITS * numbers / 8
+            raise TrainingError(
+                f"--size: expected more than {least:.0f} bytes, for all that is not weights takes {beside:.0f}, "
+                f"got {self._wanted_size}"
+            )
+        return self._wanted_size - beside
+
+    def _plain_strength(self, rounding: Rounding, rows: torch.Tensor, size: float) -> float:
+        """The strength by which plain rounding has a size; it takes about as many bytes as rounding with feedback."""
+        low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 30
+        for _ in range(9):
+            middle = (low + high) / 2
+            rounding.set_strength(2.0**middle)
+            if rounding.size(rounding.quantized(rows).symbols) > size:
+                low = middle
+            else:
+                high = middle
+        return 2.0**high
+
+    def _fine_tune(self, rounding: Rounding) -> None:
+        networks = self._student.networks
+        done = self._store.product("fine-tuning")
+        if done is not None:
+            with torch.no_grad():
+                networks.rows.copy_(done["rows"])
+            rounding.load_state(done)
+            return
+        stage = RoundedFineTuning(
+            self._student,
+            self._photos,
+            self._fine_tuning_settings(self._settings.steps),
+            random_background=True,
+            seed=self._settings.seed + 1,
+            world=World(),
+            rounding=rounding,
+            size=self._size,
+        )
+        self._run_stage(stage, "fine-tuning")
+        self._store.keep("fine-tuning", {"rows": networks.rows, **rounding.state()})
+
+    def _finish(self, rounding: Rounding, rows: torch.Tensor) -> Compressed:
+        """The file; if it is too large, rounded down as far as it takes."""
+        low, high = 0.0, 0.5
+        data = self._file(networks := rounding.quantized(rows))
+        most = self._wanted_size
+        if most is not None and len(data) > most:
+            for _ in range(8):
+                middle = (low + high) / 2
+                tried = self._file(fewer := rounding.quantized(rows, middle))
+                if len(tried) > most:
+                    low = middle
+                else:
+                    high, data, networks = middle, tried, fewer
+            if len(data) > most:
+                raise TrainingError(f"--size: expected at least {len(data)} bytes, got {most}")
+        bits = 8 * rounding.size(networks.symbols) / networks.symbols.size
+        return Compressed(data, bits, dict(self._store.seconds))
+
+    def _file(self, networks: QuantizedNetworks) -> bytes:
+        return compressed_file(self._scene, networks, self._chunks())
+
+    def _chunks(self) -> NDArray[np.int64]:
+        """The chunk of each network: what the pictures show most of comes first."""
+        order = np.argsort(-self._importance[:, list(GROUPS).index("rgb_linear")], kind="stable")
+        size = max(self._settings.chunk, -(-len(order) // MAX_CHUNKS))
+        chunk = np.empty(len(order), np.int64)
+        chunk[order] = np.arange(len(order)) // size
+        return chunk
+
+    def _run_stage(self, stage: Any, name: str) -> None:
+        first, before = self._store.resume(stage, name, World())
+        self._observer.begin(name, first, stage.steps)
+        began = saved = time.perf_counter()
+        for step in range(first, stage.steps):
+            metrics = stage.step(step)
+            now = time.perf_counter()
+            self._store.seconds[name] = before + now - began
+            self._observer.step(name, step, metrics, stage.rays, stage.samples)
+            stop = self._interrupted()
+            if stop or now - saved > _SAVE_EVERY:
+                self._store.save_progress(stage, name, step + 1)
+                saved = time.perf_counter()
+            if stop:
+                raise KeyboardInterrupt
+        stage.finish()
+        self._observer.end(name, stage.steps)
