@@ -13,7 +13,7 @@ from kilonerf.model_io.datasets import View, available_splits, load_dataset
 from kilonerf.model_io.errors import DatasetError, UsageError
 from kilonerf.model_io.knf.format import save_scene
 from kilonerf.model_io.original.checkpoint import IMPORT_STEPS, import_checkpoint
-from kilonerf.model_io.scene.scene import Scene
+from kilonerf.model_io.scene.scene import KiloNeRFScene
 
 from .command_line import print_event, run_command
 
@@ -100,7 +100,7 @@ def run(options: ImportOptions) -> None:
     print(summary(scene, options.output))
 
 
-def summary(scene: Scene, path: Path) -> str:
+def summary(scene: KiloNeRFScene, path: Path) -> str:
     """One line on a scene that was written to ``path``."""
     cells = scene.network_index.size
     return (

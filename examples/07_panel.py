@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from imgui_bundle import imgui
 
-from kilonerf.model_io import Scene, load_kilonerf_scene
+from kilonerf.model_io import KiloNeRFScene, load_kilonerf_scene
 from kilonerf.viewer import show
 
 CHAIR = Path(__file__).resolve().parents[1] / "assets" / "chair.knf"
@@ -36,7 +36,7 @@ def panel() -> None:
     imgui.text(f"{cut(height).occupancy.mean():.1%} of the voxels are left")
 
 
-def cut(share: float) -> Scene:
+def cut(share: float) -> KiloNeRFScene:
     """The scene without what is higher: empty-space skipping skips what is marked empty."""
     occupancy = np.array(scene.occupancy)
     occupancy[:, :, round(share * occupancy.shape[2]) :] = False

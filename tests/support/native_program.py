@@ -11,7 +11,7 @@ from kilonerf.kernels import Frame, FrameStatistics, RenderOptions
 from kilonerf.kernels.native.folding import folded_layers
 from kilonerf.kernels.native.grid import native_cells, native_grid, voxel_words
 from kilonerf.kernels.sampling import SampleSteps, ray_origin
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 MAIN = Path(__file__).resolve().parents[1] / "kernels" / "cpu" / "other_machine.cpp"
@@ -60,7 +60,7 @@ def link(compiler: str, objects: list[Path], program: Path, *flags: str) -> Path
     return program
 
 
-def render(command: Sequence[str], scene: Scene, views: Sequence[tuple[Camera, RenderOptions]]) -> list[Frame]:
+def render(command: Sequence[str], scene: KiloNeRFScene, views: Sequence[tuple[Camera, RenderOptions]]) -> list[Frame]:
     """Pictures of a scene by a program.
 
     Raises:
@@ -91,7 +91,7 @@ def render(command: Sequence[str], scene: Scene, views: Sequence[tuple[Camera, R
     return frames
 
 
-def _scene_bytes(scene: Scene) -> bytes:
+def _scene_bytes(scene: KiloNeRFScene) -> bytes:
     """What other_machine.cpp reads first."""
     words = voxel_words(scene.cells)
     parts: list[np.ndarray] = [
@@ -105,7 +105,7 @@ def _scene_bytes(scene: Scene) -> bytes:
     return b"".join(part.tobytes() for part in parts)
 
 
-def _view_bytes(scene: Scene, camera: Camera, options: RenderOptions) -> bytes:
+def _view_bytes(scene: KiloNeRFScene, camera: Camera, options: RenderOptions) -> bytes:
     steps = SampleSteps.of(scene, options)
     lens = [camera.fx, camera.fy, camera.cx, camera.cy, steps.near, steps.step, steps.last]
     parts = [

@@ -4,7 +4,7 @@ import numpy as np
 
 from kilonerf.kernels import Frame, RenderOptions
 from kilonerf.kernels.sampling import SampleSteps, positions, ray_directions, ray_origin
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 from support.scenes import random_scene
 
 SCENES = {
@@ -36,7 +36,7 @@ def assert_same_picture(picture: Frame, reference: Frame, flips: float = 0.0) ->
     assert np.abs(picture.depth[seen] - reference.depth[seen]).max(initial=0) < 2e-4
 
 
-def rays_by_definition(scene: Scene, camera: Camera, options: RenderOptions) -> tuple[np.ndarray, np.ndarray]:
+def rays_by_definition(scene: KiloNeRFScene, camera: Camera, options: RenderOptions) -> tuple[np.ndarray, np.ndarray]:
     """Samples of each ray without ERT, and the network of its first, straight from the sampling rule."""
     steps, grid = SampleSteps.of(scene, options), scene.cells
     t = steps.t(np.arange(steps.last + 1))

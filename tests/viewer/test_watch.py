@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kilonerf.model_io import load_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, load_scene, save_scene
 from kilonerf.viewer import scene_loading
 from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
 from support.driving import Driver
@@ -52,7 +52,7 @@ def test_a_changed_file_is_read_again_and_one_that_stays_is_not(path, loader) ->
     outcome = wait_for(loader.take)
     assert outcome.again
     assert outcome.scene is not None
-    assert np.array_equal(outcome.scene.occupancy, other.occupancy)
+    assert np.array_equal(outcome.scene.cells.occupancy, other.occupancy)
     time.sleep(0.2)
     assert loader.take() is None
     path.unlink()
@@ -101,7 +101,7 @@ def test_a_watched_scene_survives_what_is_done_to_its_file(path, loader) -> None
     loader.watch(interval=60.0)
     loader.load(path)
     scene = wait_for(loader.take).scene
-    assert scene is not None
+    assert isinstance(scene, KiloNeRFScene)
     with path.open("r+b") as file:
         file.truncate(0)
     expected = random_scene(seed=1)

@@ -7,7 +7,7 @@ from kilonerf.kernels import PER_RAY, PICTURE, RenderOptions
 from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import Camera, KiloNeRFScene, Scene, load_kilonerf_scene
+from kilonerf.model_io import Camera, KiloNeRFScene, load_kilonerf_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_pictures import DEVICES, SCENES, assert_as_reference, small_views
@@ -86,7 +86,7 @@ def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> No
 
 @pytest.mark.parametrize("on", DEVICES)
 @pytest.mark.parametrize("focal", [2e3, 4e4, 8e5])
-def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: Scene, on: str, focal: float) -> None:
+def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: KiloNeRFScene, on: str, focal: float) -> None:
     """A tile's pyramid is then a few millionths wide; its sides must not be lost in rounding."""
     view = views(toy_scene)["outside"]
     camera = Camera.from_matrix(view.matrix, 37, 35, fx=focal, fy=1.3 * focal)
@@ -98,7 +98,7 @@ def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: Scene, on: str, f
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_simt_a_scaled_or_mirrored_pose_loses_no_tile(toy_scene: Scene, mirrored: bool) -> None:
+def test_simt_a_scaled_or_mirrored_pose_loses_no_tile(toy_scene: KiloNeRFScene, mirrored: bool) -> None:
     matrix = small_views(toy_scene)["outside"].matrix.copy()
     matrix[:3, 0] *= -1.3 if mirrored else 1.3
     matrix[:3, 1] += 0.2 * matrix[:3, 0]
@@ -112,7 +112,7 @@ def test_simt_a_scaled_or_mirrored_pose_loses_no_tile(toy_scene: Scene, mirrored
 
 @pytest.mark.parametrize("on", ["tensor cores, sm_80", "float32"])
 @pytest.mark.parametrize("blocks", [1, 3, 100])
-def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: Scene, on: str, blocks: int) -> None:
+def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: KiloNeRFScene, on: str, blocks: int) -> None:
     """Blocks take tiles from a counter that the last one resets; nothing of a frame stays for the next."""
     device = SimtDevice(DEVICES[on][0], blocks=blocks)
     renderer = CudaRenderer(toy_scene, device)
@@ -135,7 +135,7 @@ def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: Scene, on: s
 
 @pytest.mark.parametrize("on", ["tensor cores, sm_80", "tensor cores, sm_75", "float32"])
 @pytest.mark.parametrize("order", ["ascending", "descending", 5])
-def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: Scene, on: str, order: str | int) -> None:
+def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: KiloNeRFScene, on: str, order: str | int) -> None:
     """Every access of every thread is checked; the picture does not depend on the order in which threads run."""
     chunks = SCENES["over 256 cells"]
     cases = [
@@ -163,7 +163,7 @@ def test_simt_no_race_where_nothing_is(order: str | int) -> None:
 
 
 @pytest.mark.parametrize("ess", [True, False])
-def test_simt_samples_and_networks_of_each_ray(toy_scene: Scene, ess: bool) -> None:
+def test_simt_samples_and_networks_of_each_ray(toy_scene: KiloNeRFScene, ess: bool) -> None:
     camera = small_views(toy_scene)["outside"]
     options = RenderOptions.as_trained(toy_scene, ess=ess, ert=False)
     frame = CudaRenderer(toy_scene, SimtDevice(70)).render(camera, options, OUTPUTS)
@@ -197,7 +197,7 @@ def test_simt_empty_scenes_show_the_background(ess: bool) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 7), (7, 0), (1, 1), (17, 1), (1, 16), (33, 31)])
-def test_simt_any_picture_size(toy_scene: Scene, width: int, height: int) -> None:
+def test_simt_any_picture_size(toy_scene: KiloNeRFScene, width: int, height: int) -> None:
     camera = Camera.from_matrix(views(toy_scene)["outside"].matrix, width, height, fx=60)
     expected = ReferenceRenderer(toy_scene).render(camera, RenderOptions())
     for on in ("tensor cores, sm_80", "float32"):
@@ -209,7 +209,7 @@ def test_simt_any_picture_size(toy_scene: Scene, width: int, height: int) -> Non
             assert frame.statistics.samples == 0
 
 
-def test_simt_activations_beyond_fp16_stay_finite(toy_scene: Scene) -> None:
+def test_simt_activations_beyond_fp16_stay_finite(toy_scene: KiloNeRFScene) -> None:
     """A layer that blows up must not become infinite: infinity times zero would be NaN."""
     layers = {name: array.copy() for name, array in toy_scene.layers.items()}
     layers["pts_linears.0.weight"] *= 1e5

@@ -12,7 +12,7 @@ from kilonerf.kernels.cuda.renderer import CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import BackendError, Scene
+from kilonerf.model_io import BackendError, KiloNeRFScene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
 from simt.simt_pictures import small_views
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_un
 
 
 @pytest.mark.parametrize("name", ["outside", "inside"])
-def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, name: str) -> None:
+def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: KiloNeRFScene, name: str) -> None:
     camera = small_views(toy_scene)[name]
     renderer = CudaRenderer(toy_scene, SimtDevice(80, checked=True))
     expected = renderer.render(camera, RenderOptions())
@@ -42,7 +42,7 @@ def test_simt_a_frame_that_stays_on_the_device_is_the_same(toy_scene: Scene, nam
     assert list(frame.statistics.stages_ms) == ["kernel"]
 
 
-def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: Scene) -> None:
+def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: KiloNeRFScene) -> None:
     cameras = small_views(toy_scene)
     device = SimtDevice(80)
     renderer = CudaRenderer(toy_scene, device)
@@ -63,7 +63,7 @@ def test_simt_a_frame_keeps_its_memory_as_long_as_it_lives(toy_scene: Scene) -> 
     assert other.host().rgb.shape[:2] == (cameras["inside"].height, cameras["inside"].width)
 
 
-def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
+def test_simt_only_what_changed_is_copied(toy_scene: KiloNeRFScene) -> None:
     device = SimtDevice(80)
     renderer = CudaRenderer(toy_scene, device)
     cameras = small_views(toy_scene)
@@ -84,7 +84,7 @@ def test_simt_only_what_changed_is_copied(toy_scene: Scene) -> None:
     assert device.allocations[3:] == ["samples", "network"]
 
 
-def test_simt_a_frames_constants_are_made_once_and_nothing_is_cleared(toy_scene: Scene, monkeypatch) -> None:
+def test_simt_a_frames_constants_are_made_once_and_nothing_is_cleared(toy_scene: KiloNeRFScene, monkeypatch) -> None:
     """What the host does for each frame is to patch the camera; the kernel leaves its counters at zero."""
     made: list[FrameSetup] = []
     init = FrameSetup.__init__
@@ -112,7 +112,7 @@ def test_simt_a_frames_constants_are_made_once_and_nothing_is_cleared(toy_scene:
     assert renderer.render(cameras[0], RenderOptions(ert=False)).statistics.samples >= samples[0]
 
 
-def test_simt_precision_is_chosen_by_the_device_or_by_name(toy_scene: Scene) -> None:
+def test_simt_precision_is_chosen_by_the_device_or_by_name(toy_scene: KiloNeRFScene) -> None:
     camera = small_views(toy_scene)["inside"]
     renderer = CudaRenderer(toy_scene, SimtDevice(80))
     assert renderer.backend == "cuda"
@@ -131,7 +131,7 @@ def test_simt_precision_is_chosen_by_the_device_or_by_name(toy_scene: Scene) -> 
     assert np.array_equal(old.render(camera, RenderOptions()).rgb, full.rgb)
 
 
-def test_simt_a_used_token_cancels_before_the_launch(toy_scene: Scene) -> None:
+def test_simt_a_used_token_cancels_before_the_launch(toy_scene: KiloNeRFScene) -> None:
     device = SimtDevice(80)
     renderer = CudaRenderer(toy_scene, device)
     token = CancelToken()
@@ -142,7 +142,7 @@ def test_simt_a_used_token_cancels_before_the_launch(toy_scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("honest", [True, False])
-def test_simt_too_little_memory_names_need_and_free(toy_scene: Scene, honest: bool) -> None:
+def test_simt_too_little_memory_names_need_and_free(toy_scene: KiloNeRFScene, honest: bool) -> None:
     device = SimtDevice(80, memory=3 << 16, honest=honest)
     with pytest.raises(BackendError) as caught:
         CudaRenderer(toy_scene, device)
@@ -168,7 +168,7 @@ def test_simt_scenes_of_4096_networks_in_both_precisions() -> None:
         assert frame.statistics.rays_hit == expected.statistics.rays_hit
 
 
-def test_simt_a_picture_too_large_leaves_the_renderer_usable(toy_scene: Scene) -> None:
+def test_simt_a_picture_too_large_leaves_the_renderer_usable(toy_scene: KiloNeRFScene) -> None:
     renderer = CudaRenderer(toy_scene, SimtDevice(80, memory=4 << 20))
     camera = small_views(toy_scene)["inside"]
     before = renderer.render(camera, RenderOptions())
@@ -177,7 +177,7 @@ def test_simt_a_picture_too_large_leaves_the_renderer_usable(toy_scene: Scene) -
     assert np.array_equal(renderer.render(camera, RenderOptions()).rgb, before.rgb)
 
 
-def test_simt_statistics_say_what_took_how_long(toy_scene: Scene) -> None:
+def test_simt_statistics_say_what_took_how_long(toy_scene: KiloNeRFScene) -> None:
     frame = CudaRenderer(toy_scene, SimtDevice(80)).render(small_views(toy_scene)["inside"], RenderOptions())
     stages = frame.statistics.stages_ms
     assert list(stages) == ["kernel", "copy"]

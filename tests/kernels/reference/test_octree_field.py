@@ -31,7 +31,7 @@ def test_nothing_is_outside_the_octree() -> None:
     scene = OCTREES["codes"]
     centres = np.argwhere(~scene.cells.occupancy)[::97] + 0.5
     points = (scene.box_min + centres / 2**scene.depth * scene.box.size).astype(np.float32)
-    rgb, density = ReferenceRenderer(scene).query(points, np.tile(np.float32([0, 0, 1]), (len(points), 1)))
+    rgb, density = ReferenceRenderer(scene).query(points, np.tile(np.array([0, 0, 1], np.float32), (len(points), 1)))
     assert len(points) > 50
     assert not rgb.any()
     assert not density.any()

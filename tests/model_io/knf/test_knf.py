@@ -18,7 +18,6 @@ from kilonerf.model_io import (
     Camera,
     KiloNeRFScene,
     OutputError,
-    Scene,
     SceneError,
     load_kilonerf_scene,
     save_scene,
@@ -27,7 +26,7 @@ from support.knf_files import PNG, join, json_values, one_file, split
 from support.scenes import random_scene
 
 
-def assert_same(loaded: Scene, scene: Scene) -> None:
+def assert_same(loaded: KiloNeRFScene, scene: KiloNeRFScene) -> None:
     for field in ("box_min", "box_max", "occupancy", "network_index"):
         np.testing.assert_array_equal(getattr(loaded, field), getattr(scene, field), strict=True)
     assert set(loaded.layers) == set(scene.layers)
@@ -44,7 +43,7 @@ finite32 = st.floats(-1e6, 1e6, width=32)
 
 
 @st.composite
-def scenes(draw) -> Scene:
+def scenes(draw) -> KiloNeRFScene:
     resolution = tuple(draw(st.tuples(*[st.integers(1, 3)] * 3)))
     factor = tuple(draw(st.tuples(*[st.integers(1, 5)] * 3)))
     scene = random_scene(

@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_file_by_hand(tmp_path: Path) -> None:
         "table.1": rng.normal(size=(8, 16)),  # the corners of one voxel
         "table.2": rng.normal(size=(8, 16)),
     }
-    tensors = {name: array.astype(np.float16) for name, array in f16.items()}
+    tensors: dict[str, np.ndarray] = {name: array.astype(np.float16) for name, array in f16.items()}
     tensors["octree.1"] = np.array([0b00000001], np.uint8)  # (0, 0, 0) of level 1
     tensors["octree.2"] = np.array([0b00010010], np.uint8)  # (0, 0, 1) and (1, 0, 0) of level 2
     corners = [  # of both voxels, each once: six share an edge's two
@@ -141,7 +142,7 @@ def test_poses_and_a_preview_are_kept(tmp_path: Path) -> None:
 
 def test_facts_are_said(tmp_path: Path) -> None:
     scene = random_octree_scene(codings=("codes", "hash", "low-rank"))
-    facts = describe(scene) | {"file_bytes": 1000}
+    facts: dict[str, Any] = describe(scene) | {"file_bytes": 1000}
     assert json.loads(json.dumps(facts)) == facts
     said = dict(fact_rows(scene, facts))
     assert said["coding"] == "codes of 3 bits, hash of 3 bits, low-rank"

@@ -10,7 +10,7 @@ import pytest
 
 from kilonerf.commands.export_checkpoint import ExportOptions
 from kilonerf.commands.export_checkpoint import run as run_command
-from kilonerf.model_io import CheckpointError, OutputError, Scene, import_checkpoint, save_scene
+from kilonerf.model_io import CheckpointError, KiloNeRFScene, OutputError, import_checkpoint, save_scene
 from kilonerf.model_io.original.export import export_original
 from support.scenes import nested_scene, random_scene
 
@@ -43,7 +43,7 @@ FILES = {
 }
 
 
-def awkward_scene() -> Scene:
+def awkward_scene() -> KiloNeRFScene:
     """Numbers that a careless text loses, a grid that is not the paper's factor, and a coloured background."""
     scene = random_scene(factor=(2, 3, 4), seed=3)
     return replace(
@@ -57,7 +57,7 @@ def awkward_scene() -> Scene:
     )
 
 
-def reimported(folder: Path, **more: object) -> Scene:
+def reimported(folder: Path, **more: object) -> KiloNeRFScene:
     return import_checkpoint(
         folder / "finetune" / "checkpoint_final.pth",
         occupancy=folder / "occupancy.pth",
@@ -67,7 +67,7 @@ def reimported(folder: Path, **more: object) -> Scene:
     )
 
 
-def assert_same(one: Scene, other: Scene) -> None:
+def assert_same(one: KiloNeRFScene, other: KiloNeRFScene) -> None:
     for name in ("box_min", "box_max", "occupancy", "network_index"):
         a, b = getattr(one, name), getattr(other, name)
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), name

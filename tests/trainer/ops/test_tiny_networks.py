@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="training needs torch")
 import torch
 
 from kilonerf.kernels.reference.networks import evaluate_networks
-from kilonerf.model_io import LAYER_SHAPES, Scene, TrainingError
+from kilonerf.model_io import LAYER_SHAPES, KiloNeRFScene, TrainingError
 from kilonerf.trainer.ops.adam import Adam
 from kilonerf.trainer.ops.native import extension, native_settings, training_paths
 from kilonerf.trainer.ops.networks import (
@@ -238,7 +238,7 @@ def test_units_that_are_not_used_stay_so() -> None:
             assert not weight[:, 16:32].any(), name
 
 
-def test_layers_of_a_scene_come_back(toy_scene: Scene) -> None:
+def test_layers_of_a_scene_come_back(toy_scene: KiloNeRFScene) -> None:
     layers = TinyNetworks.from_layers(toy_scene.layers).to_scene_layers()
     assert set(layers) == set(toy_scene.layers)
     assert all(np.array_equal(layer, toy_scene.layers[name]) for name, layer in layers.items())

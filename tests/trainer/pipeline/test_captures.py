@@ -15,7 +15,7 @@ from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.measure import metrics
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import Scene, UsageError, load_kilonerf_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, UsageError, load_kilonerf_scene, save_scene
 from kilonerf.trainer.data.corrections import PhotoSettings
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.native import extension
@@ -28,7 +28,7 @@ from kilonerf.trainer.stages.fine_tuning import FineTuning, FineTuningSettings
 from kilonerf.trainer.teachers.grid import GridSettings
 from support.analytic_scene import ROOM_BALL, WALL, room_cameras, room_photo, write_room
 
-Train = Callable[..., tuple[Scene, list[str]]]
+Train = Callable[..., tuple[KiloNeRFScene, list[str]]]
 
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 
@@ -51,19 +51,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scene(room: Path, folder: Path, train: Train) -> Scene:
+def scene(room: Path, folder: Path, train: Train) -> KiloNeRFScene:
     subject, _ = read_subject(room)
     return train(subject, folder, SETTINGS)[0]
 
 
-def test_a_room_has_nested_boxes(scene: Scene) -> None:
+def test_a_room_has_nested_boxes(scene: KiloNeRFScene) -> None:
     assert len(scene.outer) > 1
     assert max(scene.background) < 1  # not the white of objects
     assert scene.start_camera is not None
     assert np.linalg.norm(scene.start_camera.position) < 2  # where the photos are
 
 
-def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene) -> None:
+def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: KiloNeRFScene) -> None:
     renderer = create_renderer(scene)
     values = []
     for camera in room_cameras(5, turn=0.11):
@@ -78,7 +78,7 @@ def test_views_between_the_photos_show_the_room_and_nothing_hovers(scene: Scene)
     assert np.mean(values) > 23
 
 
-def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path, train: Train) -> None:
+def test_what_no_photo_shows_is_left_out(scene: KiloNeRFScene, room: Path, folder: Path, train: Train) -> None:
     subject, _ = read_subject(room)
     every = train(subject, folder, replace(SETTINGS, least_weight=0.0))[
         0
@@ -92,7 +92,7 @@ def test_what_no_photo_shows_is_left_out(scene: Scene, room: Path, folder: Path,
     assert metrics.psnr(*pictures) > 40
 
 
-def test_the_file_and_both_renderers_hold_all_levels(scene: Scene, tmp_path: Path) -> None:
+def test_the_file_and_both_renderers_hold_all_levels(scene: KiloNeRFScene, tmp_path: Path) -> None:
     save_scene(scene, tmp_path / "room.knf")
     again = load_kilonerf_scene(tmp_path / "room.knf")
     assert len(again.outer) == len(scene.outer)
@@ -172,7 +172,7 @@ def test_one_level_and_the_nerf_teacher_are_for_bounded_scenes(room: Path, tmp_p
         Training(subject, TrainingSettings(teacher="nerf"), tmp_path, world=World(), observer=Observer())
 
 
-def test_a_finished_scene_teaches_all_its_levels(scene: Scene) -> None:
+def test_a_finished_scene_teaches_all_its_levels(scene: KiloNeRFScene) -> None:
     from kilonerf.trainer.teachers.scene import SceneTeacher
 
     rng = np.random.default_rng(0)

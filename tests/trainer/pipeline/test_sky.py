@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure import metrics
 from kilonerf.kernels.sampling import ray_directions
-from kilonerf.model_io import Scene, UsageError, load_kilonerf_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, UsageError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.scene.sky import sky_colors
 from kilonerf.trainer.data.sky import Sky
 from kilonerf.trainer.loop.distributed import World
@@ -27,7 +27,8 @@ from kilonerf.trainer.teachers.grid import GridSettings
 from kilonerf.trainer.teachers.scene import SceneTeacher
 from support.analytic_scene import open_sky, outdoor_cameras, outdoor_photo, write_outdoors, write_room
 
-Train = Callable[..., tuple[Scene, list[str]]]
+Trained = tuple[KiloNeRFScene, list[str]]
+Train = Callable[..., Trained]
 
 pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 
@@ -52,11 +53,11 @@ def outdoors(tmp_path_factory: pytest.TempPathFactory) -> Subject:
 
 
 @pytest.fixture(scope="module")
-def trained(outdoors: Subject, tmp_path_factory: pytest.TempPathFactory, train: Train) -> tuple[Scene, list[str]]:
+def trained(outdoors: Subject, tmp_path_factory: pytest.TempPathFactory, train: Train) -> Trained:
     return train(outdoors, tmp_path_factory.mktemp("training"), SETTINGS)
 
 
-def quality(scene: Scene) -> tuple[float, float]:
+def quality(scene: KiloNeRFScene) -> tuple[float, float]:
     """PSNR on views between the photos, of all pixels; and the mean opacity where they show the sky."""
     renderer, values, fog = create_renderer(scene, "cpu"), [], []
     for camera in outdoor_cameras(5, turn=0.11):
@@ -69,7 +70,7 @@ def quality(scene: Scene) -> tuple[float, float]:
     return float(np.mean(values)), float(np.mean(fog))
 
 
-def test_a_sky_is_learnt_where_there_is_one(trained: tuple[Scene, list[str]], tmp_path: Path) -> None:
+def test_a_sky_is_learnt_where_there_is_one(trained: Trained, tmp_path: Path) -> None:
     scene, said = trained
     assert scene.sky is not None
     assert [line for line in said if "sky" in line] == ["a sky is behind 30% of the photos' pixels"]
@@ -85,7 +86,7 @@ def test_a_sky_is_learnt_where_there_is_one(trained: tuple[Scene, list[str]], tm
 
 
 def test_views_between_the_photos_are_better_with_it(
-    trained: tuple[Scene, list[str]], outdoors: Subject, tmp_path: Path, train: Train
+    trained: Trained, outdoors: Subject, tmp_path: Path, train: Train
 ) -> None:
     without, said = train(outdoors, tmp_path / "without", replace(SETTINGS, sky="off"))
     assert without.sky is None
@@ -129,7 +130,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(outdoors: Subject, tmp
         assert np.array_equal(parts.layers[name], layer), name
 
 
-def test_a_finished_scene_hands_its_sky_on(trained: tuple[Scene, list[str]], outdoors: Subject, tmp_path: Path) -> None:
+def test_a_finished_scene_hands_its_sky_on(trained: Trained, outdoors: Subject, tmp_path: Path) -> None:
     from kilonerf.trainer.stages.student import Student
 
     sky = trained[0].sky

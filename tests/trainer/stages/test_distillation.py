@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 import torch
 
-from kilonerf.model_io import Scene
+from kilonerf.model_io import KiloNeRFScene
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.sampling import Sampling
@@ -113,7 +113,7 @@ def test_a_dead_density_learns_only_to_be_more() -> None:
     assert torch.allclose(raw.grad, torch.tensor([0.0, -0.1, 1.0, -1.0]) * DENSITY_UNIT)
 
 
-def test_a_student_goes_to_a_scene_and_back(toy_scene: Scene) -> None:
+def test_a_student_goes_to_a_scene_and_back(toy_scene: KiloNeRFScene) -> None:
     student = Student.of(toy_scene)
     again = student.to_scene()
     for name, layer in toy_scene.layers.items():

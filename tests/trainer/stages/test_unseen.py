@@ -10,7 +10,7 @@ import torch
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.measure.metrics import psnr
-from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io import Camera, KiloNeRFScene
 from kilonerf.model_io.datasets import load_splits
 from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.stages import unseen
@@ -27,7 +27,7 @@ SCENES = {
 
 
 @pytest.fixture(params=SCENES)
-def scene(request: pytest.FixtureRequest) -> Scene:
+def scene(request: pytest.FixtureRequest) -> KiloNeRFScene:
     return SCENES[request.param]
 
 
@@ -38,7 +38,7 @@ def photos(tmp_path: Path) -> Photos:
     return Photos(load_splits(folder, ("train",))[0].views)
 
 
-def test_the_pictures_of_the_photos_cameras_stay(scene: Scene, photos: Photos) -> None:
+def test_the_pictures_of_the_photos_cameras_stay(scene: KiloNeRFScene, photos: Photos) -> None:
     student = Student.of(scene)
     less = without_unseen(student, photos, 1e-3, seed=0).to_scene()
     before, after = (sum(int(level.occupancy.sum()) for level in which.levels) for which in (scene, less))
