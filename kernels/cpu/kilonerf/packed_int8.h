@@ -20,7 +20,7 @@ constexpr float LARGEST_UNIT = 160.0f;
 constexpr float LARGEST_SUM = 32767.0f;
 constexpr float INPUT_STEPS = 128.0f;  // of encoded channels and terms, per 1
 constexpr float LARGEST_TERM = 64.0f;  // of the weights of terms
-constexpr float HEADROOM = 1.5f;      // of hidden units over the largest value seen
+constexpr float HEADROOM = 1.5f;       // of hidden units over the largest value seen
 static_assert(HIDDEN_QUADS % HIDDEN_GROUP == 0 && POSITION_QUADS % GROUP == 0);
 
 // Quads of weights: [block of outputs][quad][output].
