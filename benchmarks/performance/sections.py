@@ -40,7 +40,7 @@ AS_TRAINED = sum(inputs * outputs for inputs, outputs in LAYER_SHAPES.values())
 FOLDED = AS_TRAINED - HIDDEN * HIDDEN
 """Multiply-adds of a sample with the feature layer folded into the next one."""
 FITTED = FOLDED - DIRECTION_CHANNELS * HIDDEN
-"""The same where the direction's part is not computed for each sample (the 16-bit paths)."""
+"""The same where the direction's part is not computed for each sample (all paths but float32)."""
 
 
 def multiply_adds(path: CpuPath) -> int:

@@ -10,7 +10,7 @@ from kilonerf.kernels.cpu.paths import available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.measure.poses import scene_poses
-from kilonerf.model_io import Scene, load_scene
+from kilonerf.model_io import KiloNeRFScene, load_kilonerf_scene
 from support.rendering import SCENES
 from support.scenes import views
 
@@ -26,12 +26,12 @@ def native(renderer: CpuRenderer):
 
 
 @pytest.fixture(scope="module")
-def chair(chair_path) -> Scene:
-    return load_scene(chair_path)
+def chair(chair_path) -> KiloNeRFScene:
+    return load_kilonerf_scene(chair_path)
 
 
 @pytest.mark.skipif(FIRST != "int8", reason="this machine has a code path that is better than 8 bits")
-def test_the_chair_has_most_networks_in_eight_bits_and_the_coarsest_in_sixteen(chair: Scene) -> None:
+def test_the_chair_has_most_networks_in_eight_bits_and_the_coarsest_in_sixteen(chair: KiloNeRFScene) -> None:
     renderer, all_of_them = CpuRenderer(chair, threads=2), CpuRenderer(chair, threads=2, path=EIGHT_BITS or "")
     assert native(renderer).precision == "int8"
     assert 0 < native(renderer).finer_networks < chair.num_networks // 2
@@ -77,7 +77,7 @@ def test_what_pictures_are_expected_to_be_worth_is_what_they_are(name: str) -> N
     )
 
 
-def test_sixteen_bits_can_be_asked_for(chair: Scene) -> None:
+def test_sixteen_bits_can_be_asked_for(chair: KiloNeRFScene) -> None:
     renderer = create_renderer(chair, BackendChoice("cpu", threads=1))
     assert chair.start_camera is not None
     camera = chair.start_camera.resized(40, 30)
