@@ -72,7 +72,7 @@ PICTURES: dict[str, Callable[[ViewerApp], None]] = {
     "viewer-garden": garden,
     "viewer-welcome": welcome,
 }
-SCENES = {garden: GARDEN, welcome: SMALL_CHAIR}  # else the chair
+SCENES = {"viewer-garden": GARDEN, "viewer-welcome": SMALL_CHAIR}  # else the chair
 
 
 def wait_for_quiet(app: ViewerApp) -> None:
@@ -103,7 +103,7 @@ def main() -> None:
         prepare = PICTURES[name]
         with tempfile.TemporaryDirectory() as state:
             os.environ["XDG_STATE_HOME"] = state
-            scene = SCENES.get(prepare, CHAIR)
+            scene = SCENES.get(name, CHAIR)
             loader = SceneLoader()
             loader.give(LoadedScene(scene, load_scene(scene)))
             app = ViewerApp(ViewerSettings(), (1280, 800), Path(state), loader)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kilonerf.model_io import LAYER_SHAPES, Scene, import_checkpoint
+from kilonerf.model_io import LAYER_SHAPES, KiloNeRFScene, import_checkpoint
 
 torch = pytest.importorskip("torch")
 yaml = pytest.importorskip("yaml")
@@ -55,6 +55,6 @@ class Files:
     def state(self, state: object) -> None:
         torch.save({"global_step": 7, "model_state_dict": state}, self.checkpoint)
 
-    def load(self, **changes: Any) -> Scene:
+    def load(self, **changes: Any) -> KiloNeRFScene:
         paths: dict[str, Any] = {"occupancy": self.occupancy, "bbox": self.bbox} | changes
         return import_checkpoint(self.checkpoint, **paths)

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 from PIL import Image
 
-from kilonerf.model_io import TrainingError, load_dataset
+from kilonerf.model_io import KiloNeRFScene, TrainingError, load_dataset
 from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.data.silhouettes import plain_background
 from kilonerf.trainer.ops.native import extension
@@ -64,7 +64,9 @@ def test_a_grid_that_is_still_faint_is_not_pruned_to_nothing(dark: Path, tmp_pat
         distillation=DistillationSettings(steps=2, points=8),
         fine_tuning=FineTuningSettings(steps=2, rays=64),
     )
-    assert train(dark, settings, folder=tmp_path / "training").occupancy.any()
+    scene = train(dark, settings, folder=tmp_path / "training")
+    assert isinstance(scene, KiloNeRFScene)
+    assert scene.occupancy.any()
 
 
 def test_no_pixels_to_draw_from_are_an_error_with_its_cause(dark: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_networks_learn_through_the_photos_exposure(room: Path, tmp_path: Path) 
     assert student is not None
     before = student.networks.rows.detach().clone()
 
-    def tuned(**more: torch.Tensor) -> torch.Tensor:
+    def tuned(**more: Any) -> torch.Tensor:
         assert subject.photos is not None
         with torch.no_grad():
             student.networks.rows.copy_(before)

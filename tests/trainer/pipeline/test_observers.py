@@ -13,7 +13,7 @@ from PIL import Image
 from rich.console import Console
 
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import UsageError, View, load_scene
+from kilonerf.model_io import UsageError, View, load_kilonerf_scene
 from kilonerf.trainer.pipeline import observers as module
 from kilonerf.trainer.pipeline.observers import (
     Observer,
@@ -132,7 +132,7 @@ def test_the_viewer_is_opened_once_and_its_end_is_said(tmp_path: Path) -> None:
     viewer = ViewObserver(tmp_path / "view.knf", said.append, [sys.executable, "-c", program])
     assert viewer.wants_snapshot(0.0)
     viewer.snapshot("fine-tuning", 1, SCENE)
-    assert np.array_equal(load_scene(tmp_path / "view.knf").occupancy, SCENE.occupancy)
+    assert np.array_equal(load_kilonerf_scene(tmp_path / "view.knf").occupancy, SCENE.occupancy)
     assert not viewer.wants_snapshot(1.0)  # too soon
     end = time.monotonic() + 60
     while not said and time.monotonic() < end:

@@ -10,7 +10,7 @@ import pytest
 
 import kilonerf.trainer
 from kilonerf.kernels import RenderOptions, create_renderer
-from kilonerf.model_io import OutputError, UsageError, load_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, OutputError, UsageError, load_scene, save_scene
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.pipeline.store import make_folder
 from kilonerf.trainer.settings import OccupancySettings
@@ -33,6 +33,7 @@ def test_photos_become_a_scene_and_the_folder_resumes_it(tmp_path: Path) -> None
     photos = write_photos(tmp_path / "balls", views=12, size=32)
     folder = tmp_path / "runs" / "balls"
     scene = kilonerf.trainer.train(photos, SHORT, folder=folder)
+    assert isinstance(scene, KiloNeRFScene)
     assert scene.dtype == np.float16
     save_scene(scene, tmp_path / "balls.knf")
     assert scene.start_camera is not None
@@ -43,6 +44,7 @@ def test_photos_become_a_scene_and_the_folder_resumes_it(tmp_path: Path) -> None
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
     again = kilonerf.trainer.train(photos, SHORT, folder=folder)  # nothing is left to do
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == before
+    assert isinstance(again, KiloNeRFScene)
     for name, layer in scene.layers.items():
         np.testing.assert_array_equal(again.layers[name], layer)
 

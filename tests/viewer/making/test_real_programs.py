@@ -5,7 +5,7 @@ import time
 import pytest
 
 pytest.importorskip("torch", reason="both read and train with torch")
-from kilonerf.model_io import load_scene
+from kilonerf.model_io import load_kilonerf_scene
 from kilonerf.trainer.ops.native import extension
 from kilonerf.viewer.making.importing import ImportPlan, ImportRun
 from kilonerf.viewer.making.training import TrainingPlan, TrainingRun
@@ -40,7 +40,7 @@ def test_photos_are_trained_stopped_and_resumed(tmp_path, monkeypatch):
     assert run.running, run.child.error
     assert run.psnr is not None or run.step == 0
     assert plan.running == run.child.pid
-    assert load_scene(run.snapshot).num_networks > 0
+    assert load_kilonerf_scene(run.snapshot).num_networks > 0
     run.child.stop()
     follow(run)
     assert run.child.state == "stopped", run.child.error
@@ -55,7 +55,7 @@ def test_photos_are_trained_stopped_and_resumed(tmp_path, monkeypatch):
     again = TrainingRun(plan, plan.start())
     follow(again)
     assert again.child.state == "finished", again.child.error
-    assert load_scene(plan.output).provenance["fine_tuning_steps"] == 12
+    assert load_kilonerf_scene(plan.output).provenance["fine_tuning_steps"] == 12
 
 
 def test_a_checkpoint_is_imported(tmp_path):
@@ -66,7 +66,7 @@ def test_a_checkpoint_is_imported(tmp_path):
     follow(run)
     assert run.child.state == "finished", run.child.error
     assert run.stage == "writing the scene"
-    assert load_scene(plan.scene).num_networks == files.load().num_networks
+    assert load_kilonerf_scene(plan.scene).num_networks == files.load().num_networks
     run.close()
     files.bbox.write_text("nothing")
     run = ImportRun(plan)
