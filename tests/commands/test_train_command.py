@@ -107,7 +107,7 @@ def test_one_program_at_a_time_trains_in_a_folder(call, photos, tmp_path) -> Non
     assert lock is not None
     code, _, said = call(photos, "-o", output, *SMALL, "--restart-from", "teacher")
     assert code == 2
-    assert f"{folder}: expected a folder that no other kilonerf-train works in, got process {os.getpid()}" in said
+    assert f"{folder}: expected a folder that no other program works in, got process {os.getpid()}" in said
     assert (folder / "teacher.safetensors").exists()  # nothing was forgotten
     lock.release()
 

@@ -57,7 +57,7 @@ def lock_folder(folder: Path) -> FileLock:
     lock = FileLock.take(folder / LOCK)
     if lock is None:
         holder = lock_holder(folder / LOCK)
-        raise TrainingError(f"{folder}: expected a folder that no other kilonerf-train works in, got process {holder}")
+        raise TrainingError(f"{folder}: expected a folder that no other program works in, got process {holder}")
     return lock
 
 
