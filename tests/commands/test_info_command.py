@@ -37,7 +37,8 @@ def test_the_machine_as_json_lists_the_paths_and_the_one_that_is_taken(call, toy
     assert machine["cpu_paths"] == [{"name": path.name, "precision": path.precision} for path in paths]
     assert machine["taken"] == f"cpu, {paths[0].name}"
     named = create_renderer(toy_scene, BackendChoice("cpu", cpu_path=paths[0].name))
-    assert create_renderer(toy_scene, "cpu").device == named.device
+    # A scene for which 8 bits are too coarse has 16 on the same instruction set.
+    assert create_renderer(toy_scene, "cpu").device.split()[0] == named.device.split()[0]
     assert (machine["cpu_obstacle"], machine["cuda_device"]) == (None, None)
     assert "CuPy is not installed" in machine["cuda_obstacle"]
 

@@ -43,7 +43,12 @@ def compile_renderer(compiler: str, folder: Path) -> list[Path]:
     plain = ["-ffp-contract=off"]
     march = KERNELS / "cpu" / "march"
     sources = {march / "prepare.cpp": plain, march / "renderer.cpp": plain, MAIN: []}
-    return compile_sources(compiler, folder, sources, "-O1")
+    octree = ["-DKNF_PATH=octree_baseline", '-DKNF_PATH_NAME="baseline"', "-DKNF_OCTREE", *PATH[2:], *plain]
+    fields = {march / "march.cpp": octree, KERNELS / "cpu" / "octree" / "field.cpp": octree}
+    return [
+        *compile_sources(compiler, folder, sources, "-O1"),
+        *compile_sources(compiler, folder / "octree", fields, "-O1"),
+    ]
 
 
 def compile_path(compiler: str, folder: Path, networks: str, flags: list[str], optimisation: str = "-O2") -> list[Path]:

@@ -76,7 +76,7 @@ class StatusLine:
     def title(self, scene: str) -> str:
         """Of the window; ``scene`` is the file's name, "" if there is none."""
         title = f"{scene} - {self._name}" if scene else self._name
-        making = self._video or self._program.making.status
+        making = self._video.removeprefix("Video ") or self._program.making.status  # a taskbar shows the beginning
         return f"{making} - {title}" if making else title
 
     @property

@@ -129,7 +129,9 @@ def test_every_code_path_takes_the_same_samples(path: str) -> None:
     expected = ReferenceRenderer(SCENE).render(camera, replace(options, far=30.0))
     found = CpuRenderer(SCENE, threads=1, path=path).render(camera, replace(options, far=30.0))
     assert found.statistics.samples == expected.statistics.samples
-    assert -10 * np.log10(np.mean((found.rgb - expected.rgb) ** 2)) > 45
+    # Networks of random weights are harder on 8 bits than trained ones are, and here all of them have 8.
+    least = 38 if path.endswith("int8") else 45
+    assert -10 * np.log10(np.mean((found.rgb - expected.rgb) ** 2)) > least
 
 
 def test_a_level_takes_every_second_sample_of_the_one_inside() -> None:
