@@ -12,11 +12,11 @@ DEV_INSTALLED := $(VENV)/.installed-dev
 CUPY := build/cupy
 
 .DEFAULT_GOAL := help
-.PHONY: help view test bench performance format clean
+.PHONY: help view test test-all bench performance format clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 view: $(VIEW_INSTALLED)  ## open the chair in a window; with no display: out/view.png and out/view.mp4 from a virtual screen
 	@scripts/view.sh $(VENV)/bin/kilonerf-view $(SCENE)
@@ -26,6 +26,9 @@ test: $(DEV_INSTALLED) $(CUPY)  ## set up everything, then ruff, clang-format, p
 	@$(VENV)/bin/ruff format --check
 	@$(CPP) --dry-run -Werror
 	@$(VENV)/bin/pyright
+	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow"
+
+test-all: $(DEV_INSTALLED) $(CUPY)  ## every test, also those that train or compress for minutes
 	@$(VENV)/bin/pytest -n 2 --dist loadfile
 
 bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800

@@ -20,6 +20,8 @@ from kilonerf.trainer.ops.native import extension
 from support.analytic_scene import write_photos
 from support.scenes import random_scene
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--steps", 3, "--rays", 64, "--survey-steps", 2, "--pictures", 3, "--views", 2)
 needs_extension = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 

@@ -13,6 +13,8 @@ from kilonerf.model_io import OctreeScene, load_scene
 from kilonerf.trainer.ops.native import extension
 from support.analytic_scene import write_photos
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("--field", "octree", "--grid.resolution", 16, "--grid.steps", 12, 12, 12, 12, "--grid.rays", 256),
     *("--occupancy.threshold", 1, "--octree.first-level", 3, "--octree.depth", 4, "--octree.steps", 8),

@@ -30,7 +30,10 @@ from kilonerf.trainer.teachers.grid import GridSettings
 from support.analytic_scene import photo, write_photos
 from support.photo_sets import ring
 
-pytestmark = pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes"),
+]
 
 SETTINGS = TrainingSettings(
     field="octree",

@@ -12,6 +12,8 @@ from kilonerf.viewer.making.training import TrainingPlan, TrainingRun
 from support.analytic_scene import write_photos
 from support.original_files import Files
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 300.0  # seconds: only a hang takes so long
 SMALL = (
     *("--grid.resolution", 16, "--grid.steps", 12, 12, 12, 12, "--grid.rays", 256, "--occupancy.cells", 4),
