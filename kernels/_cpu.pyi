@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Precision = Literal["float32", "int16", "bfloat16"]
+Precision = Literal["float32", "int8", "int16", "bfloat16"]
 
 def available_paths(octree: bool = False) -> list[tuple[str, Precision]]:
     """Code paths that this machine can run, best first, with the precision of their networks; or of octree fields."""

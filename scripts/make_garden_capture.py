@@ -19,6 +19,7 @@ from PIL import Image
 
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.kernels.frame import OPAQUE
+from kilonerf.kernels.sampling import ray_directions
 from kilonerf.model_io import Camera, load_scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -188,19 +189,21 @@ def main() -> None:
     folder = Path(sys.argv[1])
     (folder / "images").mkdir(parents=True, exist_ok=True)
     scene = load_scene(ROOT / "assets" / "chair.knf")
-    renderer, options = create_renderer(scene, "auto"), RenderOptions.as_trained(scene, near=NEAR)
+    renderer, options = (
+        create_renderer(scene, "auto"),
+        RenderOptions.as_trained(scene, near=NEAR, background=(0.0, 0.0, 0.0)),
+    )
     frames, names = [], []
-    for number, camera in enumerate(cameras()):
+    walk = cameras()
+    for number, camera in enumerate(walk):
         large = camera.resized(WIDTH * OVERSAMPLING, HEIGHT * OVERSAMPLING)
         frame = renderer.render(large, options)
-        column, row = np.meshgrid(np.arange(large.width) + 0.5, np.arange(large.height) + 0.5)
-        local = np.stack([(column - large.cx) / large.fx, -(row - large.cy) / large.fy, -np.ones_like(row)], -1)
-        directions = local.reshape(-1, 3) @ large.matrix[:3, :3].T
+        directions = ray_directions(large).reshape(-1, 3).astype(np.float64)
         color, depth = surroundings(large.position, directions)
         alpha = frame.alpha.reshape(-1, 1).astype(np.float64)
         before = (frame.depth.reshape(-1) < depth) | (alpha[:, 0] < OPAQUE)  # faint edges have no depth to trust
         alpha *= before[:, None]
-        chair = frame.rgb.reshape(-1, 3) - (1 - frame.alpha.reshape(-1, 1)) * np.asarray(options.background)
+        chair = frame.rgb.reshape(-1, 3)  # before black
         picture = np.clip(chair * before[:, None] + (1 - alpha) * color, 0, 1)
         picture = picture.reshape(HEIGHT, OVERSAMPLING, WIDTH, OVERSAMPLING, 3).mean((1, 3))
         name = f"images/{number:03d}.png"
@@ -209,7 +212,7 @@ def main() -> None:
         frames.append({"file_path": name, "transform_matrix": camera.matrix.tolist()})
         print(f"\r{number + 1} of {PHOTOS} photos", end="", flush=True)
     print()
-    lens = cameras()[0]
+    lens = walk[0]
     test = names[TEST_EVERY // 2 :: TEST_EVERY]
     document = {
         "camera_model": "OPENCV",

@@ -9,6 +9,7 @@ from kilonerf.model_io import UsageError
 from kilonerf.model_io.scene.architecture import HIDDEN
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 from kilonerf.model_io.scene.octree_scene import MAX_CODE_BITS
+from kilonerf.model_io.scene.sampling import Sampling
 
 from .data.corrections import PhotoSettings
 from .ranges import Count, CountOrZero, NotNegative, Positive, Range, check_ranges
@@ -46,6 +47,11 @@ class OccupancySettings:
     def voxels(self) -> int:
         """Along the longest side of the box."""
         return self.cells * self.factor
+
+    def sampling(self, near: float, far: float, voxel: float) -> Sampling:
+        """Samples of a ray between two depths; ``voxel``: the shortest side of one."""
+        num_samples = self.num_samples or round((far - near) / (self.step * voxel)) + 1
+        return Sampling(near, far, max(2, num_samples))
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from kilonerf.model_io import OctreeScene, Scene, TrainingError, UsageError
+from kilonerf.model_io import OctreeScene, Scene, UsageError
 from kilonerf.model_io.scene.box import Box
 from kilonerf.model_io.scene.octree import Octree
-from kilonerf.model_io.scene.sampling import Sampling
 
 from ..settings import OCTREE_STAGES, TrainingSettings
-from ..stages.occupancy import occupancy_from_density
+from ..stages.occupancy import occupancy_of_teacher
 from ..stages.octree_student import OctreeStudent
 from ..stages.octree_training import OctreeTraining
 from ..teachers.teacher import Teacher
@@ -91,18 +90,16 @@ class OctreeFieldTraining(Training):
         if tensors is None:
             tensors = self._find_octree(teacher)
         box = Box(tensors["lower"].numpy(), tensors["upper"].numpy())
-        settings, occupied = self.settings.octree, self.settings.occupancy
+        settings = self.settings.octree
         depth = settings.depth
         octree = Octree.of_children([tensors[f"children.{level}"].numpy() for level in range(depth)])
         voxel = float(box.size.max()) / (1 << depth)
-        samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
-        sampling = Sampling(self._near, self._far, max(2, samples))
+        sampling = self.settings.occupancy.sampling(self._near, self._far, voxel)
         student = OctreeStudent(box, octree, settings.first_level, sampling, self._background)
         corners = [level.num_corners for level in student.levels]
         self._observer.message(
             f"octree of {len(octree.keys[-1]):,} voxels at level {depth}, features at "
-            f"{' + '.join(f'{count:,}' for count in corners)} corners, {sampling.num_samples} samples from "
-            f"{self._near / self.subject.frame.scale:.3g} to {self._far / self.subject.frame.scale:.3g}"
+            f"{' + '.join(f'{count:,}' for count in corners)} corners, {self._said(sampling)}"
         )
         return student
 
@@ -116,17 +113,14 @@ class OctreeFieldTraining(Training):
         middle, half = (low + high) / 2, (high - low).max() / 2
         box = Box((middle - half).astype(np.float32), (middle + half).astype(np.float32))
         size = 1 << self.settings.octree.depth
-        occupancy = occupancy_from_density(
+        occupancy = occupancy_of_teacher(
             lambda points: teacher.density(points.to(self._device)),
             box,
             (size, size, size),
             samples=settings.samples,
             threshold=settings.threshold,
+            stage="octree",
         )
-        if not occupancy.any():
-            raise TrainingError(
-                f"octree: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
-            )
         octree = Octree.of_occupancy(occupancy)
         tensors = {f"children.{level}": torch.from_numpy(octree.children(level)) for level in range(octree.depth)}
         tensors |= {"lower": torch.from_numpy(box.min), "upper": torch.from_numpy(box.max)}

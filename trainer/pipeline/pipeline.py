@@ -27,7 +27,7 @@ from ..ops.networks import TinyNetworks
 from ..settings import STAGES, TrainingSettings
 from ..stages.distillation import Distillation
 from ..stages.fine_tuning import FineTuning
-from ..stages.occupancy import nested_occupancy, network_grid, network_index_of, occupancy_from_density
+from ..stages.occupancy import nested_occupancy, network_grid, network_index_of, occupancy_of_teacher
 from ..stages.octree_student import OctreeStudent
 from ..stages.student import Student
 from ..stages.unseen import without_unseen
@@ -279,17 +279,14 @@ class Training:
         networks = TinyNetworks.initial(
             int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
         ).to(self._device)
-        occupied = self.settings.occupancy
         voxel = float(((box_max - box_min) / occupancy.shape[-3:]).min())
-        num_samples = occupied.num_samples or round((self._far - self._near) / (occupied.step * voxel)) + 1
-        sampling = Sampling(self._near, self._far, max(2, num_samples))
+        sampling = self.settings.occupancy.sampling(self._near, self._far, voxel)
         length = half_side(inner.box, 0) if self._nested else 1.0
         student = Student(inner, networks, sampling, self._background, outer, length, self._photos.sky)
         self._observer.message(
             f"{networks.num_networks} networks of {' x '.join(map(str, network_index.shape))} cells, "
             f"{occupancy.mean():.2%} of {' x '.join(map(str, occupancy.shape))} voxels occupied, "
-            f"{student.sampling.num_samples} samples from {self._near / self.subject.frame.scale:.3g} "
-            f"to {self._far / self.subject.frame.scale:.3g}"
+            f"{self._said(sampling)}"
         )
         return student
 
@@ -310,18 +307,19 @@ class Training:
         bounds = teacher.extent() or (self.subject.bounds.box_min, self.subject.bounds.box_max)
         resolution, box = network_grid(*bounds, settings.cells)
         x, y, z = (cells * settings.factor for cells in resolution)
-        occupancy = occupancy_from_density(
+        occupancy = occupancy_of_teacher(
             lambda points: teacher.density(points.to(self._device)),
             box,
             (x, y, z),
             samples=settings.samples,
             threshold=settings.threshold,
         )
-        if not occupancy.any():
-            raise TrainingError(
-                f"occupancy: expected a teacher with densities above {settings.threshold:g} somewhere, got none"
-            )
         return self._keep_occupancy((box, occupancy, network_index_of(occupancy, resolution)), began)
+
+    def _said(self, sampling: Sampling) -> str:
+        """Samples and depths in the user's unit, for messages."""
+        near, far = (depth / self.subject.frame.scale for depth in (self._near, self._far))
+        return f"{sampling.num_samples} samples from {near:.3g} to {far:.3g}"
 
     def _keep_occupancy(
         self, found: tuple[Box, NDArray[np.bool_], NDArray[np.int32]], began: float

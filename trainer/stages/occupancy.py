@@ -116,6 +116,26 @@ def _any_of_voxels(flags: NDArray[np.bool_], axis: int, voxels: int, between: in
     return np.moveaxis(result, 0, axis)
 
 
+def occupancy_of_teacher(
+    density: Callable[[torch.Tensor], torch.Tensor],
+    box: Box,
+    resolution: tuple[int, int, int],
+    *,
+    samples: int,
+    threshold: float,
+    stage: str = "occupancy",
+) -> NDArray[np.bool_]:
+    """As :func:`occupancy_from_density`, of a teacher that has to have density somewhere.
+
+    Raises:
+        TrainingError: it has none; ``stage`` is named.
+    """
+    occupancy = occupancy_from_density(density, box, resolution, samples=samples, threshold=threshold)
+    if not occupancy.any():
+        raise TrainingError(f"{stage}: expected a teacher with densities above {threshold:g} somewhere, got none")
+    return occupancy
+
+
 def nested_occupancy(
     density: Callable[[torch.Tensor], torch.Tensor],
     box: Box,

@@ -74,9 +74,7 @@ class NestedGridTeacher:
         """Colours [S, 3] and densities [S] at points [S, 3] along unit directions [S, 3]."""
         rgb, density = torch.full_like(points, 0.5), torch.zeros_like(points[:, 0])
         for level in range(len(self.grids) - 1, -1, -1):  # where two of them overlap, the inner one is right
-            box = level_box(self.box, level)
-            middle, half = (torch.from_numpy(array).to(points) for array in (box.middle, box.size / 2))
-            local = (points - middle) / half
+            local = _within(points, level_box(self.box, level))
             here = (local.abs() <= 1).all(1).nonzero()[:, 0]
             own_rgb, own_density = sparse_grid(local[here], directions[here], self.grids[level])
             rgb[here], density[here] = own_rgb, own_density / half_side(self.box, level)
@@ -193,9 +191,7 @@ class NestedGridTraining:
             return total
         points = self._free_space.points(self._seed, step, _EMPTY_PLACES)
         for level, grid in enumerate(self.grids):
-            box = level_box(self._box, level)
-            middle, half = (torch.from_numpy(array).to(points) for array in (box.middle, box.size / 2))
-            local = (points - middle) / half
+            local = _within(points, level_box(self._box, level))
             inside = (local.abs() < 1).all(1)
             _, density = sparse_grid(local[inside], torch.zeros_like(local[inside]), grid)
             total = total + density.sum()
@@ -288,6 +284,12 @@ class NestedGridTraining:
 def half_side(box: Box, level: int) -> float:
     """Half of the longest side of a level's box; densities of the level are learnt per this length."""
     return float(box.size.max()) / 2 * 2**level
+
+
+def _within(points: torch.Tensor, box: Box) -> torch.Tensor:
+    """Points [S, 3] in the coordinates of a box, which goes from -1 to 1."""
+    middle, half = (torch.from_numpy(array).to(points) for array in (box.middle, box.size / 2))
+    return (points - middle) / half
 
 
 def _worth_learning(
