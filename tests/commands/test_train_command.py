@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from kilonerf.model_io import import_checkpoint, load_kilonerf_scene
 from kilonerf.model_io.files.lock import FileLock
 from kilonerf.trainer.ops.native import extension
 from kilonerf.trainer.settings import PRESETS
-from support.analytic_scene import write_photos
 
 SMALL = (
     *("--grid.resolution", 16, "--grid.steps", 12, 12, 12, 12, "--grid.rays", 256, "--occupancy.cells", 4),
@@ -32,11 +30,6 @@ needs_extension = pytest.mark.skipif(extension is None, reason="needs the native
 @pytest.fixture
 def call(call_command):
     return functools.partial(call_command, train_command.main)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("balls"), views=12, size=32)
 
 
 @needs_extension

@@ -2,7 +2,6 @@
 
 import functools
 import json
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,6 @@ from kilonerf.commands import evaluate, info, render
 from kilonerf.commands import train as train_command
 from kilonerf.model_io import OctreeScene, load_scene
 from kilonerf.trainer.ops.native import extension
-from support.analytic_scene import write_photos
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +24,6 @@ needs_extension = pytest.mark.skipif(extension is None, reason="needs the native
 @pytest.fixture
 def call(call_command):
     return functools.partial(call_command, train_command.main)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photos(tmp_path_factory.mktemp("balls"), views=12, size=32)
 
 
 @needs_extension

@@ -20,6 +20,7 @@ from kilonerf.model_io.knf.quantized import GROUPS, NUM_WEIGHTS, QuantizedNetwor
 from ..data.photos import Photos
 from ..loop.distributed import World
 from ..pipeline.observers import Observer
+from ..pipeline.stage_loop import Stage, run_stage
 from ..pipeline.store import StageStore
 from ..stages.fine_tuning import FineTuning, FineTuningSettings
 from ..stages.student import DENSITY_UNIT, Student
@@ -28,7 +29,6 @@ from .rounding import Rounding, scene_numbers
 from .settings import CompressionSettings
 from .survey import Samples, Survey, samples_of
 
-_SAVE_EVERY = 60.0  # seconds
 _LOOK_EVERY = 25  # steps between two looks at the size
 _FIRMER = 1.2  # by what bits count more after a look that found too many
 _TRIES, _NEAR = 6, 0.99  # roundings until the size is at least this share of what is wanted
@@ -72,7 +72,9 @@ class RoundedFineTuning(FineTuning):
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         super().load_state(state)
-        self._bits.load_state({key[9:]: value for key, value in state.items() if key.startswith("rounding.")})
+        self._bits.load_state(
+            {key.removeprefix("rounding."): value for key, value in state.items() if key.startswith("rounding.")}
+        )
         self._now = self._bits.size(self._bits.quantized(self.student.networks.rows).symbols)
 
 
@@ -287,20 +289,5 @@ class Compression:
         chunk[order] = np.arange(len(order)) // size
         return chunk
 
-    def _run_stage(self, stage: Any, name: str) -> None:
-        first, before = self._store.resume(stage, name, World())
-        self._observer.begin(name, first, stage.steps)
-        began = saved = time.perf_counter()
-        for step in range(first, stage.steps):
-            metrics = stage.step(step)
-            now = time.perf_counter()
-            self._store.seconds[name] = before + now - began
-            self._observer.step(name, step, metrics, stage.rays, stage.samples)
-            stop = self._interrupted()
-            if stop or now - saved > _SAVE_EVERY:
-                self._store.save_progress(stage, name, step + 1)
-                saved = time.perf_counter()
-            if stop:
-                raise KeyboardInterrupt
-        stage.finish()
-        self._observer.end(name, stage.steps)
+    def _run_stage(self, stage: Stage, name: str) -> None:
+        run_stage(stage, name, self._store, world=World(), observer=self._observer, interrupted=self._interrupted)

@@ -37,7 +37,7 @@ def own_views(
     Raises:
         OutputError: the folder cannot be written.
     """
-    options = RenderOptions.as_trained(scene)
+    options = RenderOptions.as_trained(scene, background=(0.0, 0.0, 0.0))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,8 +69,7 @@ def own_cameras(scene: KiloNeRFScene, count: int) -> list[Camera]:
 def _write(renderer: Renderer, camera: Camera, options: RenderOptions, file: Path) -> None:
     frame = renderer.render(camera, options)
     alpha = np.clip(frame.alpha, 0.0, 1.0)[..., None]
-    # As in photos with transparency: the colour of what is opaque, without what is behind it.
-    color = (frame.rgb - (1.0 - alpha) * np.asarray(options.background, np.float32)) / np.maximum(alpha, 1e-3)
+    color = frame.rgb / np.maximum(alpha, 1e-3)  # as in photos with transparency: of what is opaque
     pixels = np.rint(255.0 * np.clip(np.concatenate([color, alpha], axis=-1), 0.0, 1.0)).astype(np.uint8)
     with AtomicFile(file) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)

@@ -149,16 +149,13 @@ class Rounding:
 
     def size(self, symbols: NDArray[np.int16]) -> float:
         """How many bytes symbols take."""
-        classes = Scales.of(symbols).classes()
-        return float(SymbolTables.of(symbols, classes, NUM_CLASSES).bits(symbols, classes).sum(dtype=np.float64)) / 8
+        return _bytes_of(symbols, Scales.of(symbols).classes())
 
     def look_at_rate(self, rows: torch.Tensor) -> float:
         """How many bytes the symbols take now; from now on, their gradient pulls as these sizes say."""
         quantized = self.quantized(rows)
-        scales = Scales.of(quantized.symbols)
-        classes = scales.classes()
-        tables = SymbolTables.of(quantized.symbols, classes, NUM_CLASSES)
-        size = float(tables.bits(quantized.symbols, classes).sum(dtype=np.float64)) / 8
+        classes = Scales.of(quantized.symbols).classes()
+        size = _bytes_of(quantized.symbols, classes)
         # Symbols of a class are nearly geometric, p(q) ~ ratio^|q|: each further one costs the same.
         mean = np.bincount(classes.reshape(-1), np.abs(quantized.symbols).reshape(-1), NUM_CLASSES)
         mean = mean / np.maximum(np.bincount(classes.reshape(-1), minlength=NUM_CLASSES), 1) + 1e-3
@@ -212,3 +209,8 @@ def scene_numbers(rows: torch.Tensor, density_factor: NDArray[np.float32]) -> ND
     numbers = from_layers({name: layer.cpu().numpy() for name, layer in layers_of(rows.detach()).items()})
     parts(numbers)[_DENSITY][:] *= density_factor[:, None]
     return numbers
+
+
+def _bytes_of(symbols: NDArray[np.int16], classes: NDArray[np.uint8]) -> float:
+    """How many bytes symbols take, each coded by the table of its class."""
+    return float(SymbolTables.of(symbols, classes, NUM_CLASSES).bits(symbols, classes).sum(dtype=np.float64)) / 8

@@ -7,7 +7,7 @@ killed at any moment goes on to the same result.
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,23 +39,9 @@ from ..teachers.scene import SceneTeacher
 from ..teachers.teacher import Teacher
 from .corrected_photos import CorrectedPhotos
 from .observers import Observer
-from .store import Resumable, StageStore
+from .stage_loop import Stage, run_stage
+from .store import StageStore
 from .subject import Subject
-
-_SAVE_EVERY = 60.0  # seconds between saves; or, if longer, this many times as long as a save takes
-_SAVE_SHARE = 50.0
-_AGREE_EVERY = 25  # steps, where several processes must agree on saving
-
-
-class Stage(Resumable, Protocol):
-    """What :meth:`Training.run` makes step by step."""
-
-    steps: int
-    rays: int
-    samples: int
-
-    def step(self, step: int) -> dict[str, float]: ...  # noqa: D102
-    def finish(self) -> None: ...  # noqa: D102
 
 
 def load_teacher(kind: str, device: torch.device | str = "cpu") -> Teacher | None:
@@ -357,29 +343,20 @@ class Training:
                 student.networks.rows.copy_(done["rows"])
 
     def _run_stage(self, stage: Stage, name: str, student: Student | OctreeStudent | None, world: World) -> None:
-        first, before = self._store.resume(stage, name, world)
-        self._observer.begin(name, first, stage.steps)
-        began = saved = time.perf_counter()
-        saving = 0.0
-        for step in range(first, stage.steps):
-            metrics = stage.step(step)
-            now = time.perf_counter()
-            self.seconds[name] = before + now - began
-            self._observer.step(name, step, metrics, stage.rays, stage.samples)
-            if world.size > 1 and step % _AGREE_EVERY:
-                continue
-            stop = world.any(self._interrupted())
-            if stop or world.any(now - saved > max(_SAVE_EVERY, _SAVE_SHARE * saving)):
-                self._store.save_progress(stage, name, step + 1)
-                saved = time.perf_counter()
-                saving = saved - now
-            if stop:
-                raise KeyboardInterrupt
+        def look_on(step: int) -> None:
             if student is not None and world.any(self._observer.wants_snapshot(sum(self.seconds.values()))):
                 stage.state()  # all processes' networks
                 self._observer.snapshot(name, step, self.subject.frame.scene(student.to_scene()))
-        stage.finish()
-        self._observer.end(name, stage.steps)
+
+        run_stage(
+            stage,
+            name,
+            self._store,
+            world=world,
+            observer=self._observer,
+            interrupted=self._interrupted,
+            look_on=look_on,
+        )
 
     def _describe(self, stage: str) -> dict[str, Any]:
         """What decides the result of a stage; see :class:`StageStore`."""

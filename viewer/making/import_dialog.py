@@ -8,11 +8,11 @@ from imgui_bundle import imgui
 from .. import theme
 from ..panels import widgets
 from ..panels.file_browser import CHECKPOINTS
+from .buttons import do_copy_or_cancel
 from .child import is_installed
 from .importing import ImportPlan
 from .path_fields import PathFields
 
-TITLE = "###import"
 MISSING = "Importing needs torch, which is not installed here: pip install 'kilonerf-view[import]'"
 
 
@@ -23,11 +23,13 @@ class ImportDialog:
         self._plan: ImportPlan | None = None
         self._error = ""
         self._fields = PathFields()
-        self._wanted = self._can = False
+        self._dialog = widgets.Dialog("import", 46.0)
+        self._can = False
 
     def show(self, plan: ImportPlan, error: str = "") -> None:
         """Show it from the next frame on, with what went wrong the last time."""
-        self._plan, self._error, self._wanted = plan, error, True
+        self._plan, self._error = plan, error
+        self._dialog.open()
         self._can = is_installed("torch")
 
     def draw(self) -> ImportPlan | None:
@@ -35,10 +37,7 @@ class ImportDialog:
         plan = self._plan
         if plan is None:
             return None
-        if self._wanted:
-            imgui.open_popup(TITLE)
-            self._wanted = False
-        with widgets.modal(f"Import {plan.checkpoint.name}{TITLE}", 46.0) as is_open:
+        with self._dialog.drawn(f"Import {plan.checkpoint.name}") as is_open:
             if not is_open:
                 return None
             self._plan = plan = self._rows(plan)
@@ -75,14 +74,4 @@ class ImportDialog:
 
     def _buttons(self, plan: ImportPlan) -> tuple[bool, bool]:
         """Whether to import, and whether the dialog is done with otherwise."""
-        imgui.spacing()
-        imgui.begin_disabled(not self._can)
-        pressed = imgui.button("Import##do it")
-        imgui.end_disabled()
-        imgui.same_line()
-        if imgui.button("Copy the command##import"):
-            imgui.set_clipboard_text(plan.command)
-            return pressed, True
-        widgets.tip(plan.command)
-        imgui.same_line()
-        return pressed, imgui.button("Cancel##import")
+        return do_copy_or_cancel("Import##do it", plan.command, "import", can_do=self._can)

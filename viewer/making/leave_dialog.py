@@ -8,7 +8,7 @@ from .. import theme
 from ..panels import widgets
 from .training import TrainingRun
 
-TITLE = "A scene is being trained###leaving"
+TITLE = "A scene is being trained"
 Answer = Literal["stop", "go on", "stay"]
 
 
@@ -21,20 +21,18 @@ class LeaveDialog:
 
     def __init__(self) -> None:
         self.is_open = False
-        self._wanted = False
+        self._dialog = widgets.Dialog("leaving", 34.0)
 
     def show(self) -> None:
         """Ask from the next frame on."""
-        self.is_open = self._wanted = True
+        self.is_open = True
+        self._dialog.open()
 
     def draw(self, run: TrainingRun | None) -> Answer | None:
         """Draw it if it is open; the answer. A training that ends meanwhile needs none."""
         if not self.is_open:
             return None
-        if self._wanted:
-            imgui.open_popup(TITLE)
-            self._wanted = False
-        with widgets.modal(TITLE, 34.0) as shown:
+        with self._dialog.drawn(TITLE) as shown:
             answer = "stay" if not shown or run is None or not run.running else self._ask(run)
             if shown and answer is not None:
                 imgui.close_current_popup()

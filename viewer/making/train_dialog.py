@@ -7,11 +7,11 @@ from imgui_bundle import imgui
 
 from .. import theme
 from ..panels import widgets
+from .buttons import do_copy_or_cancel
 from .child import is_installed
 from .path_fields import PathFields
 from .training import PRESETS, TrainingPlan, remembered_preset
 
-TITLE = "###train"
 MISSING = "Training needs torch, which is not installed here: pip install 'kilonerf-view[train]'"
 
 
@@ -37,7 +37,8 @@ class TrainDialog:
         self._what = self._error = self._typed = ""
         self._found: _Found | None = None
         self._fields = PathFields()
-        self._wanted = self._can = False
+        self._dialog = widgets.Dialog("train", 46.0)
+        self._can = False
 
     def show(self, plan: TrainingPlan, what: str, error: str = "") -> None:
         """Show it from the next frame on.
@@ -47,7 +48,8 @@ class TrainDialog:
             what: is known about the data set.
             error: what went wrong the last time.
         """
-        self._plan, self._what, self._error, self._wanted = plan, what, error, True
+        self._plan, self._what, self._error = plan, what, error
+        self._dialog.open()
         self._typed, self._found = str(plan.output), None
         self._can = is_installed("torch")
 
@@ -56,10 +58,7 @@ class TrainDialog:
         plan = self._plan
         if plan is None:
             return None
-        if self._wanted:
-            imgui.open_popup(TITLE)
-            self._wanted = False
-        with widgets.modal(f"Train a scene from {plan.data.name}{TITLE}", 46.0) as is_open:
+        with self._dialog.drawn(f"Train a scene from {plan.data.name}") as is_open:
             if not is_open:
                 return None
             found = self._look(plan)
@@ -108,15 +107,6 @@ class TrainDialog:
 
     def _buttons(self, plan: TrainingPlan, found: _Found) -> tuple[bool, bool]:
         """Whether to train, and whether the dialog is done with otherwise."""
-        imgui.spacing()
-        imgui.begin_disabled(not self._can)
         text = "Resume" if found.has_progress and not plan.restart else "Train"
-        pressed = imgui.button(f"{'Follow it' if found.running is not None else text}###do train")
-        imgui.end_disabled()
-        imgui.same_line()
-        if imgui.button("Copy the command##train"):
-            imgui.set_clipboard_text(plan.command)
-            return pressed, True
-        widgets.tip(plan.command)
-        imgui.same_line()
-        return pressed, imgui.button("Cancel##train")
+        text = f"{'Follow it' if found.running is not None else text}###do train"
+        return do_copy_or_cancel(text, plan.command, "train", can_do=self._can)

@@ -15,8 +15,6 @@ from ..recording.output_files import PngTake, png_take
 from . import widgets
 from .file_browser import CHECKPOINTS
 
-TITLE = "###offer"
-
 
 @dataclass(frozen=True)
 class Offer:
@@ -85,21 +83,19 @@ class OfferDialog:
         self.to_edit = False
         self.take: PngTake | None = None
         self._offer: Offer | None = None
-        self._wanted = False
+        self._dialog = widgets.Dialog("offer", 36.0)
 
     def show(self, offer: Offer) -> None:
         """Show it from the next frame on."""
-        self._offer, self._wanted = offer, True
+        self._offer = offer
+        self._dialog.open()
 
     def draw(self, *, can_render: bool) -> CameraPath | None:
         """Draw it if it is open; ``can_render``: whether there is a scene to fly through."""
         offer = self._offer
         if offer is None:
             return None
-        if self._wanted:
-            imgui.open_popup(TITLE)
-            self._wanted = False
-        with widgets.modal(f"{offer.title}{TITLE}", 36.0) as is_open:
+        with self._dialog.drawn(offer.title) as is_open:
             if not is_open:
                 return None
             chosen, done = self._content(offer, can_render)

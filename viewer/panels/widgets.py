@@ -86,29 +86,42 @@ def mouse_area(name: str, place: Rectangle, *, in_front: bool = False) -> Iterat
     imgui.pop_style_var(2)
 
 
-@contextmanager
-def modal(title: str, width: float) -> Iterator[bool]:
-    """A dialog in the middle of the window, as tall as its content and the window allow; whether it is open.
+class Dialog:
+    """A modal dialog in the middle of the window, as tall as its content and the window allow.
 
     Args:
-        title: with an identity after ``###``, by which it is opened.
+        identity: by which ImGui knows it.
         width: in font heights, if the window is as wide.
     """
-    em, display = imgui.get_font_size(), imgui.get_io().display_size
-    imgui.set_next_window_pos(
-        imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
-    )
-    wide = min(width * em, 0.95 * display.x)
-    imgui.set_next_window_size_constraints(imgui.ImVec2(wide, 0.0), imgui.ImVec2(wide, 0.97 * display.y))
-    imgui.set_next_window_size(imgui.ImVec2(wide, 0.0), imgui.Cond_.always.value)
-    flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
-    name, _, identity = title.partition("###")
-    is_open, _ = imgui.begin_popup_modal(f"{displayed(name)}###{identity}", None, flags)
-    try:
-        yield is_open
-    finally:
-        if is_open:
-            imgui.end_popup()
+
+    def __init__(self, identity: str, width: float) -> None:
+        self._identity, self._width = identity, width
+        self._wanted = False
+
+    def open(self) -> None:
+        """Open it when it is drawn next."""
+        self._wanted = True
+
+    @contextmanager
+    def drawn(self, title: str) -> Iterator[bool]:
+        """Draw it around what is drawn within; whether it is open."""
+        if self._wanted:
+            imgui.open_popup(f"###{self._identity}")
+            self._wanted = False
+        em, display = imgui.get_font_size(), imgui.get_io().display_size
+        imgui.set_next_window_pos(
+            imgui.ImVec2(0.5 * display.x, 0.5 * display.y), imgui.Cond_.always.value, imgui.ImVec2(0.5, 0.5)
+        )
+        wide = min(self._width * em, 0.95 * display.x)
+        imgui.set_next_window_size_constraints(imgui.ImVec2(wide, 0.0), imgui.ImVec2(wide, 0.97 * display.y))
+        imgui.set_next_window_size(imgui.ImVec2(wide, 0.0), imgui.Cond_.always.value)
+        flags = imgui.WindowFlags_.no_saved_settings.value | imgui.WindowFlags_.no_move.value
+        is_open, _ = imgui.begin_popup_modal(f"{displayed(title)}###{self._identity}", None, flags)
+        try:
+            yield is_open
+        finally:
+            if is_open:
+                imgui.end_popup()
 
 
 def paragraph(text: str, color: theme.RGBA | None = None) -> None:

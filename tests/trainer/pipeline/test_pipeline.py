@@ -24,7 +24,7 @@ from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.loop.schedule import learning_rate
 from kilonerf.trainer.ops.native import extension
-from kilonerf.trainer.pipeline import pipeline as run_module
+from kilonerf.trainer.pipeline import stage_loop as run_module
 from kilonerf.trainer.pipeline.observers import Observer
 from kilonerf.trainer.pipeline.pipeline import Training
 from kilonerf.trainer.pipeline.subject import Subject
