@@ -38,7 +38,7 @@ from .training_run import interruption, training_device
 
 PROGRAM = "kilonerf-train"
 SNAPSHOT = "view.knf"
-"""In the run's folder: the scene as it is, for who looks on."""
+"""In the run's folder: the scene as it is, for a viewer that follows."""
 _DTYPES = {"float16": np.float16, "float32": np.float32}
 StageName = Literal["teacher", "occupancy", "distillation", "fine-tuning", "octree", "field"]
 

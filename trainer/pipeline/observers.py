@@ -282,7 +282,7 @@ class PreviewObserver(_NowAndThen):
 
 
 class SnapshotObserver(_NowAndThen):
-    """Writes the scene as it is now and then, for who looks on. Where that fails, training goes on without.
+    """Writes the scene as it is now and then, for a viewer that follows. Where that fails, training goes on without.
 
     Args:
         path: of the file; each snapshot replaces the one before.

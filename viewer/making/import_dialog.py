@@ -54,7 +54,7 @@ class ImportDialog:
         box = fields.file("Box", plan.box, "The data set's bbox.txt", (".txt",))
         output = fields.output("Save as", plan.output, "The scene to write, a .knf file")
         plan = replace(plan, occupancy=occupancy, box=box, output=output)
-        if widgets.subsection("If no yaml says it", "Import"):
+        if widgets.subsection("If there is no YAML file", "Import"):
             for name, tooltip in (
                 ("resolution", "Networks along x, y and z, as 16 16 16."),
                 ("near", "Depth of a ray's first sample."),
@@ -70,7 +70,7 @@ class ImportDialog:
         if not self._can or self._error:
             widgets.paragraph(self._error if self._can else MISSING, theme.BAD)
         elif Path(plan.output).is_file():
-            widgets.paragraph("There is a scene of this name; it is replaced.", theme.DIM)
+            widgets.paragraph("A scene of this name exists; it will be replaced.", theme.DIM)
 
     def _buttons(self, plan: ImportPlan) -> tuple[bool, bool]:
         """Whether to import, and whether the dialog is done with otherwise."""

@@ -103,7 +103,7 @@ class TrainDialog:
         elif found.has_progress:
             widgets.paragraph("An earlier training has left its progress; it is resumed.", theme.DIM)
         elif found.exists:
-            widgets.paragraph("There is a scene of this name; it is replaced when training is done.", theme.DIM)
+            widgets.paragraph("A scene of this name exists; it will be replaced when training is done.", theme.DIM)
 
     def _buttons(self, plan: TrainingPlan, found: _Found) -> tuple[bool, bool]:
         """Whether to train, and whether the dialog is done with otherwise."""
