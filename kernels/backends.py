@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import BackendError, OctreeScene, Scene
+from kilonerf.model_io import BackendError, Scene
 
 from .renderer import Renderer
 
@@ -63,10 +63,6 @@ def create_renderer(scene: Scene, backend: str | BackendChoice = "auto") -> Rend
     """
     choice = BackendChoice(backend) if isinstance(backend, str) else backend
     name = choice.meant
-    if isinstance(scene, OctreeScene):
-        if name == "cuda":
-            raise BackendError("backend 'cuda': expected a scene of tiny networks, got an octree field; cpu renders it")
-        name = "cpu" if name == "auto" else name
     if name == "cuda":
         return _cuda_renderer(scene, choice.device)
     if name == "reference":

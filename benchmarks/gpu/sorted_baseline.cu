@@ -7,7 +7,8 @@
 
 namespace knf {
 
-constexpr int THREADS = 192;  // two such blocks leave network evaluation 168 registers a thread; 256 would spill
+constexpr int BASELINE_THREADS =
+    192;  // two such blocks leave network evaluation 168 registers a thread; 256 would spill
 constexpr int BLOCKS = 2;
 constexpr int PER_PASS = 8;  // occupied samples of a ray in one pass
 
@@ -55,10 +56,10 @@ KNF_DEVICE int network_at(const FrameSetup& frame, const short* network_of_voxel
 
 // The next samples of each active ray, a thread per ray: network [rays][8], -1 where there is none, and
 // query [rays][8], ray * indices_of(frame) + index. A ray that came to its end is active no more.
-extern "C" __global__ void __launch_bounds__(knf::THREADS, 2)
+extern "C" __global__ void __launch_bounds__(knf::BASELINE_THREADS, 2)
     collect(const knf::FrameSetup frame, const short* network_of_voxel, int* next_index, unsigned char* active,
             int* query, short* network) {
-    const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
+    const int ray = blockIdx.x * knf::BASELINE_THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height) return;
     const int indices = knf::indices_of(frame);
     int found = 0;
@@ -79,21 +80,21 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, 2)
 }
 
 // A block per network, a thread per sample; queries are sorted, those of network n are bounds[n] .. bounds[n + 1].
-extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
+extern "C" __global__ void __launch_bounds__(knf::BASELINE_THREADS, knf::BLOCKS)
     evaluate(const knf::FrameSetup frame, const knf::FloatNetwork* networks, const int* bounds, const int* query,
              float4* result) {
     __shared__ alignas(16) knf::FloatNetwork network;
-    __shared__ knf::Sample samples[knf::THREADS];
-    __shared__ float4 unit[knf::THREADS];
+    __shared__ knf::Sample samples[knf::BASELINE_THREADS];
+    __shared__ float4 unit[knf::BASELINE_THREADS];
     const int thread = threadIdx.x, begin = bounds[blockIdx.x], end = bounds[blockIdx.x + 1];
     if (begin == end) return;
     const knf::Grid& grid = frame.levels[0].grid;
     const int indices = knf::indices_of(frame);
-    knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::THREADS);
+    knf::start_copy(&network, networks + blockIdx.x, sizeof(network), thread, knf::BASELINE_THREADS);
     knf::commit_copies();
     knf::wait_for_copies<0>();
     __syncthreads();
-    for (int first = begin; first < end; first += knf::THREADS) {  // a thread uses no sample but its own
+    for (int first = begin; first < end; first += knf::BASELINE_THREADS) {  // a thread uses no sample but its own
         if (first + thread < end) {
             const int ray = query[first + thread] / indices, index = query[first + thread] % indices;
             const knf::Direction direction = knf::direction_of(frame, ray);
@@ -113,8 +114,8 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
             unit[thread] = make_float4(d[0] / length, d[1] / length, d[2] / length, 0.0f);
             samples[thread] = {local[0], local[1], local[2], knf::ray_bits(thread)};
         }
-        const int count = end - first < knf::THREADS ? end - first : knf::THREADS;
-        knf::FloatEvaluator::evaluate(network, samples, count, unit, thread, knf::THREADS);
+        const int count = end - first < knf::BASELINE_THREADS ? end - first : knf::BASELINE_THREADS;
+        knf::FloatEvaluator::evaluate({}, {}, network, samples, count, unit, thread, knf::BASELINE_THREADS);
         if (first + thread < end) {
             const knf::Sample sample = samples[thread];
             result[first + thread] = make_float4(sample.x, sample.y, sample.z, sample.w);
@@ -123,17 +124,17 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::BLOCKS)
 }
 
 // Results back to their rays: slot[k] is the place in [rays][8] of sorted result k.
-extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
+extern "C" __global__ void __launch_bounds__(knf::BASELINE_THREADS, 1)
     scatter(const float4* result, const int* slot, int count, float4* by_ray) {
-    const int k = blockIdx.x * knf::THREADS + threadIdx.x;
+    const int k = blockIdx.x * knf::BASELINE_THREADS + threadIdx.x;
     if (k < count) by_ray[slot[k]] = result[k];
 }
 
 // A pass's samples into each ray's colour, opacity and transmittance; a ray ends only between passes.
-extern "C" __global__ void __launch_bounds__(knf::THREADS, 1)
+extern "C" __global__ void __launch_bounds__(knf::BASELINE_THREADS, 1)
     integrate(const knf::FrameSetup frame, const short* network, const float4* by_ray, float* rgb, float* opacity,
               float* transmittance, unsigned char* active) {
-    const int ray = blockIdx.x * knf::THREADS + threadIdx.x;
+    const int ray = blockIdx.x * knf::BASELINE_THREADS + threadIdx.x;
     if (ray >= frame.width * frame.height || network[ray * knf::PER_PASS] < 0) return;
     const float spacing = knf::direction_of(frame, ray).length * frame.levels[0].steps.step;
     float red = rgb[3 * ray], green = rgb[3 * ray + 1], blue = rgb[3 * ray + 2];

@@ -95,7 +95,9 @@ class SortedBaseline:
         self.scene = scene
         self._device = device
         self._layout = CudaScene.of(scene, "float32")
-        self._networks = device.arrays.asarray(self._layout.networks.view(np.float32).reshape(scene.num_networks, -1))
+        self._networks = device.arrays.asarray(
+            self._layout.field["networks"].view(np.float32).reshape(scene.num_networks, -1)
+        )
         self._voxels = {ess: device.arrays.asarray(_network_of_voxel(scene, ess)) for ess in (True, False)}
 
     def render(self, camera: Camera, options: RenderOptions, *, stages: bool = False) -> BaselineFrame:

@@ -7,22 +7,16 @@ from numpy.typing import NDArray
 
 from kilonerf.model_io.scene.octree_scene import FEATURES, OctreeScene
 
-from ..native.expansion import ExpandedField
-from ..native.grid import native_grid, words_of_leaf
+from ..native.expansion import ExpandedField, slots_of_voxels
 
 
 def native_field(scene: OctreeScene) -> dict[str, NDArray[Any]]:
     """The arrays of ``OctreeField``: voxels in the order of their bits in the occupancy of the cells."""
     cells, field = scene.cells, ExpandedField.of(scene)
-    words, shifts = words_of_leaf(cells), native_grid(cells)["voxel_shift"]
-    leaf = cells.leaf_numbers[tuple((field.voxels // cells.factor).T)].astype(np.int64)
-    bit = np.left_shift(field.voxels % cells.factor, shifts).sum(axis=1)
-    word = leaf * words + (bit >> 5)
-    order = np.lexsort((bit & 31, word))
-    counts = np.bincount(word, minlength=len(cells.leaves) * words)
+    order, first_slot = slots_of_voxels(field, cells)
     features, directions = np.split(scene.decoder["hidden.weight"], [FEATURES])
     arrays: dict[str, NDArray[Any]] = {
-        "first_slot": (np.cumsum(counts) - counts).astype(np.int32),
+        "first_slot": first_slot,
         "corners": np.ascontiguousarray(field.corners[order][:, ::2]),  # those with the lower z
         "rows": field.rows,
     }

@@ -1,12 +1,21 @@
 """Memory on a device, and the one line that says what it is too small for."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kilonerf.model_io import BackendError
 
 from .device import CudaDevice, DeviceArray, OutOfDeviceMemoryError, array_bytes, mebibytes
+
+
+def pointers(arrays: Sequence[DeviceArray]) -> NDArray[np.void]:
+    """A structure of pointers to arrays, to be passed by value: a 0-dimensional array."""
+    return np.array(
+        tuple(array.pointer for array in arrays), [(f"array{number}", "<u8") for number in range(len(arrays))]
+    )
 
 
 class DeviceMemory:

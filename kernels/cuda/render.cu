@@ -1,10 +1,15 @@
 // The whole frame in one launch: persistent blocks take screen tiles of 16x16 rays, a thread each; a tile's cells are
-// visited front to back; in each cell rays emit samples into a queue in shared memory, the cell's one network
-// evaluates the queue, and each ray composites its own samples in registers (docs/cuda.md).
+// visited front to back; in each cell rays emit samples into a queue in shared memory, the cell's one network (or
+// the octree field's one decoder) evaluates the queue, and each ray composites its own samples in registers
+// (docs/cuda.md).
 //
 // Compiled with --fmad=false: which samples count is decided by native/sampling_rule.h, equally in every backend.
 #include "device.cuh"
+#ifdef KNF_OCTREE
+#include "octree/evaluator.cuh"
+#else
 #include "kilonerf/evaluator.cuh"
+#endif
 #include "sampling_rule.h"
 #include "scene.cuh"
 #include "visits.cuh"
@@ -35,13 +40,13 @@ struct SceneArrays {
     const Cell* cells;
     const Place* order;  // [frame.num_cells], front to back
     const Box* groups;   // [frame.num_groups]
-    const Evaluator::Network* networks;
     const unsigned* occupancy;
+    Evaluator::Arrays field;
 };
 
 // A cell that is, or is about to be, visited.
 struct Stage {
-    alignas(16) Evaluator::Network network;
+    alignas(16) Evaluator::CellData data;
     alignas(16) Cell cell;
     alignas(16) unsigned voxels[LEAF_WORDS];  // frame.leaf_words of them
 };
@@ -54,6 +59,7 @@ struct Block {
     unsigned votes[2][WARPS];  // in turns: one may still be read when the next is written
     int tile;
     int queued;
+    Evaluator::BlockData data;
 };
 
 struct Ray {
@@ -91,24 +97,25 @@ KNF_DEVICE void index_range(const FrameSetup& frame, const Cell& cell, const Ray
     last = fminf(floorf(leave + index_slack(leave + offset)), steps.last);
 }
 
-// Whether a sample counts; its local coordinates if so.
+// Whether a sample counts; if so, its place in the cell or in its voxel, and the voxel's bit.
 KNF_DEVICE bool sample_counts(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Ray& ray,
-                              float index, float (&local)[3], Tally& tally) {
+                              float index, float (&local)[3], unsigned& voxel, Tally& tally) {
     const Cell& cell = stage.cell;
     const Level& level = level_of(frame, cell);
     const Grid& grid = level.grid;
     const float t = sample_depth(index, level.steps.near, level.steps.step);
     bool counts = true;
-    unsigned voxel = 0;
+    voxel = 0;
 #pragma unroll
     for (int axis = 0; axis < 3; axis++) {
         const float p = sample_position(frame.origin[axis], t, ray.direction[axis]);
         if (cell.near_border) counts = counts && p > grid.inside_min[axis] && p < grid.inside_max[axis];
         const float voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
-        const int v = static_cast<int>(voxels) - cell.first_voxel[axis];
+        const int whole = static_cast<int>(voxels), v = whole - cell.first_voxel[axis];
         counts = counts && v >= 0 && v < grid.factor[axis];
         voxel |= static_cast<unsigned>(v) << grid.voxel_shift[axis];
-        local[axis] = local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]);
+        local[axis] = Evaluator::IN_VOXELS ? voxels - static_cast<float>(whole)
+                                           : local_coordinate(p, cell.minimum[axis], grid.local_scale[axis]);
     }
     if (counts && frame.ess) {
         const unsigned at = voxel >> 5;
@@ -170,7 +177,7 @@ KNF_DEVICE int next_visit(const FrameSetup& frame, const Cell* cells, Block& blo
 }
 
 // All samples of the tile's rays in one cell, which lies in shared memory.
-KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const unsigned* occupancy, const Output& output,
+KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const SceneArrays& scene, const Output& output,
                            Block& block, Ray& ray, int thread, Tally& tally) {
     const Cell& cell = stage.cell;
     KNF_COUNT(tally, visits, thread == 0);
@@ -183,11 +190,13 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
         int count = 0;
         for (; ray.alive && index <= last && count < PER_RAY; index += 1.0f) {
             float local[3];
-            if (!sample_counts(frame, stage, occupancy, ray, index, local, tally)) continue;
+            unsigned voxel;
+            if (!sample_counts(frame, stage, scene.occupancy, ray, index, local, voxel, tally)) continue;
+            const float bits = Evaluator::IN_VOXELS ? ray_bits(thread, static_cast<int>(voxel)) : ray_bits(thread);
 #pragma unroll
             for (int i = 0; i < PER_RAY; i++)  // constant indices keep the array in registers
                 if (i == count) {
-                    found[i] = {local[0], local[1], local[2], ray_bits(thread)};
+                    found[i] = {local[0], local[1], local[2], bits};
                     depths[i] = sample_depth(index, steps.near, steps.step);
                 }
             count++;
@@ -201,7 +210,7 @@ KNF_DEVICE void visit_cell(const FrameSetup& frame, const Stage& stage, const un
             if (i < count) block.queue[slot + i] = found[i];
         __syncthreads();
         const int queued = block.queued;
-        Evaluator::evaluate(stage.network, block.queue, queued, block.unit, thread, THREADS);
+        Evaluator::evaluate(scene.field, block.data, stage.data, block.queue, queued, block.unit, thread, THREADS);
         if (thread == 0) tally.evaluations += queued;
 #ifdef KNF_NESTED  // neither registers nor shared memory are left to add them up in
         if (thread == 0) atomicAdd(&output.counters[13 + cell.level], static_cast<unsigned long long>(queued));
@@ -255,6 +264,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, const O
                       int thread, Tally& tally) {
     __syncthreads();  // rays and sides are in place
     if (!choose_groups(frame, scene.groups, block.view, thread, tally)) return;
+    bool rays_prepared = false;
     for (int begin = 0; begin < frame.num_cells; begin += CHUNK) {
         if (begin && !__syncthreads_or(ray.alive)) break;  // a barrier too: the list of the chunk before is used up
         const int visits = choose_visits(frame, scene.cells, scene.order, begin, block.view, thread, tally);
@@ -263,15 +273,19 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, const O
         const auto fetch = [&](int which, int into) {
             const Cell& cell = scene.cells[block.view.visits[which]];
             Stage& stage_of_it = block.stage[into];
-            start_copy(&stage_of_it.network, scene.networks + cell.network, sizeof(Evaluator::Network), thread,
-                       THREADS);
-            // By threads that have less of the network to copy.
+            start_copy(&stage_of_it.data, Evaluator::cell_data(scene.field, cell.network), sizeof(stage_of_it.data),
+                       thread, THREADS);
+            // By threads that have less of a network to copy.
             start_copy(&stage_of_it.cell, &cell, sizeof(Cell), (thread + 36) % THREADS, THREADS);
             start_copy(stage_of_it.voxels, scene.occupancy + cell.first_word, 4 * frame.leaf_words,
                        (thread + 32) % THREADS, THREADS);
             commit_copies();
         };
-        if (visit < visits) fetch(visit, stage);
+        if (visit < visits) {
+            fetch(visit, stage);
+            if (!rays_prepared) Evaluator::prepare_rays(scene.field, block.unit, THREADS, thread);
+            rays_prepared = true;
+        }
         while (visit < visits) {
             wait_for_copies<0>();  // this thread's; the next barrier makes them everybody's
             int next = visits;
@@ -281,7 +295,7 @@ KNF_DEVICE void march(const FrameSetup& frame, const SceneArrays& scene, const O
             } else {
                 __syncthreads();
             }
-            visit_cell(frame, block.stage[stage], scene.occupancy, output, block, ray, thread, tally);
+            visit_cell(frame, block.stage[stage], scene, output, block, ray, thread, tally);
             if (Evaluator::STAGES == 1) {
                 next = next_visit(frame, scene.cells, block, ray, ahead, visit, visits, tally);
                 if (next < visits) fetch(next, 0);
@@ -360,6 +374,7 @@ KNF_DEVICE void render_tile(const FrameSetup& frame, const SceneArrays& scene, c
 extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCKS)
     render(const knf::FrameSetup frame, const knf::SceneArrays scene, const knf::Output output) {
     __shared__ knf::Block block;
+    knf::Evaluator::start_block(scene.field, block.data, threadIdx.x);
     for (;;) {
         __syncthreads();  // the tile before is done with the block's memory
         if (threadIdx.x == 0) block.tile = frame.first_tile + atomicAdd(&output.next_tile[0], 1);

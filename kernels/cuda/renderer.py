@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, Scene
+from kilonerf.model_io import BackendError, Camera, KiloNeRFScene, OctreeScene, Scene
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 
 from ..frame import Frame, FrameStatistics
@@ -18,11 +18,12 @@ from ..sampling import cropped_levels, ray_origin
 from .device import CudaDevice, DeviceArray, DeviceKernel, array_bytes
 from .frame_setup import FrameSetup
 from .groups import TILE
-from .memory import DeviceMemory
+from .memory import DeviceMemory, pointers
+from .octree.field import ray_part_bytes
 from .pace import Pace
 from .pictures import HOST, ON_DEVICE, CudaPicture, LaunchedFrame
 from .queries import query_points
-from .scene import OUTPUT, SCENE_ARRAYS, WRITTEN, CudaScene, Precision
+from .scene import OUTPUT, WRITTEN, CudaScene, Precision
 
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
@@ -34,7 +35,13 @@ PRECISION_NAMES: dict[Precision, str] = {"float16": "float16 tensor cores", "flo
 
 @dataclass(frozen=True, eq=False)
 class _Resident:
-    """A scene in the device's memory, in one precision."""
+    """A scene in the device's memory, in one precision, and the kernels that read it.
+
+    Attributes:
+        field: what evaluates samples, as the kernels' ``Evaluator::Arrays``.
+        blocks: of ``render`` that are on the device at once.
+        query_blocks: of ``query``.
+    """
 
     layout: CudaScene
     cells: DeviceArray
@@ -42,15 +49,16 @@ class _Resident:
     groups: DeviceArray
     full_groups: DeviceArray
     occupancy: DeviceArray
-    networks: DeviceArray
+    field: tuple[DeviceArray, ...]
     render: DeviceKernel
     query: DeviceKernel
+    blocks: int
+    query_blocks: int
 
     def arrays(self, order: DeviceArray, ess: bool) -> NDArray[np.void]:
         """The ``SceneArrays`` structure, a 0-dimensional array."""
         cells, groups = (self.cells, self.groups) if ess else (self.full_cells, self.full_groups)
-        places = cells, order, groups, self.networks, self.occupancy
-        return np.array(tuple(array.pointer for array in places), SCENE_ARRAYS)
+        return pointers((cells, order, groups, self.occupancy, *self.field))
 
 
 class CudaRenderer:
@@ -86,10 +94,7 @@ class CudaRenderer:
         half_sums: bool = False,
         per_ray: int = PER_ROUND,
     ) -> None:
-        if not isinstance(scene, KiloNeRFScene):
-            raise BackendError("backend 'cuda': expected a scene of tiny networks, got an octree field; cpu renders it")
         self.scene: Scene = scene
-        self._networks = scene
         self.device = device.name
         self._device, self._memory = device, DeviceMemory(device)
         self._residents: dict[Precision, _Resident] = {}
@@ -175,13 +180,12 @@ class CudaRenderer:
             began = self._device.mark()
             tiles = _tiles(camera)
             if tiles:
-                resident_blocks = self._device.multiprocessors * max(1, scene.render.blocks_per_multiprocessor(THREADS))
                 if self._setup is None or self._setup[0] is not scene or self._setup[1].options != options:
                     self._setup = (scene, FrameSetup(self.scene, scene.layout, options))
                 arguments = (self._setup[1].aim(camera, num_cells), scene.arrays(order, options.ess), output)
-                most = tiles if in_one else self._pace.first_range(_kind(options), tiles, resident_blocks)
+                most = tiles if in_one else self._pace.first_range(_kind(options), tiles, scene.blocks)
                 try:
-                    self._launch_ranges(scene.render, arguments, tiles, most, resident_blocks, cancel)
+                    self._launch_ranges(scene.render, arguments, tiles, most, scene.blocks, cancel)
                 except RenderCancelled:
                     self._device.clear(self._counters)
                     self._idle_buffers.append(buffers)
@@ -224,7 +228,9 @@ class CudaRenderer:
         directions = np.asarray(directions, np.float32).reshape(-1, 3)
         with self._device.active():
             scene = self._resident(self._precision)
-            return query_points(self.scene.levels, points, directions, scene.query, scene.networks, self._device)
+            return query_points(
+                self.scene, points, directions, scene.query, scene.field, scene.query_blocks, self._device
+            )
 
     def _take_precision(self, options: RenderOptions) -> None:
         able = self._device.architecture >= TENSOR_CORES
@@ -242,19 +248,35 @@ class CudaRenderer:
     def _resident(self, precision: Precision) -> _Resident:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
-            half = precision == "float16"
-            networks = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums)
+            half, octree = precision == "float16", isinstance(self.scene, OctreeScene)
+            kind = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums, KNF_OCTREE=octree)
             around = _defined(KNF_NESTED=len(self.scene.levels) > 1, KNF_COUNTERS=self._counting)
             depth = {} if self._per_ray == PER_ROUND else {"KNF_PER_RAY": self._per_ray}
-            render = self._device.kernel("render.cu", "render", {**networks, **around, **depth})
-            query = self._device.kernel("query.cu", "query", networks)
-            layout = CudaScene.of(self._networks, precision)
-            arrays = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy", "networks")}
-            arrays |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
-            size = sum(array.nbytes for array in arrays.values())
-            self._memory.require(size, f"a scene of {self._networks.num_networks} networks in {precision}")
-            there = {name: self._memory.upload(array, name) for name, array in arrays.items()}
-            self._residents[precision] = _Resident(layout, **there, render=render, query=query)
+            render = self._device.kernel("render.cu", "render", {**kind, **around, **depth})
+            query = self._device.kernel("query.cu", "query", kind)
+            blocks, query_blocks = (
+                self._device.multiprocessors * max(1, kernel.blocks_per_multiprocessor(THREADS))
+                for kernel in (render, query)
+            )
+            layout = CudaScene.of(self.scene, precision)
+            own = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy")}
+            own |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
+            parts = max(blocks, query_blocks) * ray_part_bytes(half=half) if octree else 0
+            size = parts + sum(array.nbytes for array in (*own.values(), *layout.field.values()))
+            self._memory.require(size, f"{_content(self.scene)} in {precision}")
+            field = [self._memory.upload(array, name) for name, array in layout.field.items()]
+            if octree:
+                field.append(self._memory.allocate((parts,), np.uint8, "ray parts"))
+            there = {name: self._memory.upload(array, name) for name, array in own.items()}
+            self._residents[precision] = _Resident(
+                layout,
+                **there,
+                field=tuple(field),
+                render=render,
+                query=query,
+                blocks=blocks,
+                query_blocks=query_blocks,
+            )
         return self._residents[precision]
 
     def _in_crop(self, scene: _Resident, options: RenderOptions) -> _Resident:
@@ -325,6 +347,13 @@ class CudaRenderer:
 
 def _tiles(camera: Camera) -> int:
     return -(-camera.width // TILE) * -(-camera.height // TILE)
+
+
+def _content(scene: Scene) -> str:
+    """What a scene is, for a message."""
+    if isinstance(scene, KiloNeRFScene):
+        return f"a scene of {scene.num_networks} networks"
+    return f"an octree field of {int(scene.cells.occupancy.sum())} voxels"
 
 
 def _defined(**wanted: bool) -> dict[str, None]:

@@ -8,6 +8,7 @@
 
 namespace knf {
 
+constexpr int THREADS = 256;     // of a block, as in kernels/cuda/queries.py
 constexpr int LEAF_WORDS = 128;  // of a cell's voxels that fit into shared memory: 16x16x16 bits
 constexpr int MAX_GROUPS = 512;  // of cells, as in kernels/cuda/groups.py
 
@@ -60,13 +61,14 @@ KNF_DEVICE const Level& level_of(const FrameSetup& frame, const Cell& cell) {
 }
 
 struct alignas(16) Sample {
-    float x, y, z;  // local coordinates; then red, green, blue
+    float x, y, z;  // place in the cell or in the voxel, as the evaluator wants it; then red, green, blue
     float w;        // the ray, see ray_bits; then density
 };
 
-// A ray's number as a float and back: as bits of its own it would be denormal, which CuPy's -ftz flushes, and as a
-// value it would have to be converted.
-KNF_DEVICE float ray_bits(int ray) { return __int_as_float(0x4b000000 | ray); }
-KNF_DEVICE int ray_of(float bits) { return __float_as_int(bits) & 0xffff; }
+// A ray's number as a float and back, and with it a voxel's bit within its cell: as bits of their own they would be
+// denormal, which CuPy's -ftz flushes, and as a value they would have to be converted.
+KNF_DEVICE float ray_bits(int ray, int voxel = 0) { return __int_as_float(0x4b000000 | voxel << 8 | ray); }
+KNF_DEVICE int ray_of(float bits) { return __float_as_int(bits) & 0xff; }
+KNF_DEVICE int voxel_of(float bits) { return (__float_as_int(bits) & 0xfffff) >> 8; }
 
 }  // namespace knf

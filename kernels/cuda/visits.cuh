@@ -7,7 +7,7 @@
 namespace knf {
 
 constexpr int TILE = 16;
-constexpr int THREADS = TILE * TILE;
+static_assert(TILE * TILE == THREADS, "a thread per ray");
 constexpr int WARPS = THREADS / 32;
 #ifndef KNF_PER_RAY
 #define KNF_PER_RAY 2

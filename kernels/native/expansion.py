@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kilonerf.model_io.scene.cells import Cells
 from kilonerf.model_io.scene.octree import CORNERS, Octree
 from kilonerf.model_io.scene.octree_scene import FEATURES, OctreeScene
+
+from .grid import native_grid, words_of_leaf
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +46,20 @@ class ExpandedField:
         voxels = octree.voxels(octree.depth)
         corners = np.stack([index[tuple((voxels + corner).T)] for corner in CORNERS], axis=1)
         return cls(np.ascontiguousarray(rows[order]), voxels, corners)
+
+
+def slots_of_voxels(field: ExpandedField, cells: Cells) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Slots: the voxels in the order of their bits in the occupancy of the cells (:func:`~.grid.voxel_words`).
+
+    Returns:
+        which voxel of the field is in each slot, [V]; how many voxels there are in the words before each word, [words].
+    """
+    words, shifts = words_of_leaf(cells), native_grid(cells)["voxel_shift"]
+    leaf = cells.leaf_numbers[tuple((field.voxels // cells.factor).T)].astype(np.int64)
+    bit = np.left_shift(field.voxels % cells.factor, shifts).sum(axis=1)
+    word = leaf * words + (bit >> 5)
+    counts = np.bincount(word, minlength=len(cells.leaves) * words)
+    return np.lexsort((bit & 31, word)), (np.cumsum(counts) - counts).astype(np.int32)
 
 
 def interpolated(octree: Octree, level: int, rows: NDArray[np.floating]) -> NDArray[np.floating]:

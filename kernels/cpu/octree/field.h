@@ -3,12 +3,10 @@
 
 #include <cstdint>
 
+#include "field_sizes.h"
 #include "network_rows.h"
 
 namespace knf {
-
-constexpr int FIELD_FEATURES = 16;  // as in model_io/scene/octree_scene.py
-constexpr int FIELD_HIDDEN = 128;
 
 struct OctreeField {
     const uint32_t* occupancy;  // SceneData's

@@ -2,7 +2,7 @@
 // (KiloNeRF supplement, section 2). For sm_70 and for comparison.
 #pragma once
 
-#include "scene.cuh"
+#include "kilonerf/network_per_cell.cuh"
 
 namespace knf {
 
@@ -14,8 +14,7 @@ struct alignas(16) FloatNetwork {
     float bias0[HIDDEN], bias1[HIDDEN], bias_direction[HIDDEN], bias_output[4];
 };
 
-struct FloatEvaluator {
-    using Network = FloatNetwork;
+struct FloatEvaluator : NetworkPerCell<FloatNetwork> {
     static constexpr int BLOCKS = 1;  // 64 sums and activations do not leave room for two without spills
     static constexpr int STAGES = 1;  // two would not fit the 48 KB that every device has
 
@@ -79,8 +78,8 @@ struct FloatEvaluator {
 
     KNF_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-    KNF_DEVICE void evaluate(const FloatNetwork& net, Sample* samples, int count, const float4* unit, int thread,
-                             int threads) {
+    KNF_DEVICE void evaluate(const Arrays&, const BlockData&, const FloatNetwork& net, Sample* samples, int count,
+                             const float4* unit, int thread, int threads) {
         for (int i = thread; i < count; i += threads) {
             // Keeps weights out of registers: without it the compiler loads many before the loop, and spills on sm_120.
             asm volatile("" ::: "memory");

@@ -5,7 +5,7 @@
 // Within a warp, lane = 4 * g + t: fragments of A and of results hold rows (samples) g and g + 8.
 #pragma once
 
-#include "scene.cuh"
+#include "kilonerf/network_per_cell.cuh"
 
 namespace knf {
 
@@ -28,8 +28,7 @@ using HiddenSums = unsigned[4][2];
 using HiddenSums = float[4][4];
 #endif
 
-struct TensorEvaluator {
-    using Network = TensorNetwork;
+struct TensorEvaluator : NetworkPerCell<TensorNetwork> {
     static constexpr int BLOCKS = 2;  // per multiprocessor: leaves 128 registers a thread
     // Networks in shared memory: the next cell's arrives while this one's is used, where copies run in the background.
     // Elsewhere (sm_75) a second one would only keep the second block off the multiprocessor.
@@ -145,9 +144,12 @@ struct TensorEvaluator {
 
     KNF_DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
+    // An output as a lane has it, of column 2t: lanes 0 to 2 have red, green and blue, lane 3 the density.
+    KNF_DEVICE float activated(float raw, int t) { return t == 3 ? fmaxf(raw, 0.0f) : sigmoid(raw); }
+
     // Evaluates samples[0 .. count) in place, by all warps of the block; `unit` holds the rays' unit directions.
-    KNF_DEVICE void evaluate(const TensorNetwork& net, Sample* samples, int count, const float4* unit, int thread,
-                             int threads) {
+    KNF_DEVICE void evaluate(const Arrays&, const BlockData&, const TensorNetwork& net, Sample* samples, int count,
+                             const float4* unit, int thread, int threads) {
         const int lane = thread % 32, g = lane / 4, t = lane % 4;
         for (int first = thread / 32 * 16; first < count; first += threads / 32 * 16) {
             const int row_low = first + g, row_high = first + g + 8;
@@ -192,9 +194,7 @@ struct TensorEvaluator {
                 const uint4 b = net.output[tile][lane];
                 multiply_tile(out, hidden[tile], b.z, b.w);
             }
-            // Column 2t: lanes 0 to 2 have red, green and blue, lane 3 the density.
-            const float result_low = t == 3 ? fmaxf(out[0], 0.0f) : sigmoid(out[0]);
-            const float result_high = t == 3 ? fmaxf(out[2], 0.0f) : sigmoid(out[2]);
+            const float result_low = activated(out[0], t), result_high = activated(out[2], t);
             if (row_low < count) reinterpret_cast<float*>(samples + row_low)[t] = result_low;
             if (row_high < count) reinterpret_cast<float*>(samples + row_high)[t] = result_high;
         }

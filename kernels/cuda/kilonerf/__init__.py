@@ -1,0 +1,1 @@
+"""Tiny networks on CUDA: how they are evaluated, and how they are laid out for it."""
