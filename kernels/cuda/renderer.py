@@ -248,6 +248,7 @@ class CudaRenderer:
     def _resident(self, precision: Precision) -> _Resident:
         """The scene on the device, put there if need be."""
         if precision not in self._residents:
+            layout = CudaScene.of(self.scene, precision)
             half, octree = precision == "float16", isinstance(self.scene, OctreeScene)
             kind = _defined(KNF_TENSOR_CORES=half, KNF_HALF_SUMS=half and self._half_sums, KNF_OCTREE=octree)
             around = _defined(KNF_NESTED=len(self.scene.levels) > 1, KNF_COUNTERS=self._counting)
@@ -258,7 +259,6 @@ class CudaRenderer:
                 self._device.multiprocessors * max(1, kernel.blocks_per_multiprocessor(THREADS))
                 for kernel in (render, query)
             )
-            layout = CudaScene.of(self.scene, precision)
             own = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy")}
             own |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
             parts = max(blocks, query_blocks) * ray_part_bytes(half=half) if octree else 0

@@ -56,7 +56,7 @@ class CudaScene:
         Raises:
             BackendError: a scene of a kind that it does not know.
         """
-        levels = scene.levels
+        field, levels = _field(scene, precision), scene.levels
         cells, full_cells = (native_cells(*levels, ess=ess) for ess in (True, False))
         occupancy, leaf_words = _padded_words(np.concatenate([voxel_words(level) for level in levels]), len(cells))
         cells["first_word"] = full_cells["first_word"] = np.arange(len(cells)) * leaf_words
@@ -68,7 +68,7 @@ class CudaScene:
             Groups.of(levels, full_cells, ess=False),
             occupancy,
             leaf_words,
-            _field(scene, precision),
+            field,
         )
 
     def cropped(self, levels: Sequence[Cells]) -> "CudaScene":

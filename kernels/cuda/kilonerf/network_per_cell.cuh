@@ -20,8 +20,9 @@ struct NetworkPerCell {
     static constexpr bool IN_VOXELS = false;
 
     KNF_DEVICE const CellData* cell_data(const Arrays& arrays, int network) { return arrays.networks + network; }
+    // Starts the copy of it; waited for with the first cell's data.
     KNF_DEVICE void start_block(const Arrays&, BlockData&, int) {}
-    // Before the first samples of these rays are evaluated.
+    // Called once for rays 0 .. rays - 1, and followed by a barrier, before samples of them are evaluated.
     KNF_DEVICE void prepare_rays(const Arrays&, const float4*, int, int) {}
 };
 

@@ -30,7 +30,7 @@ struct FloatFieldEvaluator : FieldOfVoxels<FloatRow, FloatDecoder, FloatDirectio
     using Layers = FloatEvaluator;
     static constexpr int BLOCKS = 1;  // 32 sums and 16 features do not leave room for two without spills
 
-    // Of rays 0 .. rays - 1, a thread each. A barrier has to follow.
+    // Of rays 0 .. rays - 1, a thread each.
     KNF_DEVICE void prepare_rays(const Arrays& arrays, const float4* unit, int rays, int thread) {
         if (thread >= rays) return;
         const FloatDirectionLayer& layer = *arrays.direction_layer;

@@ -60,7 +60,7 @@ struct TensorFieldEvaluator : FieldOfVoxels<HalfRow, TensorDecoder, TensorDirect
         sum[0][row] = units.x, sum[1][row] = units.y, sum[2][row] = units.z, sum[3][row] = units.w;
     }
 
-    // Of rays 0 .. rays - 1, 16 a warp. A barrier has to follow.
+    // Of rays 0 .. rays - 1, 16 a warp.
     KNF_DEVICE void prepare_rays(const Arrays& arrays, const float4* unit, int rays, int thread) {
         const TensorDirectionLayer& layer = *arrays.direction_layer;
         TensorRayParts& parts = own_ray_parts(arrays);

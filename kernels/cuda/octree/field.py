@@ -70,7 +70,7 @@ def ray_part_bytes(*, half: bool) -> int:
 
 
 def _hidden_weights(scene: OctreeScene) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """The hidden layer part by part: rows of the features [PARTS, 16, 32], of the direction, and the bias [PARTS, 32]."""
+    """The hidden layer part by part: rows of features [PARTS, 16, 32], of the direction, and the bias [PARTS, 32]."""
     weights = scene.decoder["hidden.weight"].astype(np.float32)
     parts = weights.reshape(len(weights), PARTS, HIDDEN).transpose(1, 0, 2)
     bias = scene.decoder["hidden.bias"].astype(np.float32).reshape(PARTS, HIDDEN)

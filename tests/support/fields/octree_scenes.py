@@ -24,7 +24,22 @@ def random_octree_scene(
     occupancy = rng.random((size,) * 3) < occupied
     occupancy[: size // 2, size // 2 :, : size // 4] = False  # cells that hold nothing
     occupancy[0, 0, 0] = occupancy[-1, -1, -1] = True
+    return octree_scene_of(occupancy, levels, codings=codings, bits=bits, rng=rng, dtype=dtype)
+
+
+def octree_scene_of(
+    occupancy: NDArray[np.bool_],
+    levels=2,
+    *,
+    codings: tuple[Coding, ...] = ("codes",),
+    bits=3,
+    rng: np.random.Generator | None = None,
+    dtype: type[np.floating] = np.float16,
+) -> OctreeScene:
+    """The same of these voxels."""
+    rng = np.random.default_rng(0) if rng is None else rng
     octree = Octree.of_occupancy(occupancy)
+    depth = octree.depth
     features = [
         random_features(codings[number % len(codings)], octree.num_corners(level), bits, rng, dtype)
         for number, level in enumerate(range(depth - levels + 1, depth + 1))
