@@ -19,7 +19,8 @@ def table(results: Sequence[Compiled]) -> str:
         for kernel in result.kernels:
             registers = f"{kernel.registers} ({kernel.register_limit(sm)})"
             needs = (registers, str(kernel.spill_bytes), f"{kernel.shared_bytes:,}", str(kernel.resident_blocks(sm)))
-            name = f"{kernel.name}{', nested' if result.variant.nested else ''}"
+            kind = ", nested" if result.variant.nested else ", octree" if result.variant.octree else ""
+            name = f"{kernel.name}{kind}"
             rows.setdefault((name, operands, *needs), []).append(str(sm))
     lines = [
         "| kernel | operands | sm | registers (limit) | bytes spilled | bytes of shared memory | resident blocks |",

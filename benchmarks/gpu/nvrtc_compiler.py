@@ -50,6 +50,7 @@ class Variant:
         tensor_cores: whether ``KNF_TENSOR_CORES`` is defined.
         nested: whether ``KNF_NESTED`` is: for scenes of nested boxes.
         half_sums: whether ``KNF_HALF_SUMS`` is: hidden layers are summed in fp16.
+        octree: whether ``KNF_OCTREE`` is: for octree fields.
     """
 
     source: Path
@@ -57,10 +58,12 @@ class Variant:
     tensor_cores: bool
     nested: bool = False
     half_sums: bool = False
+    octree: bool = False
 
     def __str__(self) -> str:
         kind = "tensor" if self.tensor_cores else "float32"
         more = f"{'-nested' if self.nested else ''}{'-half_sums' if self.half_sums else ''}"
+        more += "-octree" if self.octree else ""
         return f"{self.source.stem}-sm_{self.architecture}-{kind}{more}"
 
     @property
@@ -70,6 +73,7 @@ class Variant:
             "KNF_TENSOR_CORES": self.tensor_cores,
             "KNF_NESTED": self.nested,
             "KNF_HALF_SUMS": self.half_sums,
+            "KNF_OCTREE": self.octree,
         }
         return {name: None for name, there in wanted.items() if there}
 
@@ -151,11 +155,12 @@ def all_variants(sources: Sequence[Path]) -> list[Variant]:
     tensor = [Variant(source, sm, True) for source in filter(evaluates, sources) for sm in ARCHITECTURES]
     nested = [replace(v, nested=True) for v in plain + tensor if v.source == KERNELS / "render.cu"]
     half_sums = [replace(v, half_sums=True) for v in tensor if v.architecture in GEFORCE]
-    return plain + tensor + nested + half_sums
+    octree = [replace(v, octree=True) for v in plain + tensor + half_sums if evaluates(v.source)]
+    return plain + tensor + nested + half_sums + octree
 
 
 def evaluates(source: Path) -> bool:
-    """Whether a kernel source evaluates networks in either precision, as the renderer's do; training's are float32."""
+    """Whether a kernel source evaluates either kind of scene in either precision, as the renderer's do."""
     return '#include "kilonerf/evaluator.cuh"' in source.read_text()
 
 

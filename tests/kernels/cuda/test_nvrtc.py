@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from benchmarks.gpu.kernel_resources import table
 from benchmarks.gpu.nvrtc_compiler import (
@@ -26,32 +27,47 @@ VARIANTS = all_variants(program_sources()) + [v for v in all_variants([BASELINE]
 TRAINING = {"adam", "networks", "rays"}
 TENSOR_PRODUCTS = 44  # m16n8k16, of one pass over 16 samples: 16 + 8 + 16 for the layers, 4 for the outputs
 OUTPUT_PRODUCTS = 4  # density and colour, always summed in fp32
+# Of an octree field for 16 samples, four parts of 4 for the features and 2 for the outputs; for 16 rays, one part at a
+# time, 8.
+FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS = 4 * (4 + 2) + 8, 4 * 2
+# Compiled by make test: the others take long, and differ from these by their architecture's own registers.
+OCTREE_IN_SHORT = {(75, True), (80, True), (120, True), (70, False), (120, False)}
+
+
+def is_slow(variant: Variant) -> bool:
+    return variant.octree and (variant.half_sums or (variant.architecture, variant.tensor_cores) not in OCTREE_IN_SHORT)
+
+
+def marked(variants: list[Variant]) -> list[ParameterSet]:
+    return [pytest.param(v, id=str(v), marks=[pytest.mark.slow] if is_slow(v) else []) for v in variants]
+
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
 
 @pytest.fixture(scope="module")
 def compiled() -> dict[Variant, Compiled | Exception]:
-    """Every variant, compiled side by side: NVRTC does not hold the interpreter's lock."""
-
-    def attempt(variant: Variant) -> Compiled | Exception:
-        try:
-            return compile_variant(variant)
-        except NvrtcError as error:
-            return error
-
+    """All that is not slow, compiled side by side: NVRTC does not hold the interpreter's lock."""
+    variants = [variant for variant in VARIANTS if not is_slow(variant)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(VARIANTS, pool.map(attempt, VARIANTS), strict=True))
+        return dict(zip(variants, pool.map(attempt, variants), strict=True))
+
+
+def attempt(variant: Variant) -> Compiled | Exception:
+    try:
+        return compile_variant(variant)
+    except NvrtcError as error:
+        return error
 
 
 def result_of(compiled: dict[Variant, Compiled | Exception], variant: Variant) -> Compiled:
-    result = compiled[variant]
+    result = compiled[variant] if variant in compiled else attempt(variant)
     if isinstance(result, Exception):
         raise result
     return result
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", marked(VARIANTS))
 def test_nvrtc_compiles_within_registers_and_shared_memory(compiled, variant: Variant) -> None:
     result = result_of(compiled, variant)
     assert result.cubin.startswith(b"\x7fELF")
@@ -69,7 +85,7 @@ def test_nvrtc_compiles_within_registers_and_shared_memory(compiled, variant: Va
         assert kernel.resident_blocks(variant.architecture) >= 1
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize("variant", marked(VARIANTS))
 def test_nvrtc_uses_the_instructions_that_the_architecture_has(compiled, variant: Variant) -> None:
     result = result_of(compiled, variant)
     found = re.findall(r"mma\.sync\.aligned\.(m\d+n\d+k\d+)\.row\.col\.(f32|f16)\.f16\.f16\.(f32|f16)", result.ptx)
@@ -77,13 +93,16 @@ def test_nvrtc_uses_the_instructions_that_the_architecture_has(compiled, variant
     assert len(shapes) == result.ptx.count("mma.sync")
     parts = 1 if variant.architecture >= 80 else 2
     in_half = sum(sums == results == "f16" for _, results, sums in found)
-    assert in_half == (parts * (TENSOR_PRODUCTS - OUTPUT_PRODUCTS) if variant.half_sums else 0)
+    products, in_float = (TENSOR_PRODUCTS, OUTPUT_PRODUCTS)
+    if variant.octree:
+        products, in_float = (FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS)
+    assert in_half == (parts * (products - in_float) if variant.half_sums else 0)
     if not variant.tensor_cores:
         assert not shapes
     elif variant.architecture >= 80:
-        assert shapes == ["m16n8k16"] * TENSOR_PRODUCTS
+        assert shapes == ["m16n8k16"] * products
     else:
-        assert shapes == ["m16n8k8"] * (2 * TENSOR_PRODUCTS)
+        assert shapes == ["m16n8k8"] * (2 * products)
     asynchronous = "cp.async.cg.shared.global" in result.ptx
     assert asynchronous == (variant.architecture >= 80 and "wait_for_copies" in variant.source.read_text())
     assert ("cp.async.wait_group" in result.ptx) == asynchronous
@@ -96,6 +115,9 @@ def test_nvrtc_compiles_every_source_for_every_architecture() -> None:
     plain = {(v.source.stem, v.architecture) for v in VARIANTS if not v.tensor_cores}
     assert len(plain) == 7 * 6
     assert {v.source.stem for v in VARIANTS if v.tensor_cores} == {"query", "render"}
+    octree = {(v.source.stem, v.architecture, v.tensor_cores) for v in VARIANTS if v.octree and not v.half_sums}
+    assert len(octree) == 2 * (7 + 6)
+    assert {stem for stem, _, _ in octree} == {"query", "render"}
     nested = {(v.source.stem, v.architecture, v.tensor_cores) for v in VARIANTS if v.nested}
     assert len(nested) == 7 + 6
     assert {stem for stem, _, _ in nested} == {"render"}
@@ -171,7 +193,7 @@ def test_nvrtc_table_names_every_architecture_of_each_kernel(compiled) -> None:
     kinds = {True: "fp16", False: "float32"}
     assert named == sorted(
         (
-            f"{kernel.name}{', nested' if result.variant.nested else ''}",
+            f"{kernel.name}{', nested' if result.variant.nested else ', octree' if result.variant.octree else ''}",
             kinds[result.variant.tensor_cores] + (", fp16 sums" if result.variant.half_sums else ""),
             str(result.variant.architecture),
         )
