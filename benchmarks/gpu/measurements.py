@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import PICTURE, RenderOptions, create_renderer
 from kilonerf.kernels.cuda.device import KERNELS, CudaDevice, Defines, DeviceKernel
+from kilonerf.kernels.cuda.memory import pointers
 from kilonerf.kernels.cuda.pictures import HOST
-from kilonerf.kernels.cuda.queries import BATCH
+from kilonerf.kernels.cuda.queries import BATCH, RAY_BITS
 from kilonerf.kernels.cuda.renderer import PER_ROUND, THREADS, CudaRenderer
 from kilonerf.kernels.cuda.scene import CudaScene
 from kilonerf.kernels.measure.metrics import psnr
-from kilonerf.model_io import Camera, KiloNeRFScene
+from kilonerf.model_io import Camera, KiloNeRFScene, Scene
 
 from .environment import clock_under
 from .sorted_baseline import Device, SortedBaseline
@@ -120,7 +121,8 @@ def network_rate(
     batches = np.zeros(points // THREADS, BATCH)
     batches["first"], batches["count"] = np.arange(len(batches)) * THREADS, THREADS
     batches["network"] = np.arange(len(batches)) * scene.num_networks // len(batches)
-    local = rng.uniform(-1, 1, (points, 3)).astype(np.float32)
+    local = rng.uniform(-1, 1, (points, 4)).astype(np.float32)
+    local.view(np.int32)[:, 3] = RAY_BITS
     unit = rng.normal(size=(points, 3)).astype(np.float32)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     result: dict[str, Any] = {"points": points, "networks": scene.num_networks}
@@ -137,9 +139,10 @@ def network_rate(
         if "float16" in precisions(device):
             ways.append(("float16, fp16 sums", "float16", {"KNF_TENSOR_CORES": None, "KNF_HALF_SUMS": None}))
         for name, precision, defines in ways:
-            networks = device.upload(CudaScene.of(scene, precision).networks, "networks")
+            networks = device.upload(CudaScene.of(scene, precision).field["networks"], "networks")
             kernel = device.kernel("query.cu", "query", defines)
-            arguments = (there["batches"], networks, there["local"], there["unit"], there["out"])
+            number, field = np.int32(len(batches)), pointers([networks])
+            arguments = (there["batches"], number, field, there["local"], there["unit"], there["out"])
             work = partial(kernel.launch, len(batches), THREADS, arguments)
             clock = warm_up(device, work, seconds)
             times, _, _ = kernel_times(device, work, repeats)
@@ -172,7 +175,7 @@ def matrix_rate(
 
 def fused_frames(
     device: CudaDevice,
-    scene: KiloNeRFScene,
+    scene: Scene,
     cameras: Sequence[Camera],
     options: RenderOptions,
     *,
@@ -227,7 +230,7 @@ def fused_frames(
     }
 
 
-def frame_counts(device: CudaDevice, scene: KiloNeRFScene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
+def frame_counts(device: CudaDevice, scene: Scene, camera: Camera, options: RenderOptions) -> dict[str, Any]:
     """What the fused kernel does for a frame, counted by a kernel of its own; for the model in docs/cuda.md."""
     renderer = CudaRenderer(scene, device, counting=True)
     statistics = renderer.render(camera, options).statistics
@@ -255,16 +258,20 @@ def resources(kernel: DeviceKernel) -> dict[str, int]:
 
 
 def all_resources(device: CudaDevice) -> dict[str, dict[str, int]]:
-    """Every kernel of the program as the device's driver has it, by name and, of the renderer's, precision."""
+    """Every kernel of the program as the device's driver has it, by name and, of the renderer's, precision and kind."""
     found = {}
     with device.active():
         for source in sorted(KERNELS.rglob("*.cu")):
             text, place = source.read_text(), str(source.relative_to(KERNELS))
-            kinds = precisions(device) if '#include "kilonerf/evaluator.cuh"' in text else [None]
+            kinds: dict[str, dict[str, None]] = {"": {}}
+            if '#include "kilonerf/evaluator.cuh"' in text:
+                operands = {
+                    f" {name}": {"KNF_TENSOR_CORES": None} if name == "float16" else {} for name in precisions(device)
+                }
+                kinds = operands | {f"{name} octree": {**own, "KNF_OCTREE": None} for name, own in operands.items()}
             for name in re.findall(r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s*(\w+)\(', text):
-                for kind in kinds:
-                    kernel = device.kernel(place, name, {"KNF_TENSOR_CORES": None} if kind == "float16" else {})
-                    found[f"{name} {kind}" if kind else name] = resources(kernel)
+                for kind, defines in kinds.items():
+                    found[name + kind] = resources(device.kernel(place, name, defines))
     return found
 
 
@@ -329,7 +336,7 @@ def side_by_side(
     return result
 
 
-def agreement(device: CudaDevice, scene: KiloNeRFScene, camera: Camera, other: str) -> dict[str, Any]:
+def agreement(device: CudaDevice, scene: Scene, camera: Camera, other: str) -> dict[str, Any]:
     """PSNR of each precision's picture to another backend's, and both sample counts."""
     truth = create_renderer(scene, other).render(camera, RenderOptions.as_trained(scene))
     result: dict[str, Any] = {"size": [camera.width, camera.height], "samples": truth.statistics.samples}

@@ -24,7 +24,7 @@ from .tools import SectionFailed, SectionSkipped
 
 if TYPE_CHECKING:
     from kilonerf.kernels.cuda.cupy_device import CupyDevice
-    from kilonerf.model_io import Camera, KiloNeRFScene
+    from kilonerf.model_io import Camera, KiloNeRFScene, OctreeScene, Scene
 
 PARTS = ("tests", "times", "profile")
 FIRST = ("set-up", "environment")  # of every part
@@ -59,7 +59,13 @@ class Context:
 
         return load_kilonerf_scene(self.scene_path)
 
-    def views(self, scene: "KiloNeRFScene", count: int, width: int, height: int) -> "list[Camera]":
+    def octree_field(self) -> "OctreeScene":
+        """A made-up field in the scene's voxels."""
+        from .octree_field import made_up_field
+
+        return made_up_field(self.scene())
+
+    def views(self, scene: "Scene", count: int, width: int, height: int) -> "list[Camera]":
         """Training poses, evenly chosen, of a size; a turntable's without any."""
         from kilonerf.model_io.camera.turntable import turntable_cameras
 
@@ -110,13 +116,13 @@ def smoke(context: Context) -> dict[str, Any]:
     return agreement("reference", (17, 15), context)
 
 
-def agreement(other: str, size: tuple[int, int], context: Context) -> dict[str, Any]:
+def agreement(other: str, size: tuple[int, int], context: Context, *, octree: bool = False) -> dict[str, Any]:
     """PSNR of each precision to another backend."""
     from . import measurements
 
     if other == "cpu":
         importlib.import_module(EXTENSION)
-    scene = context.scene()
+    scene = context.octree_field() if octree else context.scene()
     found = measurements.agreement(context.device(), scene, context.views(scene, 1, *size)[0], other)
     told = {name: found[name]["psnr"] for name in PRECISIONS if name in found}
     line = ", ".join(f"{name} {psnr} dB" for name, psnr in told.items()) + f" to {other}, {size[0]}x{size[1]}"
@@ -195,6 +201,25 @@ def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, 
             device, scene, views, options, seconds=measurements.WARM_UP, per_ray=4
         )
         line += f", 4 a round {four['ms_median']:.4g}"
+    return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
+
+
+def octree_frames(size: tuple[int, int], precision: str, context: Context) -> dict[str, Any]:
+    """The same kernel's frames of an octree field."""
+    from kilonerf.kernels import RenderOptions
+
+    from . import measurements
+
+    device, field = context.device(), context.octree_field()
+    if precision not in measurements.precisions(device):
+        raise SectionSkipped(f"{device.name} has no tensor cores of the kind needed")
+    options = RenderOptions.as_trained(field, precision=precision)
+    views = context.views(field, 3, *size)
+    found = measurements.fused_frames(device, field, views, options, seconds=measurements.WARM_UP)
+    found["counts"] = counts = measurements.frame_counts(device, field, views[0], options)
+    line = (
+        f"kernel {found['ms_median']:.4g} ms, to host {found['to_host_ms']:.4g}, {counts['evaluations']:,} evaluations"
+    )
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 
@@ -315,10 +340,14 @@ def all_sections() -> dict[str, Section]:
         sections[tool] = Section(partial(sanitizer, tool), 120, "tests")
     sections["tests"] = Section(partial(run_tests, tools.RENDER_TESTS), 180, "tests")
     sections["training tests"] = Section(partial(run_tests, tools.TRAINING_TESTS), 120, "tests")
+    of_field = partial(agreement, "reference", (160, 160), octree=True)
+    sections["octree field's agreement"] = Section(of_field, 60, "tests")
     sections["agreement with reference"] = Section(partial(agreement, "reference", (160, 160)), 60, "tests")
     sections["agreement with cpu"] = Section(partial(agreement, "cpu", SIZES[0]), 60, "tests")
     sections["networks alone"] = Section(networks_alone, 60, "times")
     sections["fp16 matrix product"] = Section(matrix_product, 60, "times")
+    for precision in PRECISIONS:
+        sections[f"octree field {precision}"] = Section(partial(octree_frames, SIZES[0], precision), 60, "times")
     named = [(f"{size[0]}x{size[1]}", size) for size in SIZES]
     for text, size in named:
         for precision in PRECISIONS:

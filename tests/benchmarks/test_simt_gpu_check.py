@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,7 +17,18 @@ import pytest
 from benchmarks.gpu import check
 from benchmarks.gpu import measurements as gpu_measurements
 from benchmarks.gpu.check import begin_document, chosen, save
-from benchmarks.gpu.sections import FIRST, PARTS, Context, all_sections, kernel_resources, outcome, smoke
+from benchmarks.gpu.octree_field import made_up_field
+from benchmarks.gpu.sections import (
+    FIRST,
+    PARTS,
+    Context,
+    agreement,
+    all_sections,
+    kernel_resources,
+    octree_frames,
+    outcome,
+    smoke,
+)
 from benchmarks.gpu.table import MOST_LINES
 from kilonerf.kernels import Frame, RenderOptions
 from kilonerf.kernels.cuda.cupy_device import CupyDevice
@@ -74,7 +86,13 @@ def test_simt_gpu_check_has_every_section_the_telling_ones_first() -> None:
         assert {f"sorted baseline {size}", f"interop {size}"} <= set(names)
         assert {f"fused {size} float16", f"fused {size} float32"} <= set(names)
     rest = {"training tests", "training networks", "training step", "networks alone", "fp16 matrix product"}
-    rest |= {"profile render", "profile query"}
+    rest |= {
+        "profile render",
+        "profile query",
+        "octree field float16",
+        "octree field float32",
+        "octree field's agreement",
+    }
     assert rest | {"agreement with reference", "agreement with cpu"} <= set(names)
     assert all(0 < section.limit <= 180 for section in all_sections().values())
 
@@ -206,6 +224,7 @@ def test_simt_gpu_check_tells_what_the_driver_says_of_a_kernel() -> None:
     }
     names = list(gpu_measurements.all_resources(SimtDevice(80)))
     assert {"render float16", "render float32", "query float16", "adam", "forward", "backward"} <= set(names)
+    assert {f"{name} {kind} octree" for name in ("render", "query") for kind in ("float16", "float32")} <= set(names)
     found = {"render float16": {"registers": 128, "local_bytes": 8, "blocks": 2}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Context, "device", lambda self: SimtDevice(80))
@@ -233,6 +252,25 @@ def test_simt_gpu_check_fails_on_a_picture_that_is_wrong(scene, monkeypatch: pyt
     result = outcome(lambda: smoke(context))
     assert result["status"] == "failed"
     assert result["reason"] == "float16 0.0 dB, float32 0.0 dB to reference, 17x15: expected at least 35 dB"
+
+
+def test_simt_gpu_check_measures_an_octree_field(scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    field, timed = made_up_field(scene, 4), partial(gpu_measurements.fused_frames, repeats=1)
+    kept = field.cells.occupancy.sum()
+    assert 0.2 < kept / scene.cells.occupancy.sum() <= 1
+    monkeypatch.setattr(Context, "device", lambda self: SimtDevice(80))
+    monkeypatch.setattr(Context, "octree_field", lambda self: field)
+    monkeypatch.setattr(gpu_measurements, "WARM_UP", 0.0)
+    monkeypatch.setattr(gpu_measurements, "fused_frames", timed)
+    context = Context(Path("scene.knf"), None)
+    found = outcome(lambda: octree_frames((18, 14), "float16", context))
+    assert found["status"] == "done"
+    assert found["ms_median"] > 0
+    assert found["counts"]["evaluations"] >= found["counts"]["samples"] > 100
+    agreed = outcome(lambda: agreement("reference", (17, 15), context, octree=True))
+    assert agreed["status"] == "done"
+    assert agreed["float32"]["psnr"] > 80
+    assert agreed["float16"]["psnr"] > 40
 
 
 def test_simt_gpu_check_measures_networks_and_products(scene) -> None:

@@ -20,6 +20,7 @@ from kilonerf.kernels.frame import OPAQUE
 from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import BackendError, Camera, Scene, load_scene
+from support.fields.octree_scenes import OCTREES
 from support.scenes import random_scene, views
 
 pytestmark = pytest.mark.gpu
@@ -152,6 +153,22 @@ def test_small_query_is_the_reference(device, precision: str, toy_scene) -> None
     assert np.array_equal(rgb.any(1), expected_rgb.any(1))
     assert (density > 0).any()
     assert renderer.query(points[:0], directions[:0])[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("name", ["codes", "shallow"])
+def test_small_octree_fields_are_the_reference(device, precision: str, name: str) -> None:
+    scene = OCTREES[name]
+    renderer, reference = CudaRenderer(scene, device), ReferenceRenderer(scene)
+    for ess, ert in ((True, True), (False, False)):
+        options = options_of(scene, precision, ess=ess, ert=ert)
+        for camera in (views(scene)["outside"].resized(37, 29), views(scene)["inside"].resized(21, 18)):
+            assert_same(renderer.render(camera, options), reference.render(camera, options), precision, ert=ert)
+    points = np.random.default_rng(5).uniform(scene.box_min, scene.box_max, (3001, 3)).astype(np.float32)
+    directions = np.broadcast_to(np.array([0.6, 0.0, 0.8], np.float32), points.shape)
+    rgb, density = renderer.query(points, directions)
+    expected_rgb, expected_density = reference.query(points, directions)
+    assert np.abs(rgb - expected_rgb).max() < TOLERANCE[precision]
+    assert (np.abs(density - expected_density) / (1 + expected_density)).max() < 2 * TOLERANCE[precision]
 
 
 def test_the_shipped_scene_is_the_cpus(device, precision: str, chair_path) -> None:
