@@ -265,9 +265,8 @@ def all_resources(device: CudaDevice) -> dict[str, dict[str, int]]:
             text, place = source.read_text(), str(source.relative_to(KERNELS))
             kinds: dict[str, dict[str, None]] = {"": {}}
             if '#include "kilonerf/evaluator.cuh"' in text:
-                operands = {
-                    f" {name}": {"KNF_TENSOR_CORES": None} if name == "float16" else {} for name in precisions(device)
-                }
+                tensor: dict[str, None] = {"KNF_TENSOR_CORES": None}
+                operands = {f" {name}": tensor if name == "float16" else {} for name in precisions(device)}
                 kinds = operands | {f"{name} octree": {**own, "KNF_OCTREE": None} for name, own in operands.items()}
             for name in re.findall(r'extern "C" __global__ void __launch_bounds__\([^)]*\)\s*(\w+)\(', text):
                 for kind, defines in kinds.items():

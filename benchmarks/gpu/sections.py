@@ -217,9 +217,8 @@ def octree_frames(size: tuple[int, int], precision: str, context: Context) -> di
     views = context.views(field, 3, *size)
     found = measurements.fused_frames(device, field, views, options, seconds=measurements.WARM_UP)
     found["counts"] = counts = measurements.frame_counts(device, field, views[0], options)
-    line = (
-        f"kernel {found['ms_median']:.4g} ms, to host {found['to_host_ms']:.4g}, {counts['evaluations']:,} evaluations"
-    )
+    line = f"kernel {found['ms_median']:.4g} ms, to host {found['to_host_ms']:.4g}"
+    line += f", {counts['evaluations']:,} evaluations"
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 
