@@ -1,14 +1,19 @@
 """Octree fields on CUDA: the kernels, executed on the CPU by the SIMT host, against the reference."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from benchmarks.gpu.octree_field import made_up_field
 from kilonerf.kernels import PER_RAY, PICTURE, Crop, Frame, RenderOptions, create_renderer
+from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.cuda.kilonerf.networks import fragments
 from kilonerf.kernels.cuda.octree.field import COLUMNS
 from kilonerf.kernels.cuda.renderer import CudaRenderer
+from kilonerf.kernels.measure.metrics import psnr
 from kilonerf.kernels.reference.renderer import ReferenceRenderer
-from kilonerf.model_io import BackendError, Camera, OctreeScene, Scene
+from kilonerf.model_io import BackendError, Camera, OctreeScene, Scene, load_scene
 from kilonerf.model_io.scene.cells import Cells
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
@@ -76,6 +81,24 @@ def test_simt_one_voxel_and_a_full_cell(scene: OctreeScene, on: str) -> None:
         frame = CudaRenderer(scene, SimtDevice(architecture)).render(camera, options, OUTPUTS)
         assert expected.statistics.rays_hit > 50
         assert_agrees(frame, expected, precision, ert=options.ert)
+
+
+@pytest.mark.parametrize("on", DEVICES)
+def test_simt_voxels_of_a_real_scene(chair_path: Path, on: str) -> None:
+    """The chair's, in many cells; what is in them is made up."""
+    architecture, precision = DEVICES[on]
+    scene = made_up_field(load_scene(chair_path), 6)
+    assert scene.start_camera is not None
+    camera = scene.start_camera.resized(47, 39)
+    renderer = CudaRenderer(scene, SimtDevice(architecture, blocks=4))
+    for ert in (True, False):
+        options = RenderOptions.as_trained(scene, ert=ert)
+        expected, frame = CpuRenderer(scene).render(camera, options), renderer.render(camera, options)
+        assert expected.statistics.rays_hit > 300
+        assert psnr(frame.rgb, expected.rgb) >= (50 if precision == "float16" else 80)
+        assert frame.statistics.rays_hit == expected.statistics.rays_hit
+        slack = expected.statistics.samples // 100 if ert else 0
+        assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
 
 
 @pytest.mark.parametrize("on", DEVICES)
