@@ -151,10 +151,10 @@ def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path
 @pytest.mark.parametrize(
     ("path", "twin"),
     [
-        ("avx512-vnni", "avx2-int16"),
+        pytest.param("avx512-vnni", "avx2-int16", marks=pytest.mark.slow),
         ("avx-vnni", "avx2-int16"),
         ("avx512-vnni-int8", "avx2-int8"),
-        ("avx-vnni-int8", "avx2-int8"),
+        pytest.param("avx-vnni-int8", "avx2-int8", marks=pytest.mark.slow),
     ],
 )
 def test_wider_integers_make_the_same_picture(program: Callable[[str], Path], path: str, twin: str) -> None:
