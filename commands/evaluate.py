@@ -33,8 +33,8 @@ class EvalCommand:
     """Render the views of a data set and compare them with its photos: PSNR, SSIM, and LPIPS where installed.
 
     Rendered pictures are clipped to [0, 1] and compared as float; photos are laid over the scene's background.
-    Samples are taken as trained unless --flying is given, and networks are in float32 unless --precision says otherwise,
-    so that every machine finds the same.
+    Samples are taken as trained unless --flying is given, and networks are in float32 unless --precision says
+    otherwise, so that every machine finds the same.
     """
 
     # The scene, a .knf file.
