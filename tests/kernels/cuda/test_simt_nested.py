@@ -35,12 +35,11 @@ def cameras(scene: Scene) -> dict[str, Camera]:
     return {**small_views(scene), "outside of all": Camera.look_at(away, box.middle, 41, 29)}
 
 
-# The simplest scene on every device, every scene on one of them, two with empty-space skipping; all others are slow.
+# The simplest scene on every device, every scene on one of them, one with empty-space skipping; all others are slow.
 QUICK = {
     *(("two, under a sky", on, False) for on in DEVICES),
     *((name, "float32", False) for name in SCENES),
     ("three levels", "tensor cores, sm_80", True),
-    ("eight", "float32", True),
 }
 
 
@@ -94,7 +93,7 @@ def test_simt_the_sky_is_exactly_the_references() -> None:
         assert (asked.rgb == (0.0, 1.0, 0.0)).all()
 
 
-@pytest.mark.parametrize("name", ["three levels", "two, under a sky"])
+@pytest.mark.parametrize("name", [pytest.param("three levels", marks=pytest.mark.slow), "two, under a sky"])
 @pytest.mark.parametrize("on", DEVICES)
 def test_simt_nested_pictures_with_early_termination(on: str, name: str) -> None:
     scene = SCENES[name]
@@ -117,7 +116,7 @@ def test_simt_nested_samples_are_exactly_the_cpus() -> None:
     scene = SCENES["three levels"]
     options = RenderOptions(ert=False, precision="float32", step=0.07)
     for name in ("outside", "inside"):
-        camera = views(scene)[name]
+        camera = small_views(scene)[name]
         expected = CpuRenderer(scene, threads=2).render(camera, options)
         frame = CudaRenderer(scene, SimtDevice(70)).render(camera, options)
         assert frame.statistics.samples == expected.statistics.samples > 0
