@@ -107,7 +107,11 @@ def test_simt_a_crop_and_nothing_at_all(on: str) -> None:
     scene = OCTREES["codes"]
     renderer, camera = CudaRenderer(scene, SimtDevice(architecture)), small_views(scene)["outside"]
     crop = Crop((-0.4, -0.5, -0.3), (0.5, 0.3, 0.6))
-    for options in (RenderOptions(crop=crop, ert=False), RenderOptions(), RenderOptions(crop=Crop((5,) * 3, (6,) * 3))):
+    for options in (
+        RenderOptions(crop=crop, ert=False),
+        RenderOptions(),
+        RenderOptions(crop=Crop((5.0, 5.0, 5.0), (6.0, 6.0, 6.0))),
+    ):
         expected = ReferenceRenderer(scene).render(camera, options, OUTPUTS)
         frame = renderer.render(camera, options, OUTPUTS)
         assert_agrees(frame, expected, precision, ert=options.ert)
@@ -217,8 +221,13 @@ def test_a_scene_of_an_unknown_kind_is_refused() -> None:
         def field_arrays(self) -> list[np.ndarray]:
             return []
 
-    box = {"box_min": given.box_min, "box_max": given.box_max}
-    scene = Other(**box, near=given.near, far=given.far, num_samples=given.num_samples)
+    scene = Other(
+        box_min=given.box_min,
+        box_max=given.box_max,
+        near=given.near,
+        far=given.far,
+        num_samples=given.num_samples,
+    )
     with pytest.raises(BackendError, match="backend 'cuda': expected a scene of a kind that it knows, got Other"):
         CudaRenderer(scene, SimtDevice(70))
 
