@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 
 from benchmarks.gpu.octree_field import made_up_field
-from kilonerf.kernels import PER_RAY, PICTURE, Crop, Frame, RenderOptions, create_renderer
+from kilonerf.kernels import (
+    PER_RAY,
+    PICTURE,
+    CancelToken,
+    Crop,
+    Frame,
+    RenderCancelled,
+    RenderOptions,
+    create_renderer,
+)
 from kilonerf.kernels.cpu.renderer import CpuRenderer
+from kilonerf.kernels.cuda import cupy_device
 from kilonerf.kernels.cuda.kilonerf.networks import fragments
 from kilonerf.kernels.cuda.octree.field import COLUMNS
 from kilonerf.kernels.cuda.renderer import CudaRenderer
@@ -242,5 +252,35 @@ def test_features_lie_in_the_columns_that_lanes_hold() -> None:
     assert laid[:, :4].tolist() == [[4 * (lane % 4) + i for i in range(4)] for lane in range(32)]
 
 
-def test_without_a_gpu_the_cpu_renders_octree_fields() -> None:
-    assert create_renderer(OCTREES["shallow"], "auto").backend in ("cpu", "cuda")
+def test_octree_fields_are_rendered_on_the_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cupy_device, "CupyDevice", lambda index: SimtDevice(80))
+    for name in ("auto", "cuda"):
+        assert create_renderer(OCTREES["shallow"], name).backend == "cuda"
+
+
+def test_simt_a_long_frame_of_a_field_is_cut_and_cancelled() -> None:
+    token = CancelToken()
+
+    class Slow(SimtDevice):
+        cancels = False
+
+        def milliseconds(self, begin: float, end: float) -> float:
+            if self.cancels:
+                token.cancel()
+            return 1000.0
+
+    scene, device = OCTREES["codes"], Slow(80, blocks=2)
+    renderer, camera = CudaRenderer(scene, device), views(scene)["outside"].resized(80, 33)
+    whole = CudaRenderer(scene, SimtDevice(80)).render(camera, RenderOptions(), OUTPUTS)
+    renderer.render(camera, RenderOptions())
+    device.launches.clear()
+    cut = renderer.render(camera, RenderOptions(), on_device=True)
+    assert device.launches == [("render", 2)] * 7 + [("render", 1)]  # 15 tiles
+    np.testing.assert_array_equal(cut.host().rgb, whole.rgb)
+    assert cut.statistics.samples == whole.statistics.samples
+    device.cancels = True
+    device.launches.clear()
+    with pytest.raises(RenderCancelled):
+        renderer.render(camera, RenderOptions(), cancel=token)
+    assert len(device.launches) == 1
+    np.testing.assert_array_equal(renderer.render(camera, RenderOptions()).rgb, whole.rgb)
