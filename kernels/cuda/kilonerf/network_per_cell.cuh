@@ -20,7 +20,7 @@ struct NetworkPerCell {
     static constexpr bool IN_VOXELS = false;
 
     KNF_DEVICE const CellData* cell_data(const Arrays& arrays, int network) { return arrays.networks + network; }
-    // Starts the copy of it; waited for with the first cell's data.
+    // Copies it there, before the block's first barrier.
     KNF_DEVICE void start_block(const Arrays&, BlockData&, int) {}
     // Called once for rays 0 .. rays - 1, and followed by a barrier, before samples of them are evaluated.
     KNF_DEVICE void prepare_rays(const Arrays&, const float4*, int, int) {}
