@@ -64,8 +64,8 @@ struct FieldOfVoxels {
 
     KNF_DEVICE const CellData* cell_data(const Arrays& arrays, int cell) { return arrays.cells + cell; }
 
-    // Others see it after a barrier. A block lives for the whole frame, so it may wait; one that finds no tile left must
-    // not end before its copies.
+    // Others see it after a barrier. A block lives for the whole frame, so it may wait; one that finds no tile left
+    // must not end before its copies.
     KNF_DEVICE void start_block(const Arrays& arrays, Decoder& decoder, int thread) {
         start_copy(&decoder, arrays.decoder, sizeof(Decoder), thread, THREADS);
         commit_copies();
