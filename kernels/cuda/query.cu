@@ -1,4 +1,5 @@
-// Colour and density at given points. A block takes up to 256 points of one cell at a time.
+// Colour and density at given points. A block takes up to 256 points of one cell; of an octree field, for whose rays
+// each block has memory of its own, batch after batch.
 #include "device.cuh"
 #ifdef KNF_OCTREE
 #include "octree/evaluator.cuh"
@@ -48,5 +49,6 @@ extern "C" __global__ void __launch_bounds__(knf::THREADS, knf::Evaluator::BLOCK
             reinterpret_cast<float4*>(result)[batch.first + thread] =
                 make_float4(sample.x, sample.y, sample.z, sample.w);
         }
+        if (!knf::Evaluator::IN_VOXELS) break;  // a block each: to go on costs registers, and resident blocks
     }
 }

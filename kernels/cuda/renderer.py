@@ -27,6 +27,7 @@ from .scene import OUTPUT, WRITTEN, CudaScene, Precision
 
 THREADS = TILE * TILE
 TENSOR_CORES = 75  # the first architecture whose tensor cores do m16n8k8
+MOST_BLOCKS = 2**31 - 1  # of a launch
 PER_ROUND = 2  # KNF_PER_RAY in render.cu, unless defined
 # Tally in visits.cuh
 COUNTS = ("groups", "cells", "tiles", "votes", "visits", "rounds", "batches", "passes", "lookups", "far")
@@ -40,7 +41,7 @@ class _Resident:
     Attributes:
         field: what evaluates samples, as the kernels' ``Evaluator::Arrays``.
         blocks: of ``render`` that are on the device at once.
-        query_blocks: of ``query``.
+        query_blocks: the most that ``query`` may be launched with.
     """
 
     layout: CudaScene
@@ -259,6 +260,8 @@ class CudaRenderer:
                 self._device.multiprocessors * max(1, kernel.blocks_per_multiprocessor(THREADS))
                 for kernel in (render, query)
             )
+            if not octree:
+                query_blocks = MOST_BLOCKS
             own = {name: getattr(layout, name) for name in ("cells", "full_cells", "occupancy")}
             own |= {"groups": layout.groups.boxes, "full_groups": layout.full_groups.boxes}
             parts = max(blocks, query_blocks) * ray_part_bytes(half=half) if octree else 0
