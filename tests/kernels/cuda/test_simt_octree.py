@@ -141,8 +141,7 @@ def test_simt_octree_pictures_of_any_size(width: int, height: int) -> None:
             assert_agrees(frame, expected, precision, ert=True)
 
 
-@pytest.mark.parametrize("on", DEVICES)
-@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize(("on", "blocks"), [("tensor cores", 1), ("tensor cores", 3), ("float32", 1)])
 def test_simt_nothing_of_a_tile_or_frame_stays_for_the_next(blocks: int, on: str) -> None:
     """What rays' directions add is kept for a tile, by block: other tiles, and other cameras, must not find it."""
     scene, device = OCTREES["codes"], SimtDevice(DEVICES[on][0], blocks=blocks)
@@ -156,7 +155,14 @@ def test_simt_nothing_of_a_tile_or_frame_stays_for_the_next(blocks: int, on: str
         assert frame.statistics.samples == fresh.statistics.samples
 
 
-@pytest.mark.parametrize(("on", "order"), [(on, order) for on in DEVICES for order in ("descending", 5)])
+@pytest.mark.parametrize(
+    ("on", "order"),
+    [
+        *(("tensor cores", order) for order in ("descending", 5)),
+        ("float32", 5),
+        *(pytest.param("float32", order, marks=pytest.mark.slow) for order in ("ascending", "descending")),
+    ],
+)
 def test_simt_octree_no_race_no_stray_access(on: str, order: str | int) -> None:
     """Every access of every thread is checked; the picture does not depend on the order in which threads run."""
     scene = OCTREES["codes"]

@@ -97,7 +97,9 @@ def test_simt_a_fault_is_an_error(faulty: Faulty, fault: str) -> None:
         renderer.query(*points_and_directions())
 
 
-@pytest.mark.parametrize("fault", PICTURES)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=[pytest.mark.slow] if PICTURES[name][0] == 70 else []) for name in PICTURES]
+)
 def test_simt_a_fault_is_seen(faulty: Faulty, fault: str) -> None:
     architecture, *change = PICTURES[fault]
     points, directions = points_and_directions()
