@@ -169,47 +169,56 @@ void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, i
     }
 }
 
-// Composite the queue's samples (KiloNeRF Eq. 1).
-void composite(const FrameSetup& frame, int count, Workspace& work) {
-    for (int i = 0; i < count; i += W) {
-        const floats distance = load(work.queue_length + i) * frame.step;
-        const floats alpha = 1.0f - exp(-(load(work.density + i) * distance));
-        const floats before = load(work.queue_transmittance + i), weight = before * alpha;
-        store(work.queue_transmittance + i, before * (1.0f - alpha));
-        const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
-                                 load(work.t + i)};
-        for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, load(work.sums[sum] + i) + weight * values[sum]);
-    }
+// A ray leaves the queue: its sums, `lane` of `left`, go to the picture's. It has ended if it transmits less than
+// `threshold`.
+KNF_INLINE void finish_ray(float threshold, const float (&left)[SUMS + 1][W], int lane, int ray, Workspace& work) {
+    using four = float __attribute__((vector_size(16), may_alias));
+    *reinterpret_cast<four*>(work.color[ray]) += four{left[0][lane], left[1][lane], left[2][lane], left[3][lane]};
+    work.depth[ray] += left[4][lane];
+    const float transmittance = left[SUMS][lane];
+    work.transmittance[ray] = transmittance;
+    work.alive[ray / TILE] &= ~(static_cast<uint64_t>(transmittance < threshold) << ray % TILE);
 }
 
-// A ray leaves the queue: its sums go to the picture's. It has ended if it transmits less than `threshold`.
-KNF_INLINE void finish_ray(float threshold, Workspace& work, int at) {
-    const int ray = work.ray[at];
-    for (int sum = 0; sum < 4; sum++) work.color[ray][sum] += work.sums[sum][at];
-    work.depth[ray] += work.sums[4][at];
-    work.transmittance[ray] = work.queue_transmittance[at];
-    if (work.queue_transmittance[at] < threshold) work.alive[ray / TILE] &= ~(uint64_t{1} << ray % TILE);
-}
-
-// Keep the rays that live and have samples left; returns their number.
-int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
+// Composite the queue's samples (KiloNeRF Eq. 1) and keep the rays that live and have samples left, in one pass over
+// what the queue holds. Returns their number.
+int composite(const FrameSetup& frame, int count, Workspace& work) {
     const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
     int kept = 0;
     for (int i = 0; i < count; i += W) {
-        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : (1u << W) - 1u;
-        const ints stays = (load(work.mask + i) != 0) & (load(work.queue_transmittance + i) >= threshold);
-        const unsigned lanes = lane_bits(stays) & valid;
-        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1)
-            finish_ray(threshold, work, i + __builtin_ctz(ended));
-        if (lanes != valid || kept != i) {
+        const floats length = load(work.queue_length + i);
+        const floats alpha = 1.0f - exp(-(load(work.density + i) * (length * frame.step)));
+        const floats before = load(work.queue_transmittance + i), weight = before * alpha;
+        const floats after = before * (1.0f - alpha);
+        const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
+                                 load(work.t + i)};
+        floats sums[SUMS];
+        for (int sum = 0; sum < SUMS; sum++) sums[sum] = load(work.sums[sum] + i) + weight * values[sum];
+
+        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : LANES;
+        const words mask = load(work.mask + i);
+        const unsigned lanes = lane_bits((mask != 0) & (after >= threshold)) & valid;
+        if (unsigned ended = valid & ~lanes) {
+            alignas(64) float left[SUMS + 1][W];
+            for (int sum = 0; sum < SUMS; sum++) store(left[sum], sums[sum]);
+            store(left[SUMS], after);
+            for (; ended; ended &= ended - 1) {
+                const int lane = __builtin_ctz(ended);
+                finish_ray(threshold, left, lane, work.ray[i + lane], work);
+            }
+        }
+        if (lanes == valid && kept == i) {
+            store(work.queue_transmittance + i, after);
+            for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, sums[sum]);
+        } else if (lanes) {
             const Compaction front(lanes);
             store(work.ray + kept, front(load(work.ray + i)));
-            store(work.mask + kept, front(load(work.mask + i)));
+            store(work.mask + kept, front(mask));
             store(work.first + kept, front(load(work.first + i)));
-            store(work.queue_length + kept, front(load(work.queue_length + i)));
-            store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
+            store(work.queue_length + kept, front(length));
+            store(work.queue_transmittance + kept, front(after));
             for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
-            for (auto& sum : work.sums) store(sum + kept, front(load(sum + i)));
+            for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + kept, front(sums[sum]));
         }
         kept += __builtin_popcount(lanes);
     }
@@ -286,10 +295,9 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
             begun = true;
             (finer < 0 ? evaluate : scene.finer_path->evaluate)(network, work, count);
             clock.lap(counters.networks_ms);
-            composite(frame, count, work);
             counters.samples += count;
             counters.samples_of_level[level] += count;
-            count = compact_queue(frame, count, work);
+            count = composite(frame, count, work);
             clock.lap(counters.composite_ms);
         }
     }
