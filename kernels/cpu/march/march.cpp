@@ -40,35 +40,54 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks,
     __builtin_memset(work.hit, 0, sizeof(work.hit));
 }
 
-// Bits of the samples first + j, j = 0..31, that count for each lane's ray.
+// The least power of two that no factor of the grid exceeds.
+uint32_t range_of(const Grid& grid) {
+    uint32_t range = 1;
+    for (const int factor : grid.factor)
+        while (range < static_cast<uint32_t>(factor)) range *= 2;
+    return range;
+}
+
+// Whether occupied_samples can leave out what few cells need.
+bool is_plain(const Grid& grid, const FrameSetup& frame, const Cell& cell) {
+    const int range = static_cast<int>(range_of(grid));
+    return frame.ess && !cell.near_border && grid.factor[0] == range && grid.factor[1] == range &&
+           grid.factor[2] == range;
+}
+
+// Bits of the samples first + j, j = 0..31, that count for each lane's ray. PLAIN: see above.
+//
+// Whether a voxel's indices are within the cell is one test for all three axes: of the bits from a power of two up.
+// Where a factor is less than that, the index is looked at a second time, moved up by the difference.
+template <bool PLAIN>
 KNF_INLINE words occupied_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame,
                                   const Cell& cell, const floats (&direction)[3], floats first, floats last) {
-    words mask = {};
     const uint32_t* bits = occupancy + cell.first_word;
-    for (int j = 0; j < 32; j++) {
-        const floats index = first + static_cast<float>(j);
+    const uint32_t range = range_of(grid);
+    words mask = {};
+    floats index = first;
+    unsigned j = 0;
+    for (; j < 32; j++) {
         ints counts = index <= last;
         if (!lane_bits(counts)) break;
         const floats t = sample_depth(index, frame.near, frame.step);
-        words voxel = {};
+        words voxel = {}, all = {};
         for (int axis = 0; axis < 3; axis++) {
             const floats p = sample_position(frame.origin[axis], t, direction[axis]);
-            if (cell.near_border) counts &= (p > grid.inside_min[axis]) & (p < grid.inside_max[axis]);
+            if (!PLAIN && cell.near_border) counts &= (p > grid.inside_min[axis]) & (p < grid.inside_max[axis]);
             const floats voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
             const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
-            counts &= local < static_cast<uint32_t>(grid.factor[axis]);  // a negative one is large
+            all |= local;  // a negative one is large
+            if (!PLAIN) all |= local + (range - static_cast<uint32_t>(grid.factor[axis]));
             voxel |= local << grid.voxel_shift[axis];
         }
-        if (frame.ess) {
-            voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
-            const words word = gather(bits, reinterpret_cast<ints>(voxel >> 5));
-            const words bit = (word >> (voxel & 31u)) & 1u;
-            mask |= (bit & reinterpret_cast<words>(counts)) << static_cast<unsigned>(j);
-        } else {
-            mask |= (reinterpret_cast<words>(counts) & 1u) << static_cast<unsigned>(j);
-        }
+        counts &= (all & ~(range - 1)) == 0;
+        words bit = reinterpret_cast<words>(counts);  // to count with, the sign
+        if (PLAIN || frame.ess) bit = gather(bits, reinterpret_cast<ints>(voxel >> 5), counts) << (~voxel & 31u);
+        mask = mask >> 1 | (bit & 0x80000000u);
+        index = first + static_cast<float>(j + 1);
     }
-    return mask;
+    return j ? mask >> (32u - j) : mask;
 }
 
 // The positions that occupied_samples looks at are those that count where empty space is not skipped.
@@ -76,7 +95,7 @@ void count_lookups(const Grid& grid, const uint32_t* occupancy, const FrameSetup
                    const floats (&direction)[3], floats first, floats last, int at, Workspace& work) {
     FrameSetup without = frame;
     without.ess = false;
-    const words inside = occupied_samples(grid, occupancy, without, cell, direction, first, last);
+    const words inside = occupied_samples<false>(grid, occupancy, without, cell, direction, first, last);
     for (int i = 0; i < W; i++) work.counted[2][at + i] += __builtin_popcount(inside[i]);
 }
 
@@ -101,6 +120,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
     }
     const float inverse_step = 1.0f / frame.step;
     const float offset = frame.near * inverse_step;
+    const bool plain = is_plain(grid, frame, cell);
     more = false;
     int found = 0;
     const uint64_t columns = bit_range(area.x0 - tile.x0, area.x1 - tile.x0);
@@ -129,7 +149,8 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
             const floats end = alive != 0 ? last : splat(-1.0f);
             more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
-            const words mask = occupied_samples(grid, occupancy, frame, cell, direction, first, end);
+            const words mask = plain ? occupied_samples<true>(grid, occupancy, frame, cell, direction, first, end)
+                                     : occupied_samples<false>(grid, occupancy, frame, cell, direction, first, end);
             if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, end, at, work);
             const unsigned lanes = lane_bits(mask != 0);
             if (!lanes) continue;
