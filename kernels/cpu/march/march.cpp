@@ -268,14 +268,35 @@ void find_sky(const SceneData& scene, const FrameSetup& frame, const Rectangle& 
     }
 }
 
-// Adds the time since the last call to one stage or another.
-struct StageClock {
-    double last = now_ms();
-    void lap(double& stage) {
-        const double now = now_ms();
-        stage += now - last;
-        last = now;
+// Times of a tile's stages, in ticks of a clock that costs little to read: a batch takes only some microseconds.
+class StageClock {
+   public:
+    int64_t rays = 0, march = 0, networks = 0, composite = 0;
+    // Adds the time since the last call to a stage.
+    void lap(int64_t& stage) {
+        const int64_t now = ticks();
+        stage += now - last_;
+        last_ = now;
     }
+    void stop(Counters& counters) const {
+        const int64_t passed = last_ - first_;
+        const double scale = passed > 0 ? (now_ms() - began_) / static_cast<double>(passed) : 0.0;
+        counters.rays_ms += scale * static_cast<double>(rays);
+        counters.march_ms += scale * static_cast<double>(march);
+        counters.networks_ms += scale * static_cast<double>(networks);
+        counters.composite_ms += scale * static_cast<double>(composite);
+    }
+
+   private:
+    static int64_t ticks() {
+#if defined(__SSE2__)
+        return static_cast<int64_t>(__builtin_ia32_rdtsc());
+#else
+        return static_cast<int64_t>(1e6 * now_ms());
+#endif
+    }
+    double began_ = now_ms();
+    int64_t first_ = ticks(), last_ = first_;
 };
 
 // Into how many parts a visit's pixels must be cut along one axis for directions to be fitted (direction_fit.h).
@@ -311,15 +332,15 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
         while (count) {
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
-            clock.lap(counters.march_ms);
+            clock.lap(clock.march);
             if (!begun) (finer < 0 ? begin_visit : scene.finer_path->begin_visit)(network, frame, tile, area, work);
             begun = true;
             (finer < 0 ? evaluate : scene.finer_path->evaluate)(network, work, count);
-            clock.lap(counters.networks_ms);
+            clock.lap(clock.networks);
             counters.samples += count;
             counters.samples_of_level[level] += count;
             count = composite(frame, count, work);
-            clock.lap(counters.composite_ms);
+            clock.lap(clock.composite);
         }
     }
 }
@@ -334,7 +355,8 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         for (int y = tile.y0; y < tile.y1; y++)
             write_background(frame, static_cast<int64_t>(y) * frame.width + tile.x0, tile.x1 - tile.x0, picture);
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
-        return clock.lap(counters.rays_ms);
+        clock.lap(clock.rays);
+        return clock.stop(counters);
     }
     uint64_t blocks = sky ? ~uint64_t{0} : 0;
     for (int i = 0; i < num_visits && ~blocks; i++) {
@@ -348,7 +370,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         __builtin_memset(work.counted[1], 0xff, sizeof(work.counted[1]));  // -1
     }
     const auto visit_cell = picture.samples ? render_visit<true> : render_visit<false>;
-    clock.lap(counters.rays_ms);
+    clock.lap(clock.rays);
     const Cell* cells = frame.ess ? scene.cells : scene.full_cells;
     FrameSetup frames[MAX_LEVELS];
     for (int level = 0; level < scene.num_levels; level++) frames[level] = frame_of_level(frame, scene.levels[level]);
@@ -364,11 +386,12 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
                        work, counters, clock);
         }
     }
-    clock.lap(counters.march_ms);
+    clock.lap(clock.march);
     if (sky) find_sky(scene, frame, tile, work);
     write_picture(frame, tile, blocks, sky, work, picture, counters);
     if (picture.samples) write_counts(frame, tile, &work, picture);
-    clock.lap(counters.rays_ms);
+    clock.lap(clock.rays);
+    clock.stop(counters);
 }
 
 }  // namespace knf::KNF_PATH

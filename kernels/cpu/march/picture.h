@@ -56,7 +56,7 @@ static inline void write_counts(const FrameSetup& frame, const Rectangle& tile, 
                                   : 0;
 }
 
-// Pixels of a row that no cell touches.
+// Pixels of a row that show nothing.
 static inline void write_background(const FrameSetup& frame, int64_t pixel, int count, const Picture& picture) {
     float pattern[3 * W];
     for (int i = 0; i < 3 * W; i++) pattern[i] = frame.background[i % 3];
@@ -91,8 +91,13 @@ static inline void write_rays(const FrameSetup& frame, int ray, int64_t pixel, i
         else
             for (int channel = 0; channel < 3; channel++) rgb[channel] = shown[channel];
         picture.alpha[pixel + i] = color[3];
-        picture.depth[pixel + i] = color[3] > 0.0f ? work.depth[ray + i] / color[3] : __builtin_inff();
     }
+    const float *alpha = picture.alpha + pixel, *depth = work.depth + ray;
+    const floats nothing = splat(__builtin_inff());
+    int at = 0;
+    for (; at + W <= count; at += W)
+        store(picture.depth + pixel + at, load(alpha + at) > 0.0f ? load(depth + at) / load(alpha + at) : nothing);
+    for (; at < count; at++) picture.depth[pixel + at] = alpha[at] > 0.0f ? depth[at] / alpha[at] : nothing[0];
 }
 
 static inline void write_picture(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks, bool sky,
@@ -101,7 +106,8 @@ static inline void write_picture(const FrameSetup& frame, const Rectangle& tile,
         return [&, touched](const Rectangle& pixels, int ray) {
             for (int y = pixels.y0; y < pixels.y1; y++, ray += TILE) {
                 const int64_t pixel = static_cast<int64_t>(y) * frame.width + pixels.x0;
-                if (touched)
+                const uint64_t hit = touched ? work.hit[ray / TILE] >> ray % TILE & bit_range(0, BLOCK_WIDTH) : 0;
+                if (hit || sky)
                     write_rays(frame, ray, pixel, pixels.x1 - pixels.x0, sky, work, picture);
                 else
                     write_background(frame, pixel, pixels.x1 - pixels.x0, picture);
