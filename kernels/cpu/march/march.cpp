@@ -190,57 +190,58 @@ void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, i
     }
 }
 
-// A ray leaves the queue: its sums, `lane` of `left`, go to the picture's. It has ended if it transmits less than
-// `threshold`.
-KNF_INLINE void finish_ray(float threshold, const float (&left)[SUMS + 1][W], int lane, int ray, Workspace& work) {
-    using four = float __attribute__((vector_size(16), may_alias));
-    *reinterpret_cast<four*>(work.color[ray]) += four{left[0][lane], left[1][lane], left[2][lane], left[3][lane]};
-    work.depth[ray] += left[4][lane];
-    const float transmittance = left[SUMS][lane];
-    work.transmittance[ray] = transmittance;
-    work.alive[ray / TILE] &= ~(static_cast<uint64_t>(transmittance < threshold) << ray % TILE);
-}
-
-// Composite the queue's samples (KiloNeRF Eq. 1) and keep the rays that live and have samples left, in one pass over
-// what the queue holds. Returns their number.
-int composite(const FrameSetup& frame, int count, Workspace& work) {
-    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
-    int kept = 0;
+// Composite the queue's samples (KiloNeRF Eq. 1). Rays that have ended or have no samples left are about to leave:
+// their places in the queue go to work.leaving. Returns their number.
+int composite(const FrameSetup& frame, float threshold, int count, Workspace& work) {
+    int leaving = 0;
     for (int i = 0; i < count; i += W) {
-        const floats length = load(work.queue_length + i);
-        const floats alpha = 1.0f - exp(-(load(work.density + i) * (length * frame.step)));
+        const floats distance = load(work.queue_length + i) * frame.step;
+        const floats alpha = 1.0f - exp(-(load(work.density + i) * distance));
         const floats before = load(work.queue_transmittance + i), weight = before * alpha;
         const floats after = before * (1.0f - alpha);
+        store(work.queue_transmittance + i, after);
         const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
                                  load(work.t + i)};
-        floats sums[SUMS];
-        for (int sum = 0; sum < SUMS; sum++) sums[sum] = load(work.sums[sum] + i) + weight * values[sum];
+        for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, load(work.sums[sum] + i) + weight * values[sum]);
+        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : LANES;
+        const unsigned lanes = ~lane_bits((load(work.mask + i) != 0) & (after >= threshold)) & valid;
+        store(work.leaving + leaving, Compaction(lanes)(lane_indices() + i));  // a branch would often be guessed wrong
+        leaving += __builtin_popcount(lanes);
+    }
+    return leaving;
+}
 
+// The sums of rays that leave the queue go to the picture's. A ray has ended if it transmits less than `threshold`.
+void finish_rays(float threshold, int leaving, Workspace& work) {
+    using four = float __attribute__((vector_size(16), may_alias));
+    for (int i = 0; i < leaving; i++) {
+        const int at = work.leaving[i], ray = work.ray[at];
+        *reinterpret_cast<four*>(work.color[ray]) +=
+            four{work.sums[0][at], work.sums[1][at], work.sums[2][at], work.sums[3][at]};
+        work.depth[ray] += work.sums[4][at];
+        const float transmittance = work.queue_transmittance[at];
+        work.transmittance[ray] = transmittance;
+        work.alive[ray / TILE] &= ~(static_cast<uint64_t>(transmittance < threshold) << ray % TILE);
+    }
+}
+
+// Keep the rays that do not leave, if any do; returns their number.
+int compact_queue(float threshold, int leaving, int count, Workspace& work) {
+    if (!leaving || leaving == count) return count - leaving;
+    int kept = work.leaving[0] / W * W;
+    for (int i = kept; i < count; i += W) {
         const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : LANES;
         const words mask = load(work.mask + i);
-        const unsigned lanes = lane_bits((mask != 0) & (after >= threshold)) & valid;
-        if (unsigned ended = valid & ~lanes) {
-            alignas(64) float left[SUMS + 1][W];
-            for (int sum = 0; sum < SUMS; sum++) store(left[sum], sums[sum]);
-            store(left[SUMS], after);
-            for (; ended; ended &= ended - 1) {
-                const int lane = __builtin_ctz(ended);
-                finish_ray(threshold, left, lane, work.ray[i + lane], work);
-            }
-        }
-        if (lanes == valid && kept == i) {
-            store(work.queue_transmittance + i, after);
-            for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, sums[sum]);
-        } else if (lanes) {
-            const Compaction front(lanes);
-            store(work.ray + kept, front(load(work.ray + i)));
-            store(work.mask + kept, front(mask));
-            store(work.first + kept, front(load(work.first + i)));
-            store(work.queue_length + kept, front(length));
-            store(work.queue_transmittance + kept, front(after));
-            for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
-            for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + kept, front(sums[sum]));
-        }
+        const floats transmittance = load(work.queue_transmittance + i);
+        const unsigned lanes = lane_bits((mask != 0) & (transmittance >= threshold)) & valid;
+        const Compaction front(lanes);
+        store(work.ray + kept, front(load(work.ray + i)));
+        store(work.mask + kept, front(mask));
+        store(work.first + kept, front(load(work.first + i)));
+        store(work.queue_length + kept, front(load(work.queue_length + i)));
+        store(work.queue_transmittance + kept, front(transmittance));
+        for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
+        for (auto& sum : work.sums) store(sum + kept, front(load(sum + i)));
         kept += __builtin_popcount(lanes);
     }
     return kept;
@@ -324,11 +325,15 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
     const int finer = scene.finer_rows ? scene.finer_rows[cell.network] : -1;
     const void* network = finer < 0 ? scene.networks + cell.network * scene.network_size
                                     : scene.finer_networks + finer * scene.finer_path->network_size;
+    const size_t size = finer < 0 ? scene.network_size : scene.finer_path->network_size;
+    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
     bool more = true, begun = false;
     work.cell = &cell;
     work.grid = &grid;
     for (int chunk = 0; more; chunk++) {
         int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
+        if (count && !begun)
+            for (size_t at = 0; at < size; at += 64) __builtin_prefetch(static_cast<const char*>(network) + at);
         while (count) {
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
@@ -339,7 +344,9 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
             clock.lap(clock.networks);
             counters.samples += count;
             counters.samples_of_level[level] += count;
-            count = composite(frame, count, work);
+            const int leaving = composite(frame, threshold, count, work);
+            finish_rays(threshold, leaving, work);
+            count = compact_queue(threshold, leaving, count, work);
             clock.lap(clock.composite);
         }
     }
