@@ -90,13 +90,15 @@ KNF_INLINE words occupied_samples(const Grid& grid, const uint32_t* occupancy, c
     return j ? mask >> (32u - j) : mask;
 }
 
-// The positions that occupied_samples looks at are those that count where empty space is not skipped.
+// The positions that occupied_samples looks at are those that count where empty space is not skipped. ray: of `count`
+// lanes.
 void count_lookups(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
-                   const floats (&direction)[3], floats first, floats last, int at, Workspace& work) {
+                   const floats (&direction)[3], floats first, floats last, const int* ray, int count,
+                   Workspace& work) {
     FrameSetup without = frame;
     without.ess = false;
     const words inside = occupied_samples<false>(grid, occupancy, without, cell, direction, first, last);
-    for (int i = 0; i < W; i++) work.counted[2][at + i] += __builtin_popcount(inside[i]);
+    for (int i = 0; i < W && i < count; i++) work.counted[2][ray[i]] += __builtin_popcount(inside[i]);
 }
 
 // Every queued ray takes a sample.
@@ -107,11 +109,10 @@ void count_samples(const Cell& cell, int count, Workspace& work) {
     }
 }
 
-// Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
-// each. Returns their number; `more` is set if a ray has indices beyond this chunk. COUNTED: see count_lookups.
-template <bool COUNTED>
-int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
-               const Rectangle& tile, const Rectangle& area, int chunk, Workspace& work, bool& more) {
+// Queue all living rays of the rectangle that meet the cell's box, with the first and the last (in work.t) sample index
+// of the `chunk`-th 32 of each. Returns their number; `more` is set if a ray has indices beyond this chunk.
+int queue_rays(const Grid& grid, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+               const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
         const float slack = box_slack(frame.origin[axis], grid.box_min[axis], grid.box_max[axis]);
@@ -120,8 +121,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
     }
     const float inverse_step = 1.0f / frame.step;
     const float offset = frame.near * inverse_step;
-    const bool plain = is_plain(grid, frame, cell);
-    more = false;
+    ints beyond = {};
     int found = 0;
     const uint64_t columns = bit_range(area.x0 - tile.x0, area.x1 - tile.x0);
     for (int row = area.y0 - tile.y0; row < area.y1 - tile.y0; row++) {
@@ -131,7 +131,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const unsigned among = static_cast<unsigned>(rays >> x) & LANES;
             if (!among) continue;
             const int at = row * TILE + x;
-            floats enter = splat(-1e30f), leave = splat(1e30f), direction[3];
+            floats enter = splat(-1e30f), leave = splat(1e30f);
             for (int axis = 0; axis < 3; axis++) {
                 const floats inverse = load(work.inverse[axis] + at);
                 const floats t0 = low[axis] * inverse, t1 = high[axis] * inverse;
@@ -145,28 +145,51 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const floats last = min(floor(leave + index_slack(leave + offset)), splat(frame.last));
             const unsigned meeting = lane_bits(first <= last) & among;
             if (!meeting) continue;
-            const ints alive = lane_mask(meeting);
-            for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
-            const floats end = alive != 0 ? last : splat(-1.0f);
-            more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
-            const words mask = plain ? occupied_samples<true>(grid, occupancy, frame, cell, direction, first, end)
-                                     : occupied_samples<false>(grid, occupancy, frame, cell, direction, first, end);
-            if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, end, at, work);
-            const unsigned lanes = lane_bits(mask != 0);
-            if (!lanes) continue;
-            const Compaction front(lanes);
+            beyond |= lane_mask(meeting) & (first + 32.0f <= last);
+            const Compaction front(meeting);
             store(work.ray + found, front(lane_indices() + at));
             store(work.first + found, front(first));
-            store(work.mask + found, front(mask));
+            store(work.t + found, front(last));
             store(work.queue_length + found, front(load(work.length + at)));
-            for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + found, front(direction[axis]));
+            for (int axis = 0; axis < 3; axis++)
+                store(work.queue_direction[axis] + found, front(load(work.direction[axis] + at)));
             store(work.queue_transmittance + found, front(load(work.transmittance + at)));
-            for (auto& sums : work.sums) store(sums + found, floats{});
-            work.hit[row] |= static_cast<uint64_t>(lanes) << x;
-            found += __builtin_popcount(lanes);
+            found += __builtin_popcount(meeting);
         }
     }
+    more = lane_bits(beyond) != 0;
     return found;
+}
+
+// Find the samples of the queued rays in occupied voxels, and keep the rays that have any; returns their number.
+// COUNTED: see count_lookups.
+template <bool COUNTED>
+int find_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell, int count,
+                 Workspace& work) {
+    const bool plain = is_plain(grid, frame, cell);
+    store(work.t + count, splat(-1.0f));  // lanes without a ray
+    store(work.first + count, floats{});
+    int kept = 0;
+    for (int i = 0; i < count; i += W) {
+        const floats first = load(work.first + i), last = load(work.t + i);
+        floats direction[3];
+        for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.queue_direction[axis] + i);
+        const words mask = plain ? occupied_samples<true>(grid, occupancy, frame, cell, direction, first, last)
+                                 : occupied_samples<false>(grid, occupancy, frame, cell, direction, first, last);
+        if (COUNTED)
+            count_lookups(grid, occupancy, frame, cell, direction, first, last, work.ray + i, count - i, work);
+        const unsigned lanes = lane_bits(mask != 0);
+        const Compaction front(lanes);
+        store(work.ray + kept, front(load(work.ray + i)));
+        store(work.first + kept, front(first));
+        store(work.mask + kept, front(mask));
+        store(work.queue_length + kept, front(load(work.queue_length + i)));
+        for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + kept, front(direction[axis]));
+        store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
+        for (auto& sums : work.sums) store(sums + kept, floats{});
+        kept += __builtin_popcount(lanes);
+    }
+    return kept;
 }
 
 // The next sample of every queued ray.
@@ -221,6 +244,7 @@ void finish_rays(float threshold, int leaving, Workspace& work) {
         work.depth[ray] += work.sums[4][at];
         const float transmittance = work.queue_transmittance[at];
         work.transmittance[ray] = transmittance;
+        work.hit[ray / TILE] |= uint64_t{1} << ray % TILE;
         work.alive[ray / TILE] &= ~(static_cast<uint64_t>(transmittance < threshold) << ray % TILE);
     }
 }
@@ -331,7 +355,8 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
     work.cell = &cell;
     work.grid = &grid;
     for (int chunk = 0; more; chunk++) {
-        int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
+        int count = queue_rays(grid, frame, cell, tile, area, chunk, work, more);
+        if (count) count = find_samples<COUNTED>(grid, scene.occupancy, frame, cell, count, work);
         if (count && !begun)
             for (size_t at = 0; at < size; at += 64) __builtin_prefetch(static_cast<const char*>(network) + at);
         while (count) {
