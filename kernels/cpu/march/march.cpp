@@ -32,7 +32,7 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks,
                 for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
                 store(work.transmittance + at, splat(1.0f));
                 store(work.depth + at, floats{});
-                __builtin_memset(work.color[at], 0, sizeof(work.color[0]) * W);
+                for (int i = 0; i < 4; i++) store(work.color[at] + i * W, floats{});
             }
         }
     });
@@ -176,8 +176,7 @@ int find_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& 
         for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.queue_direction[axis] + i);
         const words mask = plain ? occupied_samples<true>(grid, occupancy, frame, cell, direction, first, last)
                                  : occupied_samples<false>(grid, occupancy, frame, cell, direction, first, last);
-        if (COUNTED)
-            count_lookups(grid, occupancy, frame, cell, direction, first, last, work.ray + i, count - i, work);
+        if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, last, work.ray + i, count - i, work);
         const unsigned lanes = lane_bits(mask != 0);
         const Compaction front(lanes);
         store(work.ray + kept, front(load(work.ray + i)));
@@ -295,7 +294,7 @@ void find_sky(const SceneData& scene, const FrameSetup& frame, const Rectangle& 
 
 // Times of a tile's stages, in ticks of a clock that costs little to read: a batch takes only some microseconds.
 class StageClock {
-   public:
+  public:
     int64_t rays = 0, march = 0, networks = 0, composite = 0;
     // Adds the time since the last call to a stage.
     void lap(int64_t& stage) {
@@ -312,7 +311,7 @@ class StageClock {
         counters.composite_ms += scale * static_cast<double>(composite);
     }
 
-   private:
+  private:
     static int64_t ticks() {
 #if defined(__SSE2__)
         return static_cast<int64_t>(__builtin_ia32_rdtsc());
@@ -356,9 +355,10 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
     work.grid = &grid;
     for (int chunk = 0; more; chunk++) {
         int count = queue_rays(grid, frame, cell, tile, area, chunk, work, more);
-        if (count) count = find_samples<COUNTED>(grid, scene.occupancy, frame, cell, count, work);
-        if (count && !begun)
+        if (!count) continue;
+        if (!chunk)  // the network comes from memory while samples are looked for
             for (size_t at = 0; at < size; at += 64) __builtin_prefetch(static_cast<const char*>(network) + at);
+        count = find_samples<COUNTED>(grid, scene.occupancy, frame, cell, count, work);
         while (count) {
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
