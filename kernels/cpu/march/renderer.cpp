@@ -9,6 +9,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "cpu/march/projection.h"
 #include "cpu/simd/amx_support.h"
 
 #define KNF_SHARED static inline
@@ -182,78 +183,13 @@ const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
     return order_;
 }
 
-// Inverse of the rotation part (which may hold a scale): world to camera axes. False if it has none.
-static bool invert(const float (&m)[9], double (&inverse)[9]) {
-    for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++) {
-            const int r0 = (j + 1) % 3, r1 = (j + 2) % 3, c0 = (i + 1) % 3, c1 = (i + 2) % 3;
-            inverse[3 * i + j] = static_cast<double>(m[3 * r0 + c0]) * m[3 * r1 + c1] -
-                                 static_cast<double>(m[3 * r0 + c1]) * m[3 * r1 + c0];
-        }
-    const double determinant = m[0] * inverse[0] + m[1] * inverse[3] + m[2] * inverse[6];
-    if (!(std::abs(determinant) > 1e-30)) return false;
-    for (double& value : inverse) value /= determinant;
-    return true;
-}
-
-// No sample is nearer than this z-depth; 0: none that is far enough for pixels to be certain. What is subtracted covers
-// the rounding of a sample's position, which must not be seen in a picture as more than a pixel.
-static double nearest_depth(const FrameSetup& frame, const Grid& outermost) {
-    double slack = 0;
-    for (int axis = 0; axis < 3; axis++)
-        slack += box_slack(frame.origin[axis], outermost.box_min[axis], outermost.box_max[axis]);
-    const double nearest = frame.near - slack;
-    return nearest > std::max(std::abs(frame.fx), std::abs(frame.fy)) * slack ? nearest : 0.0;
-}
-
-// Pixels whose rays may meet the part of the box that is not nearer than `nearest`. If that is 0: empty if the box lies
-// behind the camera, everything if it reaches behind it.
-static Rectangle project_box(const FrameSetup& frame, const double (&to_camera)[9], double nearest,
-                             const float (&low)[3], const float (&high)[3]) {
-    double x0 = 1e30, y0 = 1e30, x1 = -1e30, y1 = -1e30, corners[8][3];
-    const auto include = [&](double right, double up, double depth) {
-        const double x = frame.cx + frame.fx * right / depth, y = frame.cy - frame.fy * up / depth;
-        x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
-    };
-    int behind = 0, reaching = 0;
-    for (int corner = 0; corner < 8; corner++) {
-        double p[3], (&q)[3] = corners[corner];
-        for (int axis = 0; axis < 3; axis++)
-            p[axis] = static_cast<double>(corner >> axis & 1 ? high[axis] : low[axis]) - frame.origin[axis];
-        for (int i = 0; i < 3; i++)
-            q[i] = to_camera[3 * i] * p[0] + to_camera[3 * i + 1] * p[1] + to_camera[3 * i + 2] * p[2];
-        q[2] = -q[2];
-        if (nearest > 0 ? q[2] >= nearest : q[2] > 1e-6 * (std::abs(q[0]) + std::abs(q[1])))
-            include(q[0], q[1], q[2]);
-        else
-            reaching |= 1 << corner, behind += q[2] < nearest;
-    }
-    if (behind == 8) return {0, 0, 0, 0};
-    if (reaching && nearest <= 0) return {0, 0, frame.width, frame.height};
-    for (int edge = 0; edge < 12 && reaching; edge++) {
-        // Where it passes through the nearest depth. Edges along an axis: from each corner that is low there.
-        const int axis = edge / 4, other = edge % 4;
-        const int from = axis == 0 ? other << 1 : axis == 1 ? (other & 1) | (other & 2) << 1 : other;
-        const double(&a)[3] = corners[from], (&b)[3] = corners[from | 1 << axis];
-        if ((a[2] >= nearest) == (b[2] >= nearest)) continue;
-        const double way = (nearest - a[2]) / (b[2] - a[2]);
-        include(a[0] + way * (b[0] - a[0]), a[1] + way * (b[1] - a[1]), nearest);
-    }
-    // Pixel centres lie at +0.5; one pixel more on each side covers the rounding of rays.
-    const auto pixel = [](double v, int limit) {
-        return static_cast<int>(std::clamp(v, 0.0, static_cast<double>(limit)));
-    };
-    return {pixel(std::floor(x0 - 1.5), frame.width), pixel(std::floor(y0 - 1.5), frame.height),
-            pixel(std::ceil(x1 + 1.5), frame.width), pixel(std::ceil(y1 + 1.5), frame.height)};
-}
-
 // For every screen tile the cells that may touch it, front to back.
 void Renderer::visit_tiles(const FrameSetup& frame, const Cell* cells) {
     const int columns = (frame.width + TILE - 1) / TILE, rows = (frame.height + TILE - 1) / TILE;
     const Rectangle all = {0, 0, frame.width, frame.height};
     double to_camera[9];
     const bool invertible = invert(frame.rotation, to_camera);
-    const double nearest = nearest_depth(frame, scene_.levels[scene_.num_levels - 1].grid);
+    const Nearest nearest = nearest_samples(frame, to_camera, scene_.levels[scene_.num_levels - 1].grid);
     in_view_.clear();
     tile_starts_.assign(static_cast<size_t>(columns) * rows + 1, 0);
     const auto for_tiles = [&](const Rectangle& r, auto&& action) {
