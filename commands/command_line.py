@@ -11,9 +11,12 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from typing import Any, TypeVar
+from dataclasses import replace
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from kilonerf.model_io.datasets import Dataset
 from kilonerf.model_io.errors import DatasetError, KiloNeRFError, UsageError
@@ -48,6 +51,26 @@ def run_command(
         sys.exit(report_unforeseen(program, error))
 
 
+_RULES = ConstructorRegistry()
+
+
+@_RULES.primitive_rule
+def _left_out_or_given(what: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """An option that may be None is left out or given as what else it can be: nobody types ``None``."""
+    kinds = get_args(what.type) if what.type_origin in (Union, UnionType) else ()
+    if len(kinds) != 2 or NoneType not in kinds:
+        return None
+    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    given = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, what.markers))
+    if not isinstance(given, PrimitiveConstructorSpec):
+        return None
+    return replace(
+        given,
+        is_instance=lambda value: value is None or given.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else given.str_from_instance(value),
+    )
+
+
 def parse(program: str, options_class: type[Options], default: Options | None = None) -> Options:
     """Parse ``sys.argv``.
 
@@ -60,8 +83,8 @@ def parse(program: str, options_class: type[Options], default: Options | None = 
         with contextlib.redirect_stderr(box):
             description = inspect.getdoc(options_class)
             if default is None:
-                return tyro.cli(options_class, prog=program, description=description)
-            return tyro.cli(options_class, prog=program, description=description, default=default)
+                return tyro.cli(options_class, prog=program, description=description, registry=_RULES)
+            return tyro.cli(options_class, prog=program, description=description, default=default, registry=_RULES)
     except SystemExit as end:
         if not end.code:
             raise
@@ -78,7 +101,7 @@ def _unboxed(box: str) -> str:
     if said and said[0].startswith("Missing from"):
         return f"missing: {', '.join(said[1:])}"
     text = " ".join(said).split(" Argument helptext")[0]
-    return (text if text.startswith(title) else f"{title}: {text}").replace("{None}|", "")
+    return text if text.startswith(title) else f"{title}: {text}"
 
 
 def print_notes(program: str, *datasets: Dataset | None) -> None:

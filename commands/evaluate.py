@@ -33,7 +33,8 @@ class EvalCommand:
     """Render the views of a data set and compare them with its photos: PSNR, SSIM, and LPIPS where installed.
 
     Rendered pictures are clipped to [0, 1] and compared as float; photos are laid over the scene's background.
-    Samples are taken as trained unless --flying is given.
+    Samples are taken as trained unless --flying is given, and networks are in float32 unless --precision says
+    otherwise, so that every machine finds the same.
     """
 
     # The scene, a .knf file.
@@ -55,7 +56,7 @@ class EvalCommand:
     lpips: bool = True
     # Print JSON for programs.
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    switches: Switches = field(default_factory=RenderSwitches)
+    switches: Switches = field(default_factory=lambda: RenderSwitches(precision="float32"))
 
 
 def main() -> None:
