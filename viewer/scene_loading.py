@@ -8,7 +8,6 @@ from pathlib import Path
 from kilonerf.model_io import KiloNeRFError, Scene, load_partial_scene
 from kilonerf.model_io.streaming.address import Location, SceneUrl
 from kilonerf.model_io.streaming.options import StreamOptions
-from kilonerf.model_io.streaming.stream import SceneStream
 
 from .notices import Notices
 from .streamed_scene import StreamedScene
@@ -95,6 +94,8 @@ class SceneLoader:
         with self._lock:
             self._ask_for(path, again=False)
             if isinstance(path, SceneUrl):
+                from kilonerf.model_io.streaming.stream import SceneStream  # it loads a web client, which few need
+
                 self._newest = None
                 self.streamed = StreamedScene(SceneStream(path, self._stream_options))
                 arguments: tuple[object, ...] = (self.streamed,)

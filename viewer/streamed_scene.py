@@ -1,8 +1,12 @@
 """The scene of a server while it comes: how far it is, for the status bar, the panel and scripts."""
 
+from typing import TYPE_CHECKING
+
 from kilonerf.model_io import KiloNeRFError, ScenePart
 from kilonerf.model_io.streaming.address import SceneUrl
-from kilonerf.model_io.streaming.stream import SceneStream
+
+if TYPE_CHECKING:  # it loads a web client, which few need
+    from kilonerf.model_io.streaming.stream import SceneStream
 
 
 class StreamedScene:
@@ -18,7 +22,7 @@ class StreamedScene:
         error: why nothing more will come.
     """
 
-    def __init__(self, stream: SceneStream) -> None:
+    def __init__(self, stream: "SceneStream") -> None:
         self.stream = stream
         self.part: ScenePart | None = None
         self.running = True

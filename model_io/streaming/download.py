@@ -48,6 +48,7 @@ class Download:
         done: bytes of the file that are there.
         total: bytes of the whole file; 0: not known yet.
         cached: bytes that were in the cache.
+        index: of the file; None: not known yet.
         note: why it ended before everything was there, or what else is to be said.
         on_progress: called whenever more is there, by the thread that fetches.
     """
@@ -60,6 +61,7 @@ class Download:
         self._head = b""
         self._offline = False
         self.done = self.total = self.cached = 0
+        self.index: TensorIndex | None = None
         self.note = ""
         self.on_progress: Callable[[], None] = lambda: None
 
@@ -112,7 +114,8 @@ class Download:
 
     def _whole(self) -> Iterator[Arrival]:
         self._open()
-        growing = GrowingScene(self._index())
+        growing = GrowingScene(self._read_index())
+        self.index = growing.index
         self.total = growing.index.end
         yield Arrival(growing)
         self.done = growing.index.begin
@@ -140,7 +143,7 @@ class Download:
         if self._cache is not None and version is not None and version.validator and version.size is not None:
             self._entry = self._cache.entry(self._url.text, version.validator, version.size)
 
-    def _index(self) -> TensorIndex:
+    def _read_index(self) -> TensorIndex:
         size = self._size
         self._head = b""
         self._head = self._range(0, min(FIRST, size), min(FIRST, size))

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
 DEFAULT_BUDGET = 4_000_000_000
 DEFAULT_CACHE_BUDGET = 2_000_000_000
 
 
 def cache_folder() -> Path:
     """Where scenes of servers are kept, by the rules of the system."""
+    import platformdirs
+
     return platformdirs.user_cache_path("kilonerf-view") / "scenes"
 
 

@@ -42,20 +42,24 @@ class SceneStream:
         threading.Thread(target=self._fetch, name="kilonerf-fetch", daemon=True).start()
         put_together = _Assembly(self.url)
         shown: ScenePart | None = None
+        whole = False  # has been given
         end: Arrival | BaseException | None = None
         try:
             while end is None and not self._cancel.is_set():
+                new = False
                 for arrival in self._waiting():
                     if not isinstance(arrival, Arrival):
                         end = arrival or CancelledError()
                         break
+                    new = True
                     if put_together.add(arrival):
-                        shown = None
-                part = put_together.part()
+                        shown, whole = None, False
+                part = put_together.part() if new and not whole else None
                 if part is not None and not self._cancel.is_set():
-                    if shown is None or part.there > shown.there or put_together.complete:
+                    whole = put_together.complete
+                    if shown is None or part.there > shown.there or whole:
+                        shown = part
                         yield part
-                    shown = part
             if isinstance(end, BaseException) and not isinstance(end, CancelledError):
                 raise end
             if shown is None and not self._cancel.is_set():
