@@ -41,7 +41,7 @@ class CacheEntry:
         with suppress(OSError):
             self._file = os.open(cache.path(key, "bytes"), os.O_RDWR | os.O_CREAT, 0o666)
             self._blocks = {block[0]: block for block in _blocks(_read(cache.path(key, "json")), size)}
-            cache.path(key, "json").touch()  # used last
+            os.utime(cache.path(key, "json"))  # used last
 
     @property
     def whole(self) -> bool:

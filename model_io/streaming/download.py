@@ -129,7 +129,7 @@ class Download:
         """Learn which version of the file the server has, and what of it is kept already."""
         kept = None if self._cache is None else self._cache.newest(self._url.text)
         try:
-            self._source.open(FIRST if kept is None else 1)
+            self._source.open(self._first if kept is None else 1)
         except StreamError as error:
             if self._cache is None or kept is None or self._source.version is not None:
                 raise
@@ -146,7 +146,8 @@ class Download:
     def _read_index(self) -> TensorIndex:
         size = self._size
         self._head = b""
-        self._head = self._range(0, min(FIRST, size), min(FIRST, size))
+        first = min(self._first, size)
+        self._head = self._range(0, first, first)
         broken = broken_content(self._head[:HEAD])
         if broken is not None:
             raise StreamError(f"{self._url}: expected a scene, got {broken}")
@@ -159,6 +160,10 @@ class Download:
             raise SceneError(f"cut short: expected a header of {end} bytes, got {len(self._head)} bytes in all")
         unknown = self._size == _UNKNOWN
         return read_index(self._head, len(self._head) if unknown else self._size, partial=unknown)
+
+    @property
+    def _first(self) -> int:
+        return max(1, min(FIRST, self._options.budget))
 
     @property
     def _size(self) -> int:

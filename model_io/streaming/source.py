@@ -13,7 +13,6 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    IncompleteRead,
     LocationParseError,
     LocationValueError,
     NameResolutionError,
@@ -96,7 +95,8 @@ class HttpSource:
         self._url, self._options, self._cancel = url, options, cancel
         self._pool = _pool(url.text, options)
         self._body: urllib3.BaseHTTPResponse | None = None
-        self._at = self._end = 0  # of the body that is being read; it ends at _end, if that is known
+        self._at, self._end = 0, 0.0  # of the body that is being read; it ends at _end, if that is known
+        self._ranged = False  # whether the server has ranges
         self._target = url.text  # behind redirects
         self._pace = _Pace(options)
         self.version: Version | None = None
@@ -171,7 +171,7 @@ class HttpSource:
     def _pieces(self, at: int, end: int, until: int) -> Iterator[bytes]:
         """The range over as few connections as the server allows."""
         while at < end:
-            if self._body is None or self._at > at or self._at == self._end:
+            if not self._leads_to(at):
                 self._request(at, max(until, end))
             while self._at < at:  # a server without ranges begins at 0
                 if not self._receive(at - self._at):
@@ -185,6 +185,12 @@ class HttpSource:
             at += len(data)
             yield data
 
+    def _leads_to(self, at: int) -> bool:
+        """Whether the body that is being read has this byte, without too much before it that is of no use."""
+        if self._body is None or not self._at <= at < self._end:
+            return False
+        return not self._ranged or at - self._at <= BLOCK
+
     def _receive(self, most: int) -> bytes:
         """What has come of the body that is being read; nothing: it has ended."""
         assert self._body is not None  # noqa: S101 - callers have asked for one
@@ -196,7 +202,9 @@ class HttpSource:
         try:
             data = self._body.read1(min(BLOCK, most, allowed), decode_content=False)
         except _FAULTS as error:
-            raise _CutError(_reason(error, self._options, self._at)) from error
+            if isinstance(error, ReadTimeoutError | SSLError):
+                raise _CutError(_reason(error, self._options)) from error
+            raise _CutError(f"the connection was cut at byte {self._at:,}") from error
         self.received += len(data)
         self._at += len(data)
         self._pace.add(len(data))
@@ -222,6 +230,7 @@ class HttpSource:
             raise FileChangedError
         self.version = known if known is not None and known.size is not None else version
         self._body, self._at, self._end = response, begin, end
+        self._ranged = response.status == 206
         self._pace = _Pace(self._options)
 
     def _answer(self, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
@@ -290,7 +299,7 @@ class HttpSource:
 
     def _unreachable(self, error: Exception) -> Exception:
         """What to raise where no answer came: at first sight it is final."""
-        reason = _reason(error, self._options, self._at)
+        reason = _reason(error, self._options)
         if self.version is None and isinstance(error, _FINAL):
             return StreamError(f"{self._url}: {reason}")
         return _CutError(reason)
@@ -359,20 +368,18 @@ _FAULTS = (HTTPError, OSError, http.client.HTTPException)
 _FINAL = (NewConnectionError, ConnectTimeoutError, SSLError, LocationValueError)
 
 
-def _reason(error: Exception, options: StreamOptions, at: int) -> str:
+def _reason(error: Exception, options: StreamOptions) -> str:
     """Why nothing came, as a person would say it."""
     if isinstance(error, NameResolutionError):
         return "no server of that name can be found"
-    if isinstance(error, ConnectTimeoutError):
-        return f"the server did not answer within {options.connect_timeout:g} s"
     if isinstance(error, ReadTimeoutError):
         return f"nothing came from the server for {options.read_timeout:g} s"
     if isinstance(error, SSLError):
         return f"no secure connection: {_text(error)}"
     if isinstance(error, NewConnectionError):
         return f"cannot connect: {_text(error).rpartition(': ')[2]}"
-    if isinstance(error, IncompleteRead):
-        return f"the connection was cut at byte {at:,}"
+    if isinstance(error, ConnectTimeoutError):
+        return f"the server did not answer within {options.connect_timeout:g} s"
     if isinstance(error, LocationParseError):
         return f"expected the name of a server, got another: {_text(error)}"
     return f"the connection failed: {_text(error)}"

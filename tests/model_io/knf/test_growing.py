@@ -18,11 +18,10 @@ from kilonerf.model_io import (
 from kilonerf.model_io.knf.safetensors_reader import read_index
 from support.fields.octree_scenes import random_octree_scene
 from support.knf_files import join, small_file, split
-from support.scenes import nested_scene, random_scene, sky_scene, views
+from support.scenes import random_scene, sky_scene, views
 
 COMPRESSED = {
     "one level": random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4),
-    "levels": nested_scene(),
     "sky": sky_scene(),
 }
 BACKENDS = ("reference", "cpu")
@@ -40,12 +39,12 @@ def test_a_compressed_file_has_the_networks_that_are_whole(name: str, tmp_path: 
     path.write_bytes(data)
     whole = load_scene(path)
     assert isinstance(whole, KiloNeRFScene)
-    chunk_of = np.arange(scene.num_networks) % 3
+    used = np.concatenate([level.network_index[level.network_index >= 0] for level in scene.levels])
     for chunk in range(3):
         path.write_bytes(data[: ends(data)[f"networks.{chunk}"] + (7 if chunk < 2 else 0)])
         part = load_partial_scene(path)
-        expected = int((chunk_of <= chunk).sum())
-        assert (part.there, part.total, part.unit) == (expected, scene.num_networks, "networks")
+        expected = int((used % 3 <= chunk).sum())  # as small_file deals them out
+        assert (part.there, part.total, part.unit) == (expected, len(used), "networks")
         assert part.whole == (chunk == 2)
         assert isinstance(part.scene, KiloNeRFScene)
         assert part.scene.num_networks == expected
@@ -71,18 +70,17 @@ def test_a_cell_without_its_network_is_empty_in_pictures(backend: str, tmp_path:
     assert isinstance(whole, KiloNeRFScene)
     kept = np.kron(part.network_index >= 0, np.ones(part.cells.factor.tolist(), np.bool_))
     emptied = replace(whole, occupancy=whole.occupancy & kept)
-    for camera in views(scene).values():
-        first, second = (
-            create_renderer(one, backend).render(camera, RenderOptions(ert=False)) for one in (part, emptied)
-        )
-        assert first.statistics.samples == second.statistics.samples
-        assert np.allclose(first.rgb, second.rgb, atol=2e-5 if backend == "reference" else 0.02)
+    camera, options = views(scene)["outside"], RenderOptions(ert=False, precision="float32")
+    first, second = (create_renderer(one, backend).render(camera, options) for one in (part, emptied))
+    assert first.statistics.samples == second.statistics.samples
+    assert first.statistics.samples > 0
+    assert np.allclose(first.rgb, second.rgb, atol=2e-5)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("codings", [("codes",), ("plain", "low-rank", "hash")])
 def test_every_prefix_of_an_octree_up_to_a_level_is_that_scene(backend: str, codings: tuple, tmp_path: Path) -> None:
-    scene, path = random_octree_scene(6, 3, codings=codings, occupied=0.02), tmp_path / "a.knf"
+    scene, path = random_octree_scene(5, 3, codings=codings, occupied=0.03), tmp_path / "a.knf"
     save_scene(scene, path)
     data = path.read_bytes()
     for number, level in enumerate(range(scene.first_level, scene.depth + 1)):
@@ -96,10 +94,11 @@ def test_every_prefix_of_an_octree_up_to_a_level_is_that_scene(backend: str, cod
         expected = scene.upto(level)
         assert isinstance(part.scene, OctreeScene)
         assert np.array_equal(part.scene.octree.occupancy, expected.octree.occupancy)
-        camera = views(scene)["outside"]
+        camera = replace(views(scene)["along an axis"], width=17, height=9)
         first, second = (
             create_renderer(one, backend).render(camera, RenderOptions()).rgb for one in (part.scene, expected)
         )
+        assert (first != first[0, 0]).any()
         assert np.array_equal(first, second)
 
 
@@ -112,13 +111,13 @@ def test_what_is_too_short_for_a_scene_is_refused_and_strict_loading_always(tmp_
     compressed = small_file(COMPRESSED["one level"])
     first = {"octree": ends(octree)["codes.4"], "compressed": ends(compressed)["networks.0"], "plain": len(plain)}
     for name, data in (("octree", octree), ("compressed", compressed), ("plain", plain)):
-        for cut in (*range(0, first[name], first[name] // 40), first[name] - 1):
+        for cut in (*range(0, first[name], first[name] // 10), first[name] - 1):
             path.write_bytes(data[:cut])
             with pytest.raises(SceneError, match="expected") as caught:
                 load_partial_scene(path)
             assert str(caught.value).startswith(f"{path}: ")
             assert "\n" not in str(caught.value)
-        for cut in range(first[name], len(data), max(1, (len(data) - first[name]) // 10)):
+        for cut in range(first[name], len(data), max(1, (len(data) - first[name]) // 4)):
             path.write_bytes(data[:cut])
             assert load_partial_scene(path).there > 0
             with pytest.raises(SceneError, match="expected"):
@@ -165,10 +164,10 @@ def test_a_whole_file_is_the_same_as_ever(tmp_path: Path) -> None:
     scene = COMPRESSED["sky"]
     (tmp_path / "a.knf").write_bytes(small_file(scene))
     part, whole = load_partial_scene(tmp_path / "a.knf"), load_scene(tmp_path / "a.knf")
-    assert part.whole
-    assert str(part) == f"{scene.num_networks} of {scene.num_networks} networks"
-    assert isinstance(part.scene, KiloNeRFScene)
     assert isinstance(whole, KiloNeRFScene)
+    assert part.whole
+    assert str(part) == "{0} of {0} networks".format(whole.num_networks)
+    assert isinstance(part.scene, KiloNeRFScene)
     assert np.array_equal(part.scene.sky, whole.sky)
     for name, layer in whole.layers.items():
         assert np.array_equal(part.scene.layers[name], layer)

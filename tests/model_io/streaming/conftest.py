@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from kilonerf.model_io import save_scene
+from kilonerf.model_io.streaming import download
 from kilonerf.model_io.streaming.options import StreamOptions
 from support.fields.octree_scenes import random_octree_scene
 from support.knf_files import small_file
@@ -12,8 +13,13 @@ from support.scenes import random_scene
 COMPRESSED = small_file(random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4), chunks=4)
 
 
+FIRST = 4096
+"""Bytes of the first request here: the tests' files are small."""
+
+
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "FIRST", FIRST)
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
