@@ -319,7 +319,7 @@ class ViewerApp:
             self.notices.add(f"Window system: {error}", "error", now)
 
     def _take_scene(self, now: float) -> None:
-        outcome = self._loader.take()
+        outcome = self._loader.take(ready=self.picture.seen(self.scene, resting=self._pacing.resting))
         if outcome is None:
             return
         required, self._required = self._required, None

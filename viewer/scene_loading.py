@@ -129,12 +129,20 @@ class SceneLoader:
             self._ask_for(loaded.path, again=loaded.again)
             self._outcome = loaded
 
-    def take(self) -> LoadedScene | None:
-        """The outcome of the newest wish, once."""
+    def take(self, *, ready: bool = True) -> LoadedScene | None:
+        """The outcome of the newest wish, once; a state of a server's scene is followed by the next one.
+
+        Args:
+            ready: whether the last state has been seen; the next one waits for it.
+        """
         with self._lock:
-            outcome, self._outcome = self._outcome, None
-            if outcome is not None:
-                self._wanted, self._again = None, False
+            outcome = self._outcome
+            if outcome is None or (self.streamed is not None and outcome.again and not ready):
+                return None
+            self._outcome = None
+            self._wanted, self._again = None, False
+            if self.streamed is not None:
+                self.streamed.taken.set()
         return outcome
 
     def close(self) -> None:
@@ -157,7 +165,9 @@ class SceneLoader:
         try:
             for part in streamed.stream.parts():
                 streamed.part = part
+                streamed.taken.clear()
                 self._hand_over(streamed, LoadedScene(url, part.scene, again=again))
+                streamed.taken.wait()  # what comes meanwhile is in the next state
                 again = True
         except KiloNeRFError as error:
             streamed.error = error

@@ -1,5 +1,6 @@
 """The scene of a server while it comes: how far it is, for the status bar, the panel and scripts."""
 
+import threading
 from typing import TYPE_CHECKING
 
 from kilonerf.model_io import KiloNeRFError, ScenePart
@@ -20,6 +21,7 @@ class StreamedScene:
         part: what there is of it.
         running: whether more may come.
         error: why nothing more will come.
+        taken: whether the window has taken the last state.
     """
 
     def __init__(self, stream: "SceneStream") -> None:
@@ -27,6 +29,7 @@ class StreamedScene:
         self.part: ScenePart | None = None
         self.running = True
         self.error: KiloNeRFError | None = None
+        self.taken = threading.Event()
 
     @property
     def url(self) -> SceneUrl:
@@ -60,4 +63,5 @@ class StreamedScene:
     def stop(self) -> None:
         """Fetch no more."""
         self.running = False
+        self.taken.set()
         self.stream.close()
