@@ -80,7 +80,7 @@ class SceneLoader:
     def loading(self) -> Location | None:
         """What is being read, if anything; a file that is read again because it changed does not count."""
         streamed = self.streamed
-        if streamed is not None and streamed.running:
+        if streamed is not None and (streamed.running or self._outcome is not None):
             return streamed.url
         return None if self._again else self._wanted
 

@@ -215,6 +215,8 @@ class HttpSource:
         self._drop()
         if self._cancel.is_set():
             raise CancelledError
+        if self.received >= self._options.budget:
+            raise BudgetSpentError
         headers = {"Range": f"bytes={at}-{until - 1}"}
         known = self.version
         if known is not None and known.validator and not known.validator.startswith("W/"):
