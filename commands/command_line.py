@@ -126,9 +126,7 @@ def read_scene_and_index(location: Location) -> tuple[Scene, TensorIndex]:
     from kilonerf.model_io.streaming.stream import fetch_scene  # few need a network
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(location.name, total=None)
         part, download = fetch_scene(
             location, progress=lambda now: progress.update(bar, completed=now.done, total=now.total or None)

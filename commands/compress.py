@@ -1,6 +1,5 @@
 """``kilonerf-compress``: a scene becomes a file of a megabyte or so, that every program opens as any scene."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace

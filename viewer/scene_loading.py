@@ -31,7 +31,6 @@ class LoadedScene:
     again: bool = False
     note: str = ""
 
-
     def say(self, notices: Notices, now: float) -> None:
         """Tell the user what there is to say beside the scene."""
         if self.error is not None:

@@ -64,7 +64,9 @@ class TensorSpan:
         """
         assert self.dtype is not None  # noqa: S101 - callers pass such tensors over
         try:
-            array = np.frombuffer(data, self.dtype).reshape(self.shape) if len(data) else np.empty(self.shape, self.dtype)
+            array = (
+                np.frombuffer(data, self.dtype).reshape(self.shape) if len(data) else np.empty(self.shape, self.dtype)
+            )
         except ValueError as error:  # no bytes, but a shape that no memory could address
             shape = list(self.shape)
             raise SceneError(f"tensor {self.name[:80]!r}: expected a shape that fits in memory, got {shape}") from error

@@ -1,8 +1,8 @@
 """Scenes of servers on disk: blocks of each file, as they came.
 
-An entry is a file with the bytes at their places and, beside it, a JSON file that says which blocks are there, each with
-its checksum. That file is written, under another name first, once a block's bytes are: what was interrupted at any
-moment is never taken for more than it is.
+An entry is a file with the bytes at their places and, beside it, a JSON file that says which blocks are there, each
+with its checksum. That file is written, under another name first, once a block's bytes are: what was interrupted at
+any moment is never taken for more than it is.
 """
 
 import hashlib

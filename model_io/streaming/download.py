@@ -199,9 +199,7 @@ class Download:
         self.done = done
         self.on_progress()
 
-    def _range(
-        self, begin: int, end: int, until: int, progress: Callable[[int], None] = lambda count: None
-    ) -> bytes:
+    def _range(self, begin: int, end: int, until: int, progress: Callable[[int], None] = lambda count: None) -> bytes:
         """The bytes from ``begin`` to ``end``; fewer, where the file ends before its size was known."""
         found = bytearray(self._head[begin:end])
         while begin + len(found) < end:
@@ -219,9 +217,7 @@ class Download:
                 break
         return bytes(found)
 
-    def _fetch(
-        self, at: int, end: int, until: int, found: bytearray, progress: Callable[[int], None]
-    ) -> bool:
+    def _fetch(self, at: int, end: int, until: int, found: bytearray, progress: Callable[[int], None]) -> bool:
         """Add a range of the server's to what was found, and keep it; whether it came whole."""
         kept = len(found)  # what is before is in the cache, or as good as
         whole = len(found) + end - at

@@ -38,7 +38,7 @@ def lying(seed: int, data: bytes) -> Callable[[Answer], None]:
     return lie
 
 
-def _tell(lie: str, answer: Answer, chance: random.Random, data: bytes) -> None:  # noqa: PLR0912, C901 - a list of lies
+def _tell(lie: str, answer: Answer, chance: random.Random, data: bytes) -> None:
     headers, size = answer.headers, len(answer.body)
     if lie == "status":
         answer.status = chance.choice((200, 201, 204, 206, 301, 304, 400, 401, 404, 416, 429, 500, 503, 599))
@@ -66,14 +66,18 @@ def _tell(lie: str, answer: Answer, chance: random.Random, data: bytes) -> None:
     elif lie == "no range":
         headers.pop("Content-Range", None)
     elif lie == "header":
-        headers[chance.choice(("ETag", "Last-Modified", "Location", "X"))] = chance.choice(("", '"1"', "W/x", "y" * 9000))
+        headers[chance.choice(("ETag", "Last-Modified", "Location", "X"))] = chance.choice(
+            ("", '"1"', "W/x", "y" * 9000)
+        )
     elif lie == "encoding":
         headers["Content-Encoding"] = chance.choice(("gzip", "br", "identity", "deflate, gzip"))
     elif lie == "redirect":
         answer.status = 302
         headers["Location"] = chance.choice(("/other", "//", "http://127.0.0.1:1/", "javascript:1", "http://[", "\x01"))
     elif lie == "garbage":
-        answer.raw = chance.choice((b"", b"HTTP/1.1 ", b"\0" * 99, b"HTTP/1.1 200 OK\r\n\r\n<html>", chance.randbytes(99)))
+        answer.raw = chance.choice(
+            (b"", b"HTTP/1.1 ", b"\0" * 99, b"HTTP/1.1 200 OK\r\n\r\n<html>", chance.randbytes(99))
+        )
     elif lie == "other version":
         headers["ETag"] = f'"{chance.randrange(3)}"'
     elif lie == "chunked":

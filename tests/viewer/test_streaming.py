@@ -128,7 +128,9 @@ def test_a_budget_is_said(halves, tmp_path) -> None:
     outcome = wait_for(loader.take)
     while not outcome.note:
         outcome = wait_for(loader.take)
-    assert outcome.note.startswith("scene.knf: stopped: 30,000 bytes received, as many as are allowed (--stream-budget): ")
+    assert outcome.note.startswith(
+        "scene.knf: stopped: 30,000 bytes received, as many as are allowed (--stream-budget): "
+    )
     assert outcome.note.endswith("networks are there")
     loader.close()
 

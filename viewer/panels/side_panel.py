@@ -73,7 +73,12 @@ class SidePanel:
         return min(round(WIDTH * theme.font_height()), LARGEST_SHARE * window_width)
 
     def draw(
-        self, scene: Scene | None, path: Location | None, loading: Location | None, streamed: StreamedScene | None, now: float
+        self,
+        scene: Scene | None,
+        path: Location | None,
+        loading: Location | None,
+        streamed: StreamedScene | None,
+        now: float,
     ) -> None:
         """Draw it at the window's right edge."""
         display = imgui.get_io().display_size

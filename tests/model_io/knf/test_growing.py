@@ -166,7 +166,7 @@ def test_a_whole_file_is_the_same_as_ever(tmp_path: Path) -> None:
     part, whole = load_partial_scene(tmp_path / "a.knf"), load_scene(tmp_path / "a.knf")
     assert isinstance(whole, KiloNeRFScene)
     assert part.whole
-    assert str(part) == "{0} of {0} networks".format(whole.num_networks)
+    assert str(part) == f"{whole.num_networks} of {whole.num_networks} networks"
     assert isinstance(part.scene, KiloNeRFScene)
     assert np.array_equal(part.scene.sky, whole.sky)
     for name, layer in whole.layers.items():

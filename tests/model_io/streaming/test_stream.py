@@ -277,7 +277,7 @@ def test_a_server_that_is_not_there_is_one_line(options) -> None:
     with WebServer(b"") as server:
         url = server.url
     began = time.monotonic()
-    with pytest.raises(StreamError, match="cannot connect: .*refused"):
+    with pytest.raises(StreamError, match=r"cannot connect: .*refused"):
         fetch_scene(SceneUrl(url), replace(options, backoff=60.0))
     assert time.monotonic() - began < 30  # it is final: no second try
 
