@@ -162,6 +162,12 @@ class SceneCache:
                 self._remove(other.key)
         return CacheEntry(self, key, url, validator, size)
 
+    def forget(self, url: str) -> None:
+        """Remove what is kept of a file, unless a program uses it."""
+        for entry in self._entries():
+            if entry.document["url"] == url:
+                self._remove(entry.key)
+
     def make_room(self, count: int, keep: str) -> bool:
         """Remove entries until ``count`` more bytes fit, but never ``keep``; whether they do."""
         entries = sorted(self._entries(), key=lambda entry: entry.used)

@@ -13,11 +13,12 @@ from ..knf.safetensors_reader import TensorIndex, TensorSpan, header_end, read_i
 from .address import SceneUrl
 from .cache import CacheEntry, SceneCache
 from .options import StreamOptions
-from .source import BudgetSpentError, FileChangedError, HttpSource
+from .source import BudgetSpentError, FileChangedError, HttpSource, UnreachableError
 
 FIRST = 1 << 16
 """Bytes of the first request: the index of any scene that this program writes, and the beginning of the rest."""
 KEPT_AT_ONCE = 1 << 20  # bytes
+INDEX = 1 << 12  # bytes that most indices fit in
 _UNKNOWN = 1 << 62  # size of a file whose server does not say it
 
 
@@ -50,6 +51,7 @@ class Download:
         cached: bytes that were in the cache.
         index: of the file; None: not known yet.
         note: why it ended before everything was there, or what else is to be said.
+        distrusted: whether what came is no scene.
         on_progress: called whenever more is there, by the thread that fetches.
     """
 
@@ -63,6 +65,7 @@ class Download:
         self.done = self.total = self.cached = 0
         self.index: TensorIndex | None = None
         self.note = ""
+        self.distrusted = False
         self.on_progress: Callable[[], None] = lambda: None
 
     @property
@@ -95,11 +98,14 @@ class Download:
         except StreamError:
             raise
         except SceneError as error:
+            self.distrusted = True
             raise SceneError(f"{self._url}: {error}") from error
         finally:
             self._source.close()
             if self._entry is not None:
                 self._entry.close()
+            if self.distrusted:
+                self.forget()
 
     def _again(self) -> None:
         """Begin once more: the file is another one."""
@@ -129,8 +135,8 @@ class Download:
         """Learn which version of the file the server has, and what of it is kept already."""
         kept = None if self._cache is None else self._cache.newest(self._url.text)
         try:
-            self._source.open(self._first if kept is None else 1)
-        except StreamError as error:
+            self._source.open(self._first(kept is not None))
+        except UnreachableError as error:
             if self._cache is None or kept is None or self._source.version is not None:
                 raise
             self._entry = self._cache.entry(self._url.text, *kept)
@@ -145,9 +151,8 @@ class Download:
 
     def _read_index(self) -> TensorIndex:
         size = self._size
-        self._head = b""
-        first = min(self._first, size)
-        self._head = self._range(0, first, first)
+        known = self._offline or (self._entry is not None and bool(self._entry.read(0, 1)))
+        self._head = self._fresh(0, min(self._first(known), size))
         broken = broken_content(self._head[:HEAD])
         if broken is not None:
             raise StreamError(f"{self._url}: expected a scene, got {broken}")
@@ -155,15 +160,31 @@ class Download:
             raise SceneError(f"not a scene file: expected at least 9 bytes, got {len(self._head)}")
         end = header_end(self._head, size)
         if end > len(self._head):
-            self._head += self._range(len(self._head), end, end)
+            self._head += self._fresh(len(self._head), end)
         if end > len(self._head):
             raise SceneError(f"cut short: expected a header of {end} bytes, got {len(self._head)} bytes in all")
         unknown = self._size == _UNKNOWN
         return read_index(self._head, len(self._head) if unknown else self._size, partial=unknown)
 
-    @property
-    def _first(self) -> int:
-        return max(1, min(FIRST, self._options.budget))
+    def _first(self, known: bool) -> int:
+        """How many bytes are asked for first; of a file that is kept, those that nothing else would check."""
+        return max(1, min(FIRST, self._options.budget, INDEX if known else FIRST))
+
+    def _fresh(self, begin: int, end: int) -> bytes:
+        """Bytes of the index: it has no checksum, so it comes from the server, if there is one."""
+        if self._offline:
+            return self._range(begin, end, end)
+        found = b"".join(self._source.read(begin, end, end))
+        if self._entry is not None and self._entry.read(begin, end) != found:
+            self._entry.drop(begin, end)
+            self._entry.keep(begin, found)
+        return found
+
+    def forget(self) -> None:
+        """Keep nothing of this file: it made no scene, and who knows why."""
+        self.distrusted = True
+        if self._cache is not None:
+            self._cache.forget(self._url.text)
 
     @property
     def _size(self) -> int:

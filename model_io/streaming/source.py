@@ -33,6 +33,10 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
+class UnreachableError(StreamError):
+    """There is no server, or none that answers."""
+
+
 class FileChangedError(Exception):
     """The file on the server is not the one that reading began with."""
 
@@ -303,7 +307,7 @@ class HttpSource:
         """What to raise where no answer came: at first sight it is final."""
         reason = _reason(error, self._options)
         if self.version is None and isinstance(error, _FINAL):
-            return StreamError(f"{self._url}: {reason}")
+            return UnreachableError(f"{self._url}: {reason}")
         return _CutError(reason)
 
     def _drop(self) -> None:

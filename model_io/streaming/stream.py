@@ -64,6 +64,9 @@ class SceneStream:
                 raise end
             if shown is None and not self._cancel.is_set():
                 raise put_together.too_little(self.download)
+        except SceneError:
+            self.download.forget()
+            raise
         finally:
             self._cancel.set()  # a scene that is none, or nobody who looks: what else comes is of no use
 
@@ -104,9 +107,13 @@ def fetch_scene(
     download = Download(url, options or StreamOptions(), threading.Event())
     download.on_progress = lambda: progress(download)
     put_together = _Assembly(url)
-    for arrival in download.arrivals():
-        put_together.add(arrival)
-    part = put_together.part()
+    try:
+        for arrival in download.arrivals():
+            put_together.add(arrival)
+        part = put_together.part()
+    except SceneError:
+        download.forget()
+        raise
     if part is None:
         raise put_together.too_little(download)
     return part, download

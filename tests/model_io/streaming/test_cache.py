@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kilonerf.model_io import StreamError
+from kilonerf.model_io import SceneError, StreamError
 from kilonerf.model_io.streaming.address import SceneUrl
 from kilonerf.model_io.streaming.cache import SceneCache
 from kilonerf.model_io.streaming.stream import fetch_scene
@@ -25,12 +25,31 @@ def test_what_was_fetched_is_not_fetched_again(octree_file, options) -> None:
         server.sent = 0
         part, download = fetch_scene(url, options)
         assert part.whole
-        assert (download.received, download.cached) == (0, len(octree_file))
+        assert (download.received, download.cached) == (FIRST, len(octree_file) - FIRST)
         server.data = octree_file[:-1]  # another version
         with pytest.raises(Exception, match="cut short"):
             fetch_scene(url, options)
-    with pytest.raises(StreamError, match="cannot connect"):  # what was kept was of the version before
+    with pytest.raises(StreamError, match="cannot connect"):  # nothing is kept of what is no scene
         fetch_scene(url, options)
+
+
+def test_nothing_is_taken_from_the_cache_for_a_file_that_is_gone(octree_file, options) -> None:
+    with WebServer(octree_file) as server:
+        fetch_scene(SceneUrl(server.url), options)
+        server.fault = lambda answer: setattr(answer, "status", 404)
+        with pytest.raises(StreamError, match="HTTP 404"):
+            fetch_scene(SceneUrl(server.url), options)
+
+
+def test_an_index_that_came_damaged_does_not_stay(octree_file, options) -> None:
+    def damaged(answer: Answer) -> None:
+        if answer.number == 0:
+            answer.body = octree_file[:1000] + b"\xb1" + octree_file[1001:FIRST]
+
+    with WebServer(octree_file, damaged) as server:
+        with pytest.raises(SceneError, match="header: expected JSON"):
+            fetch_scene(SceneUrl(server.url), options)
+        assert fetch_scene(SceneUrl(server.url), options)[0].whole
 
 
 def test_without_its_server_a_scene_comes_from_the_cache(octree_file, options) -> None:
@@ -59,8 +78,8 @@ def test_an_interrupted_download_goes_on_where_it_was(octree_file, options) -> N
         server.fault, server.asked[:] = (lambda answer: None), []
         part, download = fetch_scene(url, options)
         assert part.whole
-        assert [wanted for _, wanted in server.asked] == [(0, 1), (FIRST + 9000, len(octree_file))]
-        assert download.received == len(octree_file) - FIRST - 9000
+        assert [wanted for _, wanted in server.asked] == [(0, FIRST), (FIRST + 9000, len(octree_file))]
+        assert download.received == len(octree_file) - 9000
 
 
 def test_damage_on_disk_is_noticed_and_fetched_again(octree_file, options) -> None:
