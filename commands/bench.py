@@ -21,8 +21,9 @@ from kilonerf.model_io import Camera, Scene, UsageError
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile, write_text
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import SceneLocation, read_scene, run_command
+from .command_line import read_scene, run_command
 from .render_switches import RenderSwitches, Switches, parse_size
 
 PROGRAM = "kilonerf-bench"
@@ -37,7 +38,7 @@ class BenchCommand:
     """
 
     # The scene, a .knf file or the URL of one.
-    scene: Annotated[tyro.conf.Positional[SceneLocation], tyro.conf.arg(metavar="SCENE|URL")]
+    scene: Annotated[tyro.conf.Positional[Location], tyro.conf.arg(metavar="SCENE|URL")]
     # Poses: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
     poses: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     # Split of a data set's folder: train, val or test.

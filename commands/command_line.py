@@ -11,12 +11,15 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from kilonerf.model_io import Scene, StreamError, load_scene
 from kilonerf.model_io.datasets import Dataset
@@ -25,17 +28,6 @@ from kilonerf.model_io.knf.safetensors_reader import TensorIndex, read_tensor_fi
 from kilonerf.model_io.streaming.address import Location, SceneUrl, parse_location
 
 Options = TypeVar("Options")
-SceneLocation = Annotated[
-    Location,
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="SCENE",
-        instance_from_str=lambda words: parse_location(words[0]),
-        is_instance=lambda value: isinstance(value, Path | SceneUrl),
-        str_from_instance=lambda location: [str(location)],
-    ),
-]
-"""A scene as a person types it: a file, or a URL."""
 
 
 def run_command(
@@ -65,6 +57,41 @@ def run_command(
         sys.exit(report_unforeseen(program, error))
 
 
+_RULES = ConstructorRegistry()
+
+
+@_RULES.primitive_rule
+def _left_out_or_given(what: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """An option that may be None is left out or given as what else it can be: nobody types ``None``."""
+    kinds = get_args(what.type) if what.type_origin in (Union, UnionType) else ()
+    if len(kinds) != 2 or NoneType not in kinds:
+        return None
+    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    given = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(kind, what.markers))
+    if not isinstance(given, PrimitiveConstructorSpec):
+        return None
+    return replace(
+        given,
+        is_instance=lambda value: value is None or given.is_instance(value),
+        str_from_instance=lambda value: ["none"] if value is None else given.str_from_instance(value),
+    )
+
+
+@_RULES.primitive_rule
+def _file_or_url(what: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A scene as a person types it."""
+    kinds = set(get_args(what.type)) if what.type_origin in (Union, UnionType) else set()
+    if kinds - {NoneType} != {Path, SceneUrl}:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SCENE",
+        instance_from_str=lambda words: parse_location(words[0]),
+        is_instance=lambda value: isinstance(value, Path | SceneUrl) or (value is None and NoneType in kinds),
+        str_from_instance=lambda location: ["none" if location is None else str(location)],
+    )
+
+
 def parse(program: str, options_class: type[Options], default: Options | None = None) -> Options:
     """Parse ``sys.argv``.
 
@@ -77,8 +104,8 @@ def parse(program: str, options_class: type[Options], default: Options | None = 
         with contextlib.redirect_stderr(box):
             description = inspect.getdoc(options_class)
             if default is None:
-                return tyro.cli(options_class, prog=program, description=description)
-            return tyro.cli(options_class, prog=program, description=description, default=default)
+                return tyro.cli(options_class, prog=program, description=description, registry=_RULES)
+            return tyro.cli(options_class, prog=program, description=description, default=default, registry=_RULES)
     except SystemExit as end:
         if not end.code:
             raise
@@ -95,7 +122,7 @@ def _unboxed(box: str) -> str:
     if said and said[0].startswith("Missing from"):
         return f"missing: {', '.join(said[1:])}"
     text = " ".join(said).split(" Argument helptext")[0]
-    return (text if text.startswith(title) else f"{title}: {text}").replace("{None}|", "")
+    return text if text.startswith(title) else f"{title}: {text}"
 
 
 def print_notes(program: str, *datasets: Dataset | None) -> None:

@@ -21,8 +21,9 @@ from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import BackendError, Scene, UsageError
 from kilonerf.model_io.datasets import View, load_dataset, load_image
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import SceneLocation, print_notes, read_scene, run_command
+from .command_line import print_notes, read_scene, run_command
 from .render_switches import RenderSwitches, Switches
 
 PROGRAM = "kilonerf-eval"
@@ -33,11 +34,12 @@ class EvalCommand:
     """Render the views of a data set and compare them with its photos: PSNR, SSIM, and LPIPS where installed.
 
     Rendered pictures are clipped to [0, 1] and compared as float; photos are laid over the scene's background.
-    Samples are taken as trained unless --flying is given.
+    Samples are taken as trained unless --flying is given, and networks are in float32 unless --precision says
+    otherwise, so that every machine finds the same.
     """
 
     # The scene, a .knf file or the URL of one.
-    scene: Annotated[tyro.conf.Positional[SceneLocation], tyro.conf.arg(metavar="SCENE|URL")]
+    scene: Annotated[tyro.conf.Positional[Location], tyro.conf.arg(metavar="SCENE|URL")]
     # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio, COLMAP or LLFF one, or a
     # transforms_*.json.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
@@ -55,7 +57,7 @@ class EvalCommand:
     lpips: bool = True
     # Print JSON for programs.
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    switches: Switches = field(default_factory=RenderSwitches)
+    switches: Switches = field(default_factory=lambda: RenderSwitches(precision="float32"))
 
 
 def main() -> None:

@@ -14,8 +14,9 @@ from rich.text import Text
 from kilonerf.model_io import UsageError
 from kilonerf.model_io.datasets.summary import dataset_rows, describe_dataset, is_dataset
 from kilonerf.model_io.scene.facts import describe, fact_rows, index_facts
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import SceneLocation, read_scene_and_index, run_command
+from .command_line import read_scene_and_index, run_command
 from .dataset_plan import training_plan, write_plan_picture
 
 PROGRAM = "kilonerf-info"
@@ -27,7 +28,7 @@ class InfoOptions:
     """Say what a .knf scene holds (sizes, grids, networks, sampling, where it comes from), or what this machine has."""
 
     # The .knf file, or its URL; or a data set (a folder, a transforms.json), to see what training would do with it.
-    scene: Annotated[SceneLocation | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL|DATASET")] = None
+    scene: Annotated[Location | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL|DATASET")] = None
     # Draw a plan of a data set, its cameras, sparse points and box from above, into this PNG.
     picture: Annotated[Path | None, tyro.conf.arg(metavar="PLAN.png")] = None
     # Say what this machine has: processor, instruction sets, code paths of the cpu backend, CUDA.

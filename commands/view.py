@@ -11,7 +11,7 @@ import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.datasets import available_splits
-from kilonerf.model_io.streaming.address import SceneUrl
+from kilonerf.model_io.streaming.address import Location, SceneUrl
 from kilonerf.model_io.streaming.cache import SceneCache
 from kilonerf.model_io.streaming.options import StreamOptions, cache_folder
 from kilonerf.viewer.recording.frame_rate import parse_rate
@@ -20,7 +20,7 @@ from kilonerf.viewer.rendering.accumulation import MOST_SAMPLES
 from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.welcome import CHAIR
 
-from .command_line import SceneLocation, parse_bytes, run_command
+from .command_line import parse_bytes, run_command
 from .render_switches import CropCorners, check_cpu_path, parse_crop, parse_size
 
 PROGRAM = "kilonerf-view"
@@ -31,7 +31,7 @@ class ViewOptions:
     """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
 
     # The .knf file to open, or its URL; without one, a chair is shown until a file is dropped on the window or chosen.
-    scene: Annotated[SceneLocation | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL")] = None
+    scene: Annotated[Location | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL")] = None
     # Folder of the data set that the scene was trained from: shows the photos' cameras, and the photos.
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.

@@ -116,6 +116,7 @@ def machine(tmp_path: Path) -> SimpleNamespace:
     return SimpleNamespace(site=site, programs=programs, start=start, check=check, results=results)
 
 
+@pytest.mark.slow
 def test_simt_gpu_machine_where_everything_goes_wrong(machine: SimpleNamespace) -> None:
     (machine.site / "missing").write_text("moderngl tyro")
     (machine.site / "networks alone").write_text("crash")

@@ -60,7 +60,18 @@ def test_help_goes_to_standard_output(monkeypatch: pytest.MonkeyPatch, capsys: p
     with pytest.raises(SystemExit) as end:
         run_command("kilonerf-test", Options, lambda options: None)
     assert not end.value.code
-    assert "How near" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "How near" in out
+    assert "--near FLOAT" in out  # not {None}|FLOAT: nobody types None
+    assert "(default: none)" in out
+
+
+@pytest.mark.parametrize(("arguments", "near"), [([], None), (["--near", "2.5"], 2.5)])
+def test_what_may_be_left_out(arguments: list[str], near: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["kilonerf-test", "a", *arguments])
+    got: list[Options] = []
+    run_command("kilonerf-test", Options, got.append)
+    assert got == [Options("a", near)]
 
 
 def test_errors_of_the_library_are_one_line(

@@ -140,6 +140,9 @@ def test_the_original_chair_has_its_psnr_and_its_sample_count(call, shared_data,
     view = json.loads(printed)["views"][0]
     assert view["psnr"] == pytest.approx(36.67, abs=0.02)  # METRICS.md, 800x800, exact ERT
     assert view["samples"] == pytest.approx(442_035, rel=1e-3)
+    code, printed, _ = call(path, chair_photos, "--views", "r_0", "--json", "--precision", "auto")
+    assert code == 0
+    assert json.loads(printed)["views"][0]["psnr"] == pytest.approx(view["psnr"], abs=0.1)  # some networks in 8 bits
 
 
 def test_the_shipped_chair_has_its_psnr_and_its_sample_count(call, chair_path, chair_photos):

@@ -245,7 +245,7 @@ def test_errors_name_the_option_that_was_typed(tmp_path):
 @needs_xvfb
 @pytest.mark.parametrize("heat_map", ["lookups"])
 def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, heat_map):
-    asked = ("--heat-map", heat_map, "--backend", "reference", "--size", "320x240", "--exit-after", 0)
+    asked = ("--heat-map", heat_map, "--backend", "reference", "--size", "120x90", "--exit-after", 0)
     assert_one_line(
         run(scene_file, *asked, "--screenshot", tmp_path / "a.png"),
         f"--heat-map {heat_map}: the heat map 'lookups' needs the CPU backend",

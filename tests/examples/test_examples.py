@@ -53,6 +53,7 @@ def test_camera_path_to_video(tmp_path: Path) -> None:
     assert (tmp_path / "f.mp4").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 def test_train_from_photos(tmp_path: Path) -> None:
     arguments = ("--folder", tmp_path, "--views", 10, "--size", 48, "--steps", 60)

@@ -1,9 +1,11 @@
 """A crop takes the very same samples away in every backend, and none of them is evaluated."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
-from kilonerf.kernels import LOOKUPS, PER_RAY, PICTURE, Crop, RenderOptions
+from kilonerf.kernels import LOOKUPS, PER_RAY, PICTURE, Crop, Frame, RenderOptions
 from kilonerf.kernels.cpu.paths import CpuPath, available_cpu_paths
 from kilonerf.kernels.cpu.renderer import CpuRenderer
 from kilonerf.kernels.cuda.renderer import CudaRenderer
@@ -16,6 +18,7 @@ from support.scenes import nested_scene, random_scene, views
 
 SCENES = {"toy": random_scene((3, 3, 4)), "odd factors": random_scene((2, 3, 4), (3, 5, 2), seed=2)}
 NESTED = nested_scene()
+ALL = {**SCENES, "nested": NESTED}
 EVERYTHING = Crop((-1e6, -1e6, -1e6), (1e6, 1e6, 1e6))
 COUNTED = PICTURE | PER_RAY
 
@@ -63,20 +66,30 @@ def test_the_reference_takes_the_samples_inside(name: str, ess: bool) -> None:
     assert taken > 1000
 
 
+@cache
+def cropped_references(name: str, ess: bool) -> list[tuple[Camera, RenderOptions, Frame]]:
+    """What the reference makes of each view, once for all code paths."""
+    scene = ALL[name]
+    reference = ReferenceRenderer(scene)
+    shown = [
+        (view.resized(40, 30), RenderOptions(ess=ess, ert=False, crop=crop))
+        for crop in (part_of(scene), cut_voxel_face(scene))
+        for view in views(scene).values()
+    ]
+    return [(camera, options, reference.render(camera, options, COUNTED)) for camera, options in shown]
+
+
 @pytest.mark.parametrize("path", available_cpu_paths(), ids=lambda path: path.name)
 @pytest.mark.parametrize("ess", [True, False])
-@pytest.mark.parametrize("scene", [*SCENES.values(), NESTED], ids=[*SCENES, "nested"])
-def test_the_cpu_takes_the_same(scene: Scene, path: CpuPath, ess: bool) -> None:
+@pytest.mark.parametrize("name", ALL)
+def test_the_cpu_takes_the_same(name: str, path: CpuPath, ess: bool) -> None:
     tolerance = {"float32": 2e-5, "int8": 0.8, "int16": 0.02, "bfloat16": 0.2}[path.precision]
-    renderer, reference = CpuRenderer(scene, threads=2, path=path.name), ReferenceRenderer(scene)
-    for crop in (part_of(scene), cut_voxel_face(scene)):
-        options = RenderOptions(ess=ess, ert=False, crop=crop)
-        for camera in (view.resized(40, 30) for view in views(scene).values()):
-            frame = renderer.render(camera, options, COUNTED)
-            expected = reference.render(camera, options, COUNTED)
-            np.testing.assert_array_equal(frame.samples, expected.samples)
-            np.testing.assert_array_equal(frame.network, expected.network)
-            np.testing.assert_allclose(frame.alpha, expected.alpha, atol=tolerance)
+    renderer = CpuRenderer(ALL[name], threads=2, path=path.name)
+    for camera, options, expected in cropped_references(name, ess):
+        frame = renderer.render(camera, options, COUNTED)
+        np.testing.assert_array_equal(frame.samples, expected.samples)
+        np.testing.assert_array_equal(frame.network, expected.network)
+        np.testing.assert_allclose(frame.alpha, expected.alpha, atol=tolerance)
 
 
 def test_a_crop_comes_and_goes_with_its_frame() -> None:
@@ -122,13 +135,12 @@ def test_simt_the_cuda_kernel_takes_the_same(scene: Scene, architecture: int) ->
     renderer, reference = CudaRenderer(scene, SimtDevice(architecture, blocks=4)), ReferenceRenderer(scene)
     camera = views(scene)["outside"].resized(40, 33)
     whole = renderer.render(camera, RenderOptions(ert=False), COUNTED)
-    for ess in (True, False):
-        for crop in (part_of(scene), cut_voxel_face(scene)):
-            options = RenderOptions(ess=ess, ert=False, crop=crop)
-            frame, expected = (each.render(camera, options, COUNTED) for each in (renderer, reference))
-            np.testing.assert_array_equal(frame.samples, expected.samples)
-            np.testing.assert_array_equal(frame.network, expected.network)
-            np.testing.assert_allclose(frame.rgb, expected.rgb, atol=0.02 if architecture == 80 else 2e-5)
+    for ess, crop in ((True, cut_voxel_face(scene)), (False, part_of(scene))):
+        options = RenderOptions(ess=ess, ert=False, crop=crop)
+        frame, expected = (each.render(camera, options, COUNTED) for each in (renderer, reference))
+        np.testing.assert_array_equal(frame.samples, expected.samples)
+        np.testing.assert_array_equal(frame.network, expected.network)
+        np.testing.assert_allclose(frame.rgb, expected.rgb, atol=0.02 if architecture == 80 else 2e-5)
     again = renderer.render(camera, RenderOptions(ert=False), COUNTED)
     np.testing.assert_array_equal(again.rgb, whole.rgb)
 

@@ -137,10 +137,10 @@ class FineTuning:
     def step(self, step: int) -> dict[str, float]:
         """One batch of rays; returns the mean squared error before it, of the processes' own rays."""
         settings, networks = self.settings, self.student.networks
-        if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
-            self.refresh(step)
         if self._rounding is not None:
             self._rounding.apply(networks)
+        if settings.min_transmittance > 0 and step % settings.refresh_every == 0:
+            self.refresh(step)
         look = self.look(step)
         error = (look.rgb - look.batch.rgb) ** 2
         self._adam.zero_grad()

@@ -36,7 +36,7 @@ def test_counts_are_those_of_the_reference(toy_scene, path, ess):
 def test_of_nested_boxes_too():
     scene = nested_scene()
     for camera in views(scene).values():
-        counted, reference = compared(scene, camera.resized(40, 70), RenderOptions(ert=False))
+        counted, reference = compared(scene, camera.resized(21, 37), RenderOptions(ert=False))
         np.testing.assert_array_equal(counted.samples, reference.samples)
         np.testing.assert_array_equal(counted.network, reference.network)
 

@@ -94,9 +94,10 @@ def test_tiles_multiply_as_the_manual_says(compiler: str, tmp_path: Path) -> Non
 
 def test_amx_is_close_to_the_reference(program: Callable[[str], Path]) -> None:
     """The very same samples; colours and opacities that differ by rounding, nowhere by more than a flip at ERT."""
-    for name, scene in SCENES.items():
+    for name in ("toy", "odd factors", "one cell", "float16"):
+        scene = SCENES[name]
         cameras = views(scene)
-        modes = MODES if name == "toy" else ("flying", "no ERT")
+        modes = MODES if name == "toy" else ("flying",)
         shown = [(cameras[camera], MODES[mode](scene)) for mode in modes for camera in ("outside", "inside")]
         reference = ReferenceRenderer(scene)
         frames = native_program.render([str(program("amx"))], scene, shown)
@@ -151,10 +152,10 @@ def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path
 @pytest.mark.parametrize(
     ("path", "twin"),
     [
-        ("avx512-vnni", "avx2-int16"),
+        pytest.param("avx512-vnni", "avx2-int16", marks=pytest.mark.slow),
         ("avx-vnni", "avx2-int16"),
         ("avx512-vnni-int8", "avx2-int8"),
-        ("avx-vnni-int8", "avx2-int8"),
+        pytest.param("avx-vnni-int8", "avx2-int8", marks=pytest.mark.slow),
     ],
 )
 def test_wider_integers_make_the_same_picture(program: Callable[[str], Path], path: str, twin: str) -> None:

@@ -1,7 +1,7 @@
 """What a real CuPy accepts: it can be imported, and compiles, without a driver.
 
-``make test`` puts one into ``build/cupy``, where no other test finds it: were a CuPy installed, the program would try a
-GPU first everywhere. Skips where there is none.
+``make test-all`` puts one into ``build/cupy``, where no other test finds it: were a CuPy installed, the program would
+try a GPU first everywhere. Skips where there is none.
 """
 
 import json
@@ -16,6 +16,7 @@ import pytest
 from benchmarks.gpu.nvrtc_compiler import KERNEL, Variant, all_variants, compiler_options, program_sources
 from kilonerf.kernels.cuda.device import KERNELS
 
+pytestmark = pytest.mark.slow
 REPOSITORY = Path(__file__).resolve().parents[3]
 CUPY = REPOSITORY / "build" / "cupy"
 WORKER = Path(__file__).with_name("cupy_compiler.py")
@@ -45,7 +46,7 @@ def library_and_headers(cuda: int) -> tuple[Path, Path]:
 def answers() -> dict[int, dict[str, Any]]:
     """What CuPy made of all variants, by CUDA's version."""
     if not (CUPY / "cupy").is_dir():
-        pytest.skip("needs CuPy in build/cupy: make test puts it there")
+        pytest.skip("needs CuPy in build/cupy: make test-all puts it there")
     found = {}
     for cuda in ARCHITECTURES:
         variants = [variant for version, variant in VARIANTS if version == cuda]

@@ -28,11 +28,6 @@ SCENES = {
 OUTPUTS = PICTURE | PER_RAY
 
 
-@pytest.fixture(scope="module", params=SCENES)
-def scene(request: pytest.FixtureRequest) -> Scene:
-    return SCENES[request.param]
-
-
 def cameras(scene: Scene) -> dict[str, Camera]:
     """Those of bounded scenes, most of which stand within the outer boxes, and one outside of all of them."""
     box = scene.levels[-1].box
@@ -40,11 +35,26 @@ def cameras(scene: Scene) -> dict[str, Camera]:
     return {**small_views(scene), "outside of all": Camera.look_at(away, box.middle, 41, 29)}
 
 
+# The simplest scene on every device, every scene on one of them, one with empty-space skipping; all others are slow.
+QUICK = {
+    *(("two, under a sky", on, False) for on in DEVICES),
+    *((name, "float32", False) for name in SCENES),
+    ("three levels", "tensor cores, sm_80", True),
+}
+
+
 @pytest.mark.parametrize(
-    ("on", "ess"),
-    [(on, ess) for on in DEVICES for ess in (True, False) if not (ess and "sm_75" in on)],  # in little apart from sm_80
+    ("name", "on", "ess"),
+    [
+        pytest.param(name, on, ess, marks=() if (name, on, ess) in QUICK else pytest.mark.slow)
+        for name in SCENES
+        for on in DEVICES
+        for ess in (True, False)
+        if not (ess and "sm_75" in on)  # in little apart from sm_80
+    ],
 )
-def test_simt_nested_samples_are_exactly_the_references(scene: Scene, on: str, ess: bool) -> None:
+def test_simt_nested_samples_are_exactly_the_references(name: str, on: str, ess: bool) -> None:
+    scene = SCENES[name]
     architecture, precision = DEVICES[on]
     options = replace(RenderOptions.as_trained(scene), ess=ess, ert=False)
     renderer, reference = CudaRenderer(scene, SimtDevice(architecture)), ReferenceRenderer(scene)
@@ -83,7 +93,7 @@ def test_simt_the_sky_is_exactly_the_references() -> None:
         assert (asked.rgb == (0.0, 1.0, 0.0)).all()
 
 
-@pytest.mark.parametrize("name", ["three levels", "two, under a sky"])
+@pytest.mark.parametrize("name", [pytest.param("three levels", marks=pytest.mark.slow), "two, under a sky"])
 @pytest.mark.parametrize("on", DEVICES)
 def test_simt_nested_pictures_with_early_termination(on: str, name: str) -> None:
     scene = SCENES[name]
@@ -106,7 +116,7 @@ def test_simt_nested_samples_are_exactly_the_cpus() -> None:
     scene = SCENES["three levels"]
     options = RenderOptions(ert=False, precision="float32", step=0.07)
     for name in ("outside", "inside"):
-        camera = views(scene)[name]
+        camera = small_views(scene)[name]
         expected = CpuRenderer(scene, threads=2).render(camera, options)
         frame = CudaRenderer(scene, SimtDevice(70)).render(camera, options)
         assert frame.statistics.samples == expected.statistics.samples > 0

@@ -65,6 +65,7 @@ def test_exposures_are_learnt(photos: Photos) -> None:
 
 
 @needs_native
+@pytest.mark.slow
 def test_poses_are_refined(tmp_path: Path) -> None:
     (train,) = load_splits(write_room(tmp_path, 24, 80), ("train",))
     photos = Photos(train.views)

@@ -85,6 +85,7 @@ def test_a_sky_is_learnt_where_there_is_one(trained: Trained, tmp_path: Path) ->
     assert np.array_equal(again.sky, scene.sky)
 
 
+@pytest.mark.slow
 def test_views_between_the_photos_are_better_with_it(
     trained: Trained, outdoors: Subject, tmp_path: Path, train: Train
 ) -> None:
@@ -97,6 +98,7 @@ def test_views_between_the_photos_are_better_with_it(
     assert fog < 0.1 < 0.8 < fog_without
 
 
+@pytest.mark.slow
 def test_rooms_have_no_sky_unless_asked(tmp_path: Path, train: Train) -> None:
     subject, _ = read_subject(write_room(tmp_path / "room"))
     scene, said = train(subject, tmp_path / "auto", SHORT)
@@ -116,6 +118,7 @@ def test_a_background_that_was_asked_for_takes_its_place(outdoors: Subject, tmp_
         Training(bounded, replace(SHORT, sky="on"), tmp_path, world=World(), observer=Observer())
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_scene(outdoors: Subject, tmp_path: Path, train: Train) -> None:
     whole, _ = train(outdoors, tmp_path / "whole", SHORT)
     for stop_after in (11, 25, 3):

@@ -59,7 +59,12 @@ def as_it_is(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
 
 
 @pytest.mark.parametrize(
-    "name", ["01-units-times-ten/times_10", "01-units-times-ten/times_100", "02-utm-coordinates/data"]
+    "name",
+    [
+        "01-units-times-ten/times_10",
+        pytest.param("01-units-times-ten/times_100", marks=pytest.mark.slow),
+        "02-utm-coordinates/data",
+    ],
 )
 def test_units_and_far_coordinates_give_the_same_scene(cases: Path, as_it_is: float, tmp_path: Path, name: str) -> None:
     assert as_it_is > 24
