@@ -17,12 +17,13 @@ from kilonerf.kernels import Renderer
 from kilonerf.kernels.measure.benchmark import Protocol, Timing, all_modes, measure
 from kilonerf.kernels.measure.machine import program_commit, this_machine
 from kilonerf.kernels.measure.poses import evenly_chosen, scene_poses
-from kilonerf.model_io import Camera, Scene, UsageError, load_scene
+from kilonerf.model_io import Camera, Scene, UsageError
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile, write_text
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import run_command
+from .command_line import read_scene, run_command
 from .render_switches import RenderSwitches, Switches, parse_size
 
 PROGRAM = "kilonerf-bench"
@@ -36,8 +37,8 @@ class BenchCommand:
     its start camera. Samples are taken as trained unless --flying is given.
     """
 
-    # The scene, a .knf file.
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    # The scene, a .knf file or the URL of one.
+    scene: Annotated[tyro.conf.Positional[Location], tyro.conf.arg(metavar="SCENE|URL")]
     # Poses: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
     poses: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     # Split of a data set's folder: train, val or test.
@@ -76,7 +77,7 @@ def run(command: BenchCommand) -> None:
     width, height = parse_size(command.size)
     if command.output is not None:
         AtomicFile(command.output).discard()  # found before minutes of measuring
-    scene = load_scene(command.scene)
+    scene = read_scene(command.scene)
     options = command.switches.options(scene, as_trained=True)
     modes = all_modes(options) if command.all_modes else [options]
     source, cameras = choose_poses(command, scene, width, height)

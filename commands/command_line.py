@@ -12,14 +12,20 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args
 
 import tyro
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
+from kilonerf.model_io import Scene, StreamError, load_scene
 from kilonerf.model_io.datasets import Dataset
 from kilonerf.model_io.errors import DatasetError, KiloNeRFError, UsageError
+from kilonerf.model_io.knf.safetensors_reader import TensorIndex, read_tensor_file
+from kilonerf.model_io.streaming.address import Location, SceneUrl, parse_location
 
 Options = TypeVar("Options")
 
@@ -71,6 +77,21 @@ def _left_out_or_given(what: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any]
     )
 
 
+@_RULES.primitive_rule
+def _file_or_url(what: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """A scene as a person types it."""
+    kinds = set(get_args(what.type)) if what.type_origin in (Union, UnionType) else set()
+    if kinds - {NoneType} != {Path, SceneUrl}:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="SCENE",
+        instance_from_str=lambda words: parse_location(words[0]),
+        is_instance=lambda value: isinstance(value, Path | SceneUrl) or (value is None and NoneType in kinds),
+        str_from_instance=lambda location: ["none" if location is None else str(location)],
+    )
+
+
 def parse(program: str, options_class: type[Options], default: Options | None = None) -> Options:
     """Parse ``sys.argv``.
 
@@ -110,6 +131,50 @@ def print_notes(program: str, *datasets: Dataset | None) -> None:
         print(f"{program}: note: {' '.join(note.split())}", file=sys.stderr)
 
 
+def read_scene(location: Location) -> Scene:
+    """The scene of a file or, with a progress bar on a terminal, of a URL.
+
+    Raises:
+        SceneError: it is no scene.
+        StreamError: it cannot be fetched as a whole.
+    """
+    return read_scene_and_index(location)[0]
+
+
+def read_scene_and_index(location: Location) -> tuple[Scene, TensorIndex]:
+    """As :func:`read_scene`, and where its file has what.
+
+    Raises:
+        SceneError: it is no scene.
+        StreamError: it cannot be fetched as a whole.
+    """
+    if isinstance(location, Path):
+        return load_scene(location), read_tensor_file(location).index
+    from kilonerf.model_io.streaming.stream import fetch_scene  # few need a network
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(location.name, total=None)
+        part, download = fetch_scene(
+            location, progress=lambda now: progress.update(bar, completed=now.done, total=now.total or None)
+        )
+    if not part.whole:
+        raise StreamError(f"{location}: expected all of its {part.total:,} {part.unit}, got {part}: {download.note}")
+    return part.scene, download.index
+
+
+def parse_bytes(text: str, option: str = "--size") -> int:
+    """Bytes of a size such as "1MB", "500 kB" or "1048576", as typed for ``option``.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]*)", text.strip())
+    if match is None or match[2].upper() not in _UNITS:
+        raise UsageError(f"{option}: expected a size such as 1MB or 500kB, got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
 def print_event(event: str, **values: Any) -> None:
     """Print a JSON object on a line of its own, for a program that follows this one."""
     print(json.dumps({"event": event, **values}), flush=True)
@@ -143,3 +208,4 @@ def report_unforeseen(program: str, error: Exception) -> int:
 
 
 _LONGEST_REASON = 200
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}

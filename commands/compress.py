@@ -1,6 +1,5 @@
 """``kilonerf-compress``: a scene becomes a file of a megabyte or so, that every program opens as any scene."""
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +23,10 @@ from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.pipeline.observers import Observers, ProgressObserver
 from kilonerf.trainer.pipeline.store import lock_folder, make_folder
 
-from .command_line import print_notes, run_command
+from .command_line import parse_bytes, print_notes, run_command
 from .training_run import interruption, training_device
 
 PROGRAM = "kilonerf-compress"
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
 @dataclass
@@ -110,18 +108,6 @@ def run(command: CompressCommand) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as "1MB", "500 kB" or "1048576".
-
-    Raises:
-        UsageError: it is none.
-    """
-    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-zA-Z]*)", text.strip())
-    if match is None or match[2].upper() not in _UNITS:
-        raise UsageError(f"--size: expected a size such as 1MB or 500kB, got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
 def _checked_size(command: CompressCommand) -> int | None:
     if (command.size is None) == (command.bits is None):
         got = "neither" if command.size is None else "both"
@@ -132,7 +118,7 @@ def _checked_size(command: CompressCommand) -> int | None:
         raise UsageError(f"--downscale: expected 1 or more, got {command.downscale}")
     if command.views < 0:
         raise UsageError(f"--views: expected 0 or more, got {command.views}")
-    return None if command.size is None else parse_size(command.size)
+    return None if command.size is None else parse_bytes(command.size)
 
 
 def _check_output(output: Path) -> None:

@@ -18,11 +18,12 @@ from kilonerf.kernels import Renderer, RenderOptions
 from kilonerf.kernels.measure.evaluation import ViewResult, evaluate, mean_result
 from kilonerf.kernels.measure.metrics import lpips_available, ssim_available
 from kilonerf.kernels.measure.poses import evenly_chosen
-from kilonerf.model_io import BackendError, Scene, UsageError, load_scene
+from kilonerf.model_io import BackendError, Scene, UsageError
 from kilonerf.model_io.datasets import View, load_dataset, load_image
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import print_notes, run_command
+from .command_line import print_notes, read_scene, run_command
 from .render_switches import RenderSwitches, Switches
 
 PROGRAM = "kilonerf-eval"
@@ -37,8 +38,8 @@ class EvalCommand:
     otherwise, so that every machine finds the same.
     """
 
-    # The scene, a .knf file.
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    # The scene, a .knf file or the URL of one.
+    scene: Annotated[tyro.conf.Positional[Location], tyro.conf.arg(metavar="SCENE|URL")]
     # The data set: the folder of a Blender (NeRF-Synthetic), NSVF, nerfstudio, COLMAP or LLFF one, or a
     # transforms_*.json.
     dataset: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATASET")]
@@ -72,7 +73,7 @@ def run(command: EvalCommand) -> None:
     """
     if command.downscale is not None and command.downscale < 1:
         raise UsageError(f"--downscale: expected 1 or more, got {command.downscale}")
-    scene = load_scene(command.scene)
+    scene = read_scene(command.scene)
     downscale = command.downscale or trained_downscale(scene)
     options = command.switches.options(scene, as_trained=True)
     dataset = load_dataset(command.dataset, command.split, strict=command.strict, photos=True)

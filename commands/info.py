@@ -11,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kilonerf.model_io import UsageError, load_scene
+from kilonerf.model_io import UsageError
 from kilonerf.model_io.datasets.summary import dataset_rows, describe_dataset, is_dataset
-from kilonerf.model_io.scene.facts import describe, fact_rows, file_facts
+from kilonerf.model_io.scene.facts import describe, fact_rows, index_facts
+from kilonerf.model_io.streaming.address import Location
 
-from .command_line import run_command
+from .command_line import read_scene_and_index, run_command
 from .dataset_plan import training_plan, write_plan_picture
 
 PROGRAM = "kilonerf-info"
@@ -26,8 +27,8 @@ Rows = list[tuple[str, str]]
 class InfoOptions:
     """Say what a .knf scene holds (sizes, grids, networks, sampling, where it comes from), or what this machine has."""
 
-    # The .knf file; or a data set (a folder, a transforms.json), to see what training would do with it.
-    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|DATASET")] = None
+    # The .knf file, or its URL; or a data set (a folder, a transforms.json), to see what training would do with it.
+    scene: Annotated[Location | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL|DATASET")] = None
     # Draw a plan of a data set, its cameras, sparse points and box from above, into this PNG.
     picture: Annotated[Path | None, tyro.conf.arg(metavar="PLAN.png")] = None
     # Say what this machine has: processor, instruction sets, code paths of the cpu backend, CUDA.
@@ -51,21 +52,22 @@ def run(options: InfoOptions) -> None:
     """
     if options.scene is None and not options.machine:
         raise UsageError(f"expected a SCENE or --machine (see {PROGRAM} --help)")
-    if options.picture is not None and (options.scene is None or not is_dataset(options.scene)):
+    folder = options.scene if isinstance(options.scene, Path) and is_dataset(options.scene) else None
+    if options.picture is not None and folder is None:
         raise UsageError("--picture: expected a data set to draw, got none")
     facts: dict[str, Any] = {}
     tables: list[tuple[str, Rows]] = []
-    if options.scene is not None and options.scene.suffix.lower() != ".knf" and is_dataset(options.scene):
-        facts |= describe_dataset(options.scene)
+    if folder is not None and folder.suffix.lower() != ".knf":
+        facts |= describe_dataset(folder)
         rows = dataset_rows(facts)
-        planned, plan = training_plan(options.scene, facts)
+        planned, plan = training_plan(folder, facts)
         facts |= planned
-        tables.append((str(options.scene), rows + plan))
+        tables.append((str(folder), rows + plan))
         if options.picture is not None:
-            write_plan_picture(options.scene, facts, options.picture)
+            write_plan_picture(folder, facts, options.picture)
     elif options.scene is not None:
-        scene = load_scene(options.scene)
-        facts |= describe(scene) | file_facts(options.scene)
+        scene, index = read_scene_and_index(options.scene)
+        facts |= describe(scene) | index_facts(str(options.scene), index)
         tables.append((str(options.scene), fact_rows(scene, facts)))
     if options.machine:
         machine, rows = _machine()

@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kilonerf.kernels import RenderOptions
-from kilonerf.model_io import Camera, CameraPath, OutputError, Scene, UsageError, load_scene
+from kilonerf.model_io import Camera, CameraPath, OutputError, Scene, UsageError
 from kilonerf.model_io.camera.interchange import load_any_path
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.datasets import load_dataset
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
+from kilonerf.model_io.streaming.address import Location
 from kilonerf.viewer.recording.depth_files import DepthMaker
 from kilonerf.viewer.recording.film import Film, frame_count
 from kilonerf.viewer.recording.frame_rate import parse_rate
@@ -25,7 +26,7 @@ from kilonerf.viewer.recording.panorama import PanoramaMaker
 from kilonerf.viewer.recording.render_job import MakePicture, RenderJob
 from kilonerf.viewer.recording.video import DEFAULT_QUALITY, VideoCodec
 
-from .command_line import print_notes, run_command
+from .command_line import print_notes, read_scene, run_command
 from .render_switches import PathWorlds, RenderSwitches, Switches, WorldSwitches, parse_frames, parse_size, say_fallback
 
 PROGRAM = "kilonerf-render"
@@ -38,8 +39,8 @@ LONGEST = 1_000_000  # frames; more was not meant
 class RenderCommand:
     """Render a scene to a video or to PNG files: from the poses of a data set, along a path, or around it."""
 
-    # The scene, a .knf file.
-    scene: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SCENE")]
+    # The scene, a .knf file or the URL of one.
+    scene: Annotated[tyro.conf.Positional[Location], tyro.conf.arg(metavar="SCENE|URL")]
     # What to write: out.mp4, out.webm, frame_%04d.png, or a plain .png for a single frame.
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     # Poses to render, one frame each: a Blender transforms_*.json, or the folder of a Blender or NSVF data set.
@@ -123,7 +124,7 @@ def make_job(command: RenderCommand) -> RenderJob:
     size = None if command.size is None else parse_size(command.size)
     if not command.output.parent.is_dir():
         raise OutputError(f"{command.output}: expected an existing folder, got none named {command.output.parent}")
-    scene = load_scene(command.scene)
+    scene = read_scene(command.scene)
     options = command.switches.options(scene, as_trained=command.poses is not None)
     flight = choose_flight(command, scene, size, rate)
     count = frame_count(flight, rate) if isinstance(flight, CameraPath) else len(flight)

@@ -11,13 +11,16 @@ import tyro
 
 from kilonerf.model_io import DisplayError, OutputError, SceneError, UsageError
 from kilonerf.model_io.datasets import available_splits
+from kilonerf.model_io.streaming.address import Location, SceneUrl
+from kilonerf.model_io.streaming.cache import SceneCache
+from kilonerf.model_io.streaming.options import StreamOptions, cache_folder
 from kilonerf.viewer.recording.frame_rate import parse_rate
 from kilonerf.viewer.recording.output_files import check_folder
 from kilonerf.viewer.rendering.accumulation import MOST_SAMPLES
 from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.welcome import CHAIR
 
-from .command_line import run_command
+from .command_line import parse_bytes, run_command
 from .render_switches import CropCorners, check_cpu_path, parse_crop, parse_size
 
 PROGRAM = "kilonerf-view"
@@ -27,12 +30,18 @@ PROGRAM = "kilonerf-view"
 class ViewOptions:
     """Fly through a KiloNeRF scene in a window. Press H there for the list of keys."""
 
-    # The .knf file to open; without one, a small chair is shown until a file is dropped on the window or chosen there.
-    scene: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE")] = None
+    # The .knf file to open, or its URL; without one, a chair is shown until a file is dropped on the window or chosen.
+    scene: Annotated[Location | None, tyro.conf.Positional, tyro.conf.arg(metavar="SCENE|URL")] = None
     # Folder of the data set that the scene was trained from: shows the photos' cameras, and the photos.
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     # Read the scene's file again whenever it changes, and keep the camera: to look on while it is trained.
     watch: bool = False
+    # Of a scene at a URL: receive at most this much, say 20MB, and show what that is enough for.
+    stream_budget: Annotated[str, tyro.conf.arg(metavar="SIZE")] = "4GB"
+    # Keep at most this much of scenes at URLs on disk, for the next time; what was used longest ago goes. 0: nothing.
+    cache_budget: Annotated[str, tyro.conf.arg(metavar="SIZE")] = "2GB"
+    # Remove what is kept of scenes at URLs; without a scene to open, do only that.
+    clear_cache: tyro.conf.FlagCreatePairsOff[bool] = False
     # What renders: the fastest that runs here, an NVIDIA GPU, the C++ renderer, or the slow and exact NumPy one.
     backend: Literal["auto", "cuda", "cpu", "reference"] = "auto"
     # Code path of the cpu backend, as kilonerf-info --machine lists them; "auto" as backend then means cpu.
@@ -94,10 +103,16 @@ def view(options: ViewOptions) -> None:
     size, video_size = parse_size(options.size), parse_size(options.video_size, "--video-size")
     _check(options)
     crop = parse_crop(options.crop)
-    loader = SceneLoader()
+    stream_options = _stream_options(options)
+    if options.clear_cache:
+        removed, size = SceneCache(cache_folder(), 0).clear()
+        print(f"{PROGRAM}: {removed} scenes, {size / 1e6:.1f} MB removed from {cache_folder()}")
+        if options.scene is None:
+            return
+    loader = SceneLoader(stream_options)
     if options.watch:
         loader.watch()
-    if options.scene is not None and not options.scene.exists():
+    if isinstance(options.scene, Path) and not options.scene.exists():
         raise SceneError(f"{options.scene}: no such file")
     if options.scene is not None or CHAIR.is_file():
         loader.load(options.scene or CHAIR)  # while the libraries below are imported
@@ -152,15 +167,25 @@ def view(options: ViewOptions) -> None:
             "backend": device,
             "compare": f"--compare {options.compare}",
         }
-        ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed).run()
+        ScriptedRun(app, options.exit_after, options.screenshot, options.record, typed, loader).run()
     finally:
         parting = app.close()
         if parting:
             print(f"{PROGRAM}: {parting}", file=sys.stderr)
 
 
+def _stream_options(options: ViewOptions) -> StreamOptions:
+    budget, kept = (
+        parse_bytes(text, option)
+        for text, option in ((options.stream_budget, "--stream-budget"), (options.cache_budget, "--cache-budget"))
+    )
+    return StreamOptions(budget=budget, cache_folder=cache_folder() if kept else None, cache_budget=kept)
+
+
 def _check(options: ViewOptions) -> None:
     """Refuse what could only fail at the end."""
+    if options.watch and isinstance(options.scene, SceneUrl):
+        raise UsageError("--watch: expected a file on this machine, got a URL")
     check_cpu_path(options.cpu_path, options.backend, options.device)
     check_option("--output-folder", check_folder, options.output_folder)
     for name, output in (("--screenshot", options.screenshot), ("--record", options.record)):

@@ -17,10 +17,12 @@ from .errors import (
     KiloNeRFError,
     OutputError,
     SceneError,
+    StreamError,
     TrainingError,
     UsageError,
 )
 from .knf.format import load_kilonerf_scene, load_scene, save_scene
+from .knf.growing import ScenePart, load_partial_scene
 from .scene.octree_scene import OctreeScene
 from .scene.scene import LAYER_SHAPES, PARAMETERS_PER_NETWORK, KiloNeRFScene, Scene
 
@@ -45,6 +47,8 @@ __all__ = [
     "OutputError",
     "Scene",
     "SceneError",
+    "ScenePart",
+    "StreamError",
     "TrainingError",
     "UsageError",
     "View",
@@ -54,6 +58,7 @@ __all__ = [
     "load_image",
     "load_kilonerf_scene",
     "load_nsvf",
+    "load_partial_scene",
     "load_scene",
     "save_scene",
 ]

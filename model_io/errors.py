@@ -11,6 +11,10 @@ class SceneError(KiloNeRFError):
     """A ``.knf`` file or a :class:`~kilonerf.model_io.Scene` that breaks the format's rules."""
 
 
+class StreamError(KiloNeRFError):
+    """A scene that cannot be fetched from a server."""
+
+
 class CheckpointError(KiloNeRFError):
     """An original KiloNeRF checkpoint, occupancy grid, box or yaml that cannot be imported."""
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from imgui_bundle import imgui
+
+from kilonerf.model_io.streaming.address import Location
 
 if TYPE_CHECKING:
     from .camera_path.tool import CameraPathTool
@@ -65,7 +66,7 @@ class Program(Protocol):
         """Open the file dialog to choose where flights and screenshots go."""
         ...
 
-    def open_scene(self, path: Path) -> None:
+    def open_scene(self, path: Location) -> None:
         """Load a scene in the background."""
         ...
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kilonerf.kernels import create_renderer
 from kilonerf.model_io import Camera, Scene
+from kilonerf.model_io.streaming.address import Location, is_there
 
 from . import actions, theme
 from .appearance.look import Look
@@ -73,9 +74,9 @@ class ViewerApp:
         self.window = Window(PROGRAM, *size, on_drop=lambda paths: self._files.drop(paths))
         self._loader = loader
         self._loader.on_done = Window.wake
-        self._required: Path | None = loader.loading
+        self._required: Location | None = loader.loading
         self.scene: Scene | None = None
-        self.scene_path: Path | None = None
+        self.scene_path: Location | None = None
         self.navigator = Navigator()
         self.notices = Notices()
         self.look = Look(self.window, settings, self.notices)
@@ -117,8 +118,7 @@ class ViewerApp:
             self.window.ask_to_close,
         )
         self.welcome = WelcomeCard(self, self._recent)
-        self._help = HelpOverlay()
-        self._legend = Legend()
+        self._help, self._legend = HelpOverlay(), Legend()
         navigator, recording, wake = self.navigator, self.recording, Window.wake
         self._status = StatusLine(
             PROGRAM, settings, navigator, self.statistics, recording, self._screenshots, self.orientation, self
@@ -248,13 +248,13 @@ class ViewerApp:
 
     def browse(self) -> None:
         """Open the file dialog, in the folder of the current scene."""
-        self._files.browse(self.scene_path)
+        self._files.browse(self.scene_path if isinstance(self.scene_path, Path) else None)
 
     def choose_folder(self) -> None:
         """Open the file dialog to choose where flights and screenshots go."""
         self._files.choose_folder()
 
-    def open_scene(self, path: Path) -> None:
+    def open_scene(self, path: Location) -> None:
         """Load a scene in the background; of any other file, offer what can be done."""
         self._files.open(path)
 
@@ -319,21 +319,21 @@ class ViewerApp:
             self.notices.add(f"Window system: {error}", "error", now)
 
     def _take_scene(self, now: float) -> None:
-        outcome = self._loader.take()
+        outcome = self._loader.take(ready=self.picture.seen(self.scene, resting=self._pacing.resting))
         if outcome is None:
             return
         required, self._required = self._required, None
+        if outcome.scene is None and outcome.error is not None and outcome.path == required:
+            raise outcome.error
+        outcome.say(self.notices, now)
         if outcome.scene is None:
-            if outcome.error is not None and outcome.path == required:
-                raise outcome.error
-            self.notices.add(f"Cannot open: {outcome.error}", "error", now)
             return
         again = outcome.again and self.scene is not None
         if self.scene is not None and self.recording.stage == "recording" and not again:
             self.recording.finish(self.scene, now)  # of the old scene
         self.scene, self.scene_path = outcome.scene, outcome.path
         self.welcome.shown = self.welcome.shown and outcome.path == CHAIR
-        if outcome.path.is_file() and not again and outcome.path != CHAIR:
+        if is_there(outcome.path) and not again and outcome.path != CHAIR:
             self._recent.add(outcome.path)
         if again:  # the same scene, further trained: all else stays
             self.view.set_scene(outcome.scene, keep_picture=True)
@@ -352,7 +352,7 @@ class ViewerApp:
         """Panels, dialogs and messages; returns what is left for the picture."""
         loading = self._loader.loading
         if self.settings.show_panel:
-            self._panel.draw(self.scene, self.scene_path, loading, now)
+            self._panel.draw(self.scene, self.scene_path, loading, self._loader.streamed, now)
         area = self._picture_area()
         self._draw_status(now)
         below = Rectangle(area.x, area.height, area.width, self.camera_path.height)
@@ -385,7 +385,7 @@ class ViewerApp:
     def _draw_status(self, now: float) -> None:
         width, height = self.window.size
         below = Rectangle(0.0, max(1.0, height - StatusBar.height()), max(1.0, width), StatusBar.height())
-        under_way, progress = self.numbers.hint, self.picture.progress
+        under_way, progress = self.numbers.hint or self._loader.progress, self.picture.progress
         resting = self._pacing.resting
         self._status.draw(below, self.view.shown, now, resting=resting, under_way=under_way, progress=progress)
         title = self._status.title(self.scene_path.name if self.scene_path else "")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kilonerf.model_io import CameraPath, KiloNeRFError, Scene
+from kilonerf.model_io.streaming.address import Location, SceneUrl
 
 from .making.tool import SceneMaking
 from .notices import Notices
@@ -58,8 +59,11 @@ class FileActions:
         folder = self._recording.folder
         self._browser.open(folder if folder.is_dir() else Path.home(), "folder")
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Location) -> None:
         """Load a scene in the background; of any other file, offer what can be done."""
+        if isinstance(path, SceneUrl):
+            self._loader.load(path)
+            return
         try:
             offer = offer_for(path)
         except KiloNeRFError as error:

@@ -65,6 +65,11 @@ class LivePicture:
             not self._comparison.busy
         )
 
+    def seen(self, scene: Scene | None, *, resting: bool) -> bool:
+        """Whether this state of a scene has been on the screen, at rest at full resolution, or cannot be."""
+        shown = self._view.shows(scene) and not (resting and self.scheduler.refining)
+        return shown or not (self._worker.busy or self.scheduler.refining)
+
     @property
     def busy(self) -> bool:
         """Whether a picture is being rendered or redrawn."""

@@ -8,6 +8,7 @@ from typing import Literal
 from kilonerf.model_io import BackendError, OutputError
 
 from .app import ViewerApp
+from .scene_loading import SceneLoader
 
 Stage = Literal["waiting", "running", "rendering", "settling"]
 
@@ -21,6 +22,7 @@ class ScriptedRun:
         exit_after: leave this many seconds after the first picture; None: when the user closes the window.
         screenshot: where to save the whole window when leaving.
         record: where to render the flight, recorded from the first picture on, before leaving.
+        loader: what is not whole of the scene at a URL is an error, too.
         options: how a person asked for what :attr:`LivePicture.gave_up` names, for messages.
     """
 
@@ -29,6 +31,7 @@ class ScriptedRun:
     screenshot: Path | None = None
     record: Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    loader: SceneLoader | None = None
 
     def run(self) -> None:
         """Run the program to its end.
@@ -63,6 +66,9 @@ class ScriptedRun:
             write_png(self.screenshot, app.window.take_capture())
         if self.exit_after is not None and app.scene is not None and app.view.shown is None:
             raise BackendError(f"no picture could be made: {app.notices.log[-1].text}")
+        streamed = None if self.loader is None else self.loader.streamed
+        if self.exit_after is not None and streamed is not None and streamed.error is not None:
+            raise streamed.error
         if self.exit_after is not None and app.picture.gave_up:
             what, why = app.picture.gave_up[0]
             raise BackendError(f"{self.options.get(what, what)}: {why}")

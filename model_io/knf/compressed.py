@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from ..files.json_values import is_array, is_object
 from ..scene.checks import fail
 from .packing import pack, unpack
-from .quantized import QuantizedNetworks, decode_networks, encode_networks, to_layers
+from .quantized import NUM_WEIGHTS, QuantizedNetworks, decode_networks, encode_networks, to_layers
 
 VERSION = 3
 Tensors = Mapping[str, NDArray[Any]]
+Content = tuple[NDArray[np.bool_], NDArray[np.int32], dict[str, NDArray[np.float32]]]
+"""Occupancy and network index of all levels, and the layers."""
 Grids = tuple[NDArray[np.bool_], NDArray[np.int32]]  # [levels, ox, oy, oz], [levels, rx, ry, rz]
 
 MAX_CHUNKS = 255
@@ -54,7 +56,7 @@ def decode_grids(
     kept = chunk_of_cell > 0
     if len(unpacked) != cells + int(kept.sum()) * size:
         fail("grids", f"{cells + int(kept.sum()) * size} bytes", len(unpacked))
-    counts = np.bincount(chunk_of_cell, minlength=chunks + 1)[1:].tolist()
+    counts: list[int] = np.bincount(chunk_of_cell, minlength=chunks + 1)[1:].tolist()
     if len(counts) > chunks:
         fail("grids", f"cells in chunks 1 to {chunks}", f"one in {len(counts)}")
     index = np.full(cells, -1, np.int32)
@@ -134,48 +136,139 @@ def _file(metadata: dict[str, str], tensors: Tensors) -> bytes:
     return len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in tensors.values())
 
 
-def decoded(
-    document: Mapping[str, Any],
-    tensors: Tensors,
-    levels: int,
-    networks: tuple[int, int, int],
-    voxels: tuple[int, int, int],
-) -> tuple[NDArray[np.bool_], NDArray[np.int32], dict[str, NDArray[np.float32]]]:
-    """Occupancy, network index and layers of a file.
+class CompressedReader:
+    """Decodes a file's networks, all at once or as their chunks come: each chunk once.
+
+    Args:
+        document: of the file.
+        levels: of the scene.
+        networks: cells of each level along each axis.
+        voxels: of each level's occupancy grid along each axis.
 
     Raises:
         SceneError: field, expected, got.
     """
-    parts = _checked_parts(document, tensors)
-    size = sum(map(len, parts))
-    if levels * math.prod(voxels) > max(_VOXELS_OF_ANY_FILE, _MOST_VOXELS_PER_BYTE * size):
-        fail("occupancy_resolution", f"at most {_MOST_VOXELS_PER_BYTE} voxels a byte of the file", list(voxels))
-    if levels * math.prod(networks) > max(_VOXELS_OF_ANY_FILE // 64, _MOST_VOXELS_PER_BYTE * size):
-        fail("network_resolution", f"at most {_MOST_VOXELS_PER_BYTE} cells a byte of the file", list(networks))
-    grids, shared, *chunks = parts
-    occupancy, index, counts = decode_grids(grids, levels, networks, voxels, len(chunks))
-    if sum(counts) * _LEAST_PER_NETWORK > size:
-        fail("networks", f"at least {_LEAST_PER_NETWORK} bytes of the file for each of {sum(counts)}", f"{size} in all")
-    return occupancy, index, to_layers(decode_networks(shared, chunks, counts).values())
 
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        levels: int,
+        networks: tuple[int, int, int],
+        voxels: tuple[int, int, int],
+    ) -> None:
+        self._checksums = chunk_checksums(document)
+        self._levels, self._networks, self._voxels = levels, networks, voxels
+        self._grids: tuple[NDArray[np.bool_], NDArray[np.int32], list[int]] | None = None
+        self._decoded: dict[int, NDArray[np.float32]] = {}  # numbers of the networks, by chunk
 
-def _checked_parts(document: Mapping[str, Any], tensors: Tensors) -> list[bytes]:
-    """Grids, model and chunks of networks, which are as they were written."""
-    entries = document.get("chunks")
-    if not is_array(entries) or not 2 <= len(entries) <= MAX_CHUNKS + 2:
-        fail("chunks", f"2 to {MAX_CHUNKS + 2} entries", f"{entries!r:.80}")
-    parts: list[bytes] = []
-    for number, entry in enumerate(entries):
-        name = ("grids", "model")[number] if number < 2 else f"networks.{number - 2}"
-        if not is_object(entry) or entry.get("tensor") != name:
-            fail(f"chunks[{number}]", f"the tensor {name}", f"{entry!r:.80}")
+    @property
+    def num_networks(self) -> tuple[int, int]:
+        """How many networks have been decoded, and how many the whole file has."""
+        counts = self._grids[2] if self._grids else []
+        return sum(counts[chunk] for chunk in self._decoded), sum(counts)
+
+    def decode(self, tensors: Tensors) -> Content:
+        """Occupancy, network index and layers of a whole file.
+
+        Raises:
+            SceneError: field, expected, got.
+        """
+        self._decode(list(self._checksums), tensors)
+        return self._content()
+
+    def decode_part(self, tensors: Tensors) -> Content | None:
+        """As :meth:`decode`, of what there is: cells whose network is not among ``tensors`` are empty.
+
+        Returns:
+            None: there is no network yet.
+        """
+        names = [name for name in self._checksums if name in tensors]
+        if names[:2] != list(self._checksums)[:2] or len(names) < min(3, len(self._checksums)):
+            return None
+        if len(names) < len(self._checksums) and self._too_large(sum(tensors[name].nbytes for name in names)):
+            return None  # for these few bytes; more are to come
+        self._decode(names, tensors)
+        return self._content()
+
+    def _decode(self, names: list[str], tensors: Tensors) -> None:
+        """Read what is new among these parts."""
+        known = {f"networks.{chunk}" for chunk in self._decoded}
+        parts = {name: self._checked(name, tensors) for name in names if name not in known}
+        size = sum(tensors[name].nbytes for name in names)
+        excess = self._too_large(size)
+        if excess is not None:
+            field, unit, got = excess
+            fail(field, f"at most {_MOST_VOXELS_PER_BYTE} {unit} a byte of the file", list(got))
+        if self._grids is None:
+            chunks = len(self._checksums) - 2
+            self._grids = decode_grids(parts["grids"], self._levels, self._networks, self._voxels, chunks)
+        counts = self._grids[2]
+        new = [int(name.removeprefix("networks.")) for name in parts if name not in ("grids", "model")]
+        total = sum(counts[chunk] for chunk in [*self._decoded, *new])
+        if total * _LEAST_PER_NETWORK > size:
+            fail("networks", f"at least {_LEAST_PER_NETWORK} bytes of the file for each of {total}", f"{size} in all")
+        fields = [f"networks.{chunk}" for chunk in new]
+        own = decode_networks(parts["model"], {name: parts[name] for name in fields}, [counts[chunk] for chunk in new])
+        ends = np.cumsum([0, *(counts[chunk] for chunk in new)]).tolist()
+        values = own.values()
+        self._decoded |= {chunk: values[ends[i] : ends[i + 1]] for i, chunk in enumerate(new)}
+
+    def _too_large(self, size: int) -> tuple[str, str, tuple[int, int, int]] | None:
+        """Which grid takes more memory than a file of ``size`` bytes may: field, unit, resolution."""
+        for field, unit, grid, any_file in (
+            ("occupancy_resolution", "voxels", self._voxels, _VOXELS_OF_ANY_FILE),
+            ("network_resolution", "cells", self._networks, _VOXELS_OF_ANY_FILE // 64),
+        ):
+            if self._levels * math.prod(grid) > max(any_file, _MOST_VOXELS_PER_BYTE * size):
+                return field, unit, grid
+        return None
+
+    def _content(self) -> Content:
+        assert self._grids is not None  # noqa: S101 - callers have read it
+        occupancy, index, counts = self._grids
+        chunks = sorted(self._decoded)
+        none = np.zeros((0, NUM_WEIGHTS), np.float32)
+        layers = to_layers(np.concatenate([none, *(self._decoded[chunk] for chunk in chunks)]))
+        if len(chunks) < len(counts):
+            there = np.repeat(np.isin(np.arange(len(counts)), chunks), counts)
+            number = np.append(np.where(there, np.cumsum(there) - 1, -1), -1).astype(np.int32)
+            index = number[index]  # of -1: the last
+            occupancy = occupancy & _of_voxels(index >= 0, occupancy.shape)
+        return occupancy, index, layers
+
+    def _checked(self, name: str, tensors: Tensors) -> bytes:
+        """A part of the file, which is as it was written."""
         array = tensors.get(name)
         if array is None:
             fail(name, "this tensor in the file", "nothing")
         if array.dtype != np.dtype(np.uint8) or array.ndim != 1:
             fail(name, "uint8 of one dimension", f"{array.dtype} {list(array.shape)}")
         data = array.tobytes()
-        if entry.get("crc32") != zlib.crc32(data):
-            fail(name, f"checksum {entry.get('crc32')!r:.80}", f"{zlib.crc32(data)}: the file is damaged")
-        parts.append(data)
-    return parts
+        if self._checksums[name] != zlib.crc32(data):
+            fail(name, f"checksum {self._checksums[name]!r:.80}", f"{zlib.crc32(data)}: the file is damaged")
+        return data
+
+
+def _of_voxels(cells: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """What is said of cells, [levels, rx, ry, rz], said of their voxels."""
+    for axis in (1, 2, 3):
+        cells = np.repeat(cells, shape[axis] // cells.shape[axis], axis=axis)
+    return cells
+
+
+def chunk_checksums(document: Mapping[str, Any]) -> dict[str, object]:
+    """What a document says is the checksum of each chunk: those of the grids, the model, and chunks of networks.
+
+    Raises:
+        SceneError: it does not.
+    """
+    entries = document.get("chunks")
+    if not is_array(entries) or not 2 <= len(entries) <= MAX_CHUNKS + 2:
+        fail("chunks", f"2 to {MAX_CHUNKS + 2} entries", f"{entries!r:.80}")
+    found: dict[str, object] = {}
+    for number, entry in enumerate(entries):
+        name = ("grids", "model")[number] if number < 2 else f"networks.{number - 2}"
+        if not is_object(entry) or entry.get("tensor") != name:
+            fail(f"chunks[{number}]", f"the tensor {name}", f"{entry!r:.80}")
+        found[name] = entry.get("crc32")
+    return found

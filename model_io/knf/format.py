@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..scene.levels import OuterLevel
 from ..scene.octree_scene import OctreeScene
 from ..scene.scene import KiloNeRFScene, Scene
 from .compressed import VERSION as COMPRESSED_VERSION
-from .compressed import decoded, encoded
+from .compressed import CompressedReader, Content, encoded
 from .fields import Tensors, shared_document, shared_fields, shared_tensors, sizes, tensor
 from .octree import OCTREE_KIND, octree_data, octree_scene
 from .quantized import QuantizedNetworks
@@ -50,15 +50,45 @@ def load_scene(path: str | os.PathLike[str], *, mapped: bool = True) -> Scene:
     """
     try:
         file = read_tensor_file(path, mapped=mapped)
-        if "knf" not in file.metadata:
-            raise SceneError("not a scene file: expected 'knf' in the metadata of this safetensors file")
-        document = parse_json(file.metadata["knf"], "knf")
-        if is_object(document) and document.get("kind") == OCTREE_KIND:
-            return octree_scene(document, file.tensors)
-        _check_version(document)
-        return _scene(document, file.tensors)
+        document = read_document(file.metadata)
+        return scene_of(document, file.tensors)
     except SceneError as error:
         raise SceneError(f"{os.fspath(path)}: {error}") from error
+
+
+def read_document(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The document in a file's metadata, of a kind and version that are known.
+
+    Raises:
+        SceneError: it has none, or another.
+    """
+    if "knf" not in metadata:
+        raise SceneError("not a scene file: expected 'knf' in the metadata of this safetensors file")
+    document = parse_json(metadata["knf"], "knf")
+    if not is_object(document):
+        fail("knf", "a JSON object", type(document).__name__)
+    if not is_octree(document):
+        _check_version(document)
+    return document
+
+
+def is_octree(document: Mapping[str, Any]) -> bool:
+    """Whether it is that of an octree field; else it is one of tiny networks."""
+    return document.get("kind") == OCTREE_KIND
+
+
+def is_compressed(document: Mapping[str, Any]) -> bool:
+    """Whether it is of version 3."""
+    return not is_octree(document) and document["version"] == COMPRESSED_VERSION
+
+
+def scene_of(document: dict[str, Any], tensors: Tensors) -> Scene:
+    """The scene that a file's document and tensors are.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    return octree_scene(document, tensors) if is_octree(document) else _scene(document, tensors)
 
 
 def load_kilonerf_scene(path: str | os.PathLike[str], *, mapped: bool = True) -> KiloNeRFScene:
@@ -184,9 +214,7 @@ def _document(scene: KiloNeRFScene) -> dict[str, Any]:
     }
 
 
-def _check_version(document: object) -> None:
-    if not is_object(document):
-        fail("knf", "a JSON object", type(document).__name__)
+def _check_version(document: dict[str, Any]) -> None:
     if document.get("kind") != KIND:
         fail("kind", f"{KIND!r} or {OCTREE_KIND!r}", f"{document.get('kind')!r:.80}")
     version: object = document.get("version")
@@ -198,10 +226,52 @@ def _check_version(document: object) -> None:
 
 
 def _scene(document: dict[str, Any], tensors: Tensors) -> KiloNeRFScene:
+    if is_compressed(document):
+        return compressed_scene(document, tensors, compressed_reader(document).decode(tensors))
+    networks, voxels = _resolutions(document)
+    levels = _levels(document, networks)
+    several = () if levels is None else (levels,)
+    index = tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
+    size = -(-math.prod(voxels) // 8)
+    packed = tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
+    return _with_grids(document, tensors, [_unpack(bits, voxels) for bits in packed], index, _layers(tensors))
+
+
+def compressed_reader(document: dict[str, Any]) -> CompressedReader:
+    """What reads a file of version 3.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    networks, voxels = _resolutions(document)
+    return CompressedReader(document, _levels(document, networks) or 1, networks, voxels)
+
+
+def compressed_scene(document: dict[str, Any], tensors: Tensors, content: Content) -> KiloNeRFScene:
+    """The scene of what a :class:`CompressedReader` has decoded, and the other tensors.
+
+    Raises:
+        SceneError: field, expected, got.
+    """
+    occupancy, index, layers = content
+    return _with_grids(document, tensors, list(occupancy), index, layers)
+
+
+def _resolutions(document: dict[str, Any]) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Of the grids of cells and of voxels."""
     networks = sizes(document, "network_resolution")
     voxels = sizes(document, "occupancy_resolution")
     check_resolutions(voxels, networks)
-    occupancy, index, layers = _content(document, tensors, networks, voxels)
+    return networks, voxels
+
+
+def _with_grids(
+    document: dict[str, Any],
+    tensors: Tensors,
+    occupancy: Sequence[NDArray[np.bool_]],
+    index: NDArray[np.int32],
+    layers: Mapping[str, NDArray[Any]],
+) -> KiloNeRFScene:
     outer = [OuterLevel(*grids) for grids in zip(occupancy[1:], index[1:], strict=True)]
     return KiloNeRFScene(
         occupancy=occupancy[0],
@@ -211,21 +281,6 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> KiloNeRFScene:
         sky=tensors.get("sky"),
         **shared_fields(document, tensors),
     )
-
-
-def _content(
-    document: dict[str, Any], tensors: Tensors, networks: tuple[int, int, int], voxels: tuple[int, int, int]
-) -> tuple[Sequence[NDArray[np.bool_]], NDArray[np.int32], dict[str, NDArray[Any]]]:
-    """Occupancy of each level, the levels' network indices, and the layers."""
-    levels = _levels(document, networks)
-    if document["version"] == COMPRESSED_VERSION:
-        occupancy, index, layers = decoded(document, tensors, levels or 1, networks, voxels)
-        return list(occupancy), index, layers
-    several = () if levels is None else (levels,)
-    index = tensor(tensors, "network_index", np.int32, (*several, *networks)).reshape(-1, *networks)
-    size = -(-math.prod(voxels) // 8)
-    packed = tensor(tensors, "occupancy", np.uint8, (*several, size)).reshape(-1, size)
-    return [_unpack(bits, voxels) for bits in packed], index, _layers(tensors)
 
 
 def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | None:

@@ -1,13 +1,14 @@
 """The ``.knf`` file of an octree field. Its tensors lie level after level: what a file begins with is a scene too."""
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..files.json_values import is_array
+from ..files.json_values import is_array, is_object
 from ..scene.architecture import DIRECTION_FREQUENCIES
 from ..scene.checks import fail
 from ..scene.octree import MAX_DEPTH, Octree
@@ -36,9 +37,10 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 def octree_data(scene: OctreeScene) -> bytes:
     """The bytes of a file."""
-    return _in_order(
-        octree_tensors(scene), {"knf": json.dumps(_document(scene), allow_nan=False, separators=(",", ":"))}
-    )
+    tensors = octree_tensors(scene)
+    checksums = {name: zlib.crc32(np.ascontiguousarray(array)) for name, array in tensors.items()}
+    document = _document(scene) | {"checksums": checksums}
+    return _in_order(tensors, {"knf": json.dumps(document, allow_nan=False, separators=(",", ":"))})
 
 
 def octree_tensors(scene: OctreeScene) -> dict[str, NDArray[Any]]:
@@ -62,6 +64,49 @@ def octree_scene(document: dict[str, Any], tensors: Tensors) -> OctreeScene:
     Raises:
         SceneError: field, expected, got.
     """
+    first, codings = _first_level(document), _codings(document.get("codings"))
+    for name, checksum in octree_checksums(document).items():
+        if name in tensors and zlib.crc32(tensors[name]) != checksum:
+            fail(name, f"checksum {checksum!r:.80}", f"{zlib.crc32(tensors[name])}: the file is damaged")
+    octree = _octree(tensors, first, len(codings))
+    features = [_features(tensors, octree, level, coding) for level, coding in enumerate(codings, start=first)]
+    return OctreeScene(
+        octree=octree,
+        features=tuple(features),
+        decoder={name: _floats(tensors, f"decoder.{name}") for name in decoder_shapes()},
+        **shared_fields(document, tensors),
+    )
+
+
+def octree_levels(document: dict[str, Any]) -> list[list[str]]:
+    """The tensors of each feature level, the coarsest first.
+
+    Raises:
+        SceneError: the document is not one of an octree field.
+    """
+    first = _first_level(document)
+    more = {"codes": ["codes"], "low-rank": ["coefficients"]}
+    codings = _codings(document.get("codings"))
+    return [
+        [f"{name}.{level}" for name in ("octree", "table", *more.get(coding, []))]
+        for level, coding in enumerate(codings, start=first)
+    ]
+
+
+def octree_checksums(document: dict[str, Any]) -> dict[str, object]:
+    """CRC-32 by tensor, as far as the file has any.
+
+    Raises:
+        SceneError: it is not an object.
+    """
+    checksums = document.get("checksums", {})
+    if not is_object(checksums):
+        fail("checksums", "a JSON object", type(checksums).__name__)
+    return checksums
+
+
+def _first_level(document: dict[str, Any]) -> int:
+    """The first feature level of a document that this program can read."""
     version: object = document.get("version")
     if isinstance(version, bool) or version != OCTREE_VERSION:
         fail("version", f"{OCTREE_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
@@ -72,14 +117,7 @@ def octree_scene(document: dict[str, Any], tensors: Tensors) -> OctreeScene:
     first: Any = document.get("first_level")
     if not is_size(first) or not 1 <= first <= MAX_DEPTH + 1 - len(codings):
         fail("first_level", f"1 to {MAX_DEPTH + 1 - len(codings)}", f"{first!r:.80}")
-    octree = _octree(tensors, first, len(codings))
-    features = [_features(tensors, octree, level, coding) for level, coding in enumerate(codings, start=first)]
-    return OctreeScene(
-        octree=octree,
-        features=tuple(features),
-        decoder={name: _floats(tensors, f"decoder.{name}") for name in decoder_shapes()},
-        **shared_fields(document, tensors),
-    )
+    return first
 
 
 def pack_codes(codes: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

@@ -174,12 +174,12 @@ def encode_networks(
     return shared, chunks
 
 
-def decode_networks(shared: bytes, chunks: Sequence[bytes], counts: Sequence[int]) -> QuantizedNetworks:
+def decode_networks(shared: bytes, chunks: Mapping[str, bytes], counts: Sequence[int]) -> QuantizedNetworks:
     """The networks of all chunks, one chunk after the other.
 
     Args:
         shared: what all networks share.
-        chunks: some of the chunks.
+        chunks: some of the chunks, by their names.
         counts: networks of each.
 
     Raises:
@@ -202,8 +202,7 @@ def decode_networks(shared: bytes, chunks: Sequence[bytes], counts: Sequence[int
     scales: list[NDArray[np.int8]] = []
     lengths: list[NDArray[np.uint16]] = []
     words: list[NDArray[np.uint16]] = []
-    for number, (chunk, count) in enumerate(zip(chunks, counts, strict=True)):
-        field = f"networks.{number}"
+    for (field, chunk), count in zip(chunks.items(), counts, strict=True):
         size = int.from_bytes(chunk[:4], "little")
         if size > len(chunk) - 4 or (len(chunk) - 4 - size) % 2:
             raise SceneError(f"{field}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from ..files.json_values import is_array
 from ..knf.format import KIND, version_of
 from ..knf.octree import OCTREE_KIND, OCTREE_VERSION
 from ..knf.quantized import NUM_WEIGHTS
-from ..knf.safetensors_reader import parse_json, read_tensor_file
+from ..knf.safetensors_reader import TensorIndex, parse_json, read_tensor_file
 from .architecture import PARAMETERS_PER_NETWORK
 from .octree_facts import octree_facts, octree_rows
 from .octree_scene import OctreeScene
@@ -73,9 +72,13 @@ def _shared_facts(scene: Scene) -> dict[str, Any]:
 
 def file_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What :func:`describe` cannot know: facts about the file of a scene that was loaded, JSON values only."""
-    file = read_tensor_file(path)
-    document = parse_json(file.metadata["knf"], "knf")
-    sizes = {name: array.nbytes for name, array in file.tensors.items()}
+    return index_facts(os.fspath(path), read_tensor_file(path).index)
+
+
+def index_facts(name: str, index: TensorIndex) -> dict[str, Any]:
+    """As :func:`file_facts`, of a file that need not be on this machine; ``name`` is its path or URL."""
+    document = parse_json(index.metadata["knf"], "knf")
+    sizes = {span.name: span.end - span.begin for span in index.spans}
     networks = [size for name, size in sizes.items() if name.startswith("networks.")]
     compressed = {
         "grids_bytes": sizes.get("grids"),
@@ -84,8 +87,8 @@ def file_facts(path: str | os.PathLike[str]) -> dict[str, Any]:
         "chunks": len(networks),
     }
     return {
-        "file": os.fspath(path),
-        "file_bytes": Path(path).stat().st_size,
+        "file": name,
+        "file_bytes": index.end,
         "version": document["version"],
         "compressed": compressed if "chunks" in document and document["kind"] == KIND else None,
     }

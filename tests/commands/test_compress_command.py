@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import compress as compress_command
-from kilonerf.commands.compress import parse_size
+from kilonerf.commands.command_line import parse_bytes
 from kilonerf.model_io import UsageError, load_kilonerf_scene, save_scene
 from kilonerf.model_io.scene.facts import file_facts
 from kilonerf.trainer.ops.native import extension
@@ -120,13 +120,13 @@ def test_a_damaged_scene_is_one_line(call, tmp_path: Path) -> None:
     ("text", "size"), [("1MB", 10**6), ("500kB", 500_000), ("0.5 MiB", 2**19), ("1234", 1234), (".5mb", 500_000)]
 )
 def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
+    assert parse_bytes(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "MB", "-1MB", "1XB", "1e6", "1.2.3MB"])
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(UsageError, match="--size"):
-        parse_size(text)
+        parse_bytes(text)
 
 
 @needs_extension

@@ -3,6 +3,7 @@
 import ctypes
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,26 @@ from support.imgui_frames import open_sections
 PATIENCE = 60.0  # seconds: only a hang takes so long
 
 
+def wait_for(take: Callable[[], LoadedScene | None]) -> LoadedScene:
+    """What a loader has, as soon as it has something."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        outcome = take()
+        if outcome is not None:
+            return outcome
+        time.sleep(0.005)
+    raise AssertionError("nothing came")
+
+
 class Driver:
     """One running program."""
 
-    def __init__(self, folder, scene=None, size=(900, 940), settings=None, **arguments):
+    def __init__(self, folder, scene=None, size=(900, 940), settings=None, loader=None, **arguments):
         self.settings = settings or ViewerSettings()
         self.settings.show_cube = False  # it would lie over pictures that are compared
         self.settings.rest_samples = 1  # likewise: with those of a renderer
         self.settings.backdrop = False  # pictures are compared with what has the scene's own background
-        loader = SceneLoader()
+        loader = loader or SceneLoader()
         if scene is not None:
             loader.give(LoadedScene(Path("given.knf"), scene))
         self.app = ViewerApp(self.settings, size, folder, loader, **arguments)

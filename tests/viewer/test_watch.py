@@ -4,27 +4,16 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from kilonerf.model_io import KiloNeRFScene, load_scene, save_scene
+from kilonerf.model_io import KiloNeRFScene, load_partial_scene, save_scene
 from kilonerf.viewer import scene_loading
-from kilonerf.viewer.scene_loading import LoadedScene, SceneLoader
-from support.driving import Driver
+from kilonerf.viewer.scene_loading import SceneLoader
+from support.driving import Driver, wait_for
 from support.scenes import random_scene
-
-
-def wait_for(take: Callable[[], LoadedScene | None]) -> LoadedScene:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        outcome = take()
-        if outcome is not None:
-            return outcome
-        time.sleep(0.005)
-    raise AssertionError("nothing came")
 
 
 @pytest.fixture
@@ -140,9 +129,9 @@ def test_only_what_the_user_asked_for_is_said_to_be_loading(path, loader, monkey
 
     def load(file, **arguments):
         said.append(loader.loading)
-        return load_scene(file, **arguments)
+        return load_partial_scene(file, **arguments)
 
-    monkeypatch.setattr(scene_loading, "load_scene", load)
+    monkeypatch.setattr(scene_loading, "load_partial_scene", load)
     save_scene(random_scene(seed=2), path)
     wait_for(loader.take)
     assert said == [None]

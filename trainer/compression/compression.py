@@ -33,6 +33,8 @@ _LOOK_EVERY = 25  # steps between two looks at the size
 _FIRMER = 1.2  # by what bits count more after a look that found too many
 _TRIES, _NEAR = 6, 0.99  # roundings until the size is at least this share of what is wanted
 _LEAST_BITS = 0.05  # of a number
+DOUBLINGS = 4
+"""Of the first chunks of a file, up to the size of the others."""
 
 
 @dataclass(frozen=True)
@@ -282,11 +284,15 @@ class Compression:
         return compressed_file(self._scene, networks, self._chunks())
 
     def _chunks(self) -> NDArray[np.int64]:
-        """The chunk of each network: what the pictures show most of comes first."""
+        """The chunk of each network: what the pictures show most of comes first.
+
+        The first chunks are small, so that there is something to see early where a file comes over a network.
+        """
         order = np.argsort(-self._importance[:, list(GROUPS).index("rgb_linear")], kind="stable")
-        size = max(self._settings.chunk, -(-len(order) // MAX_CHUNKS))
+        largest = max(self._settings.chunk, -(-len(order) // (MAX_CHUNKS - DOUBLINGS)))
+        sizes = [max(1, largest >> max(0, DOUBLINGS - number)) for number in range(MAX_CHUNKS)]
         chunk = np.empty(len(order), np.int64)
-        chunk[order] = np.arange(len(order)) // size
+        chunk[order] = np.repeat(np.arange(MAX_CHUNKS), sizes)[: len(order)]
         return chunk
 
     def _run_stage(self, stage: Stage, name: str) -> None:

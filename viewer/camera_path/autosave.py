@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kilonerf.model_io import CameraPath, KiloNeRFError
+from kilonerf.model_io.streaming.address import Location, location_key
 
 INTERVAL = 0.5
 """Seconds between two writes, while a key is dragged say."""
@@ -25,14 +26,14 @@ class Autosave:
         self._written = 0
         self._due = 0.0
 
-    def open(self, scene: Path | None, revision: int) -> CameraPath | None:
+    def open(self, scene: Location | None, revision: int) -> CameraPath | None:
         """Keep the path of ``scene`` from now on; the one that was left of it. None: nothing is kept."""
         self._file = None
         self._written = revision
         if scene is None:
             return None
-        name = hashlib.sha256(str(scene.absolute()).encode()).hexdigest()[:16]
-        self._file = self._folder / f"{scene.stem[:40]}-{name}.json"
+        name = hashlib.sha256(location_key(scene).encode()).hexdigest()[:16]
+        self._file = self._folder / f"{Path(scene.name).stem[:40]}-{name}.json"
         with suppress(KiloNeRFError):
             if self._file.is_file():
                 return CameraPath.load(self._file)

@@ -9,6 +9,7 @@ import numpy as np
 from kilonerf.model_io import Camera, CameraPath, KiloNeRFError, Scene
 from kilonerf.model_io.camera.interchange import PathFormat, save_path
 from kilonerf.model_io.camera.simplify import simplified
+from kilonerf.model_io.streaming.address import Location, is_there
 
 from ..camera.navigator import Navigator
 from ..notices import Notices
@@ -86,17 +87,17 @@ class CameraPathTool:
         """Whether a picture of the preview is on its way."""
         return self._preview.busy
 
-    def set_scene(self, scene: Scene, file: Path | None) -> None:
+    def set_scene(self, scene: Scene, file: Location | None) -> None:
         """Another scene: its own path comes back."""
         self._autosave.flush(self.editor.path, self.editor.revision)
         self._scene, self.following = scene, False
-        kept = file if file is not None and file.is_file() else None
+        kept = file if file is not None and is_there(file) else None
         self.editor.reset(self._autosave.open(kept, self.editor.revision + 1))
 
-    def replace_scene(self, scene: Scene, file: Path | None) -> None:
+    def replace_scene(self, scene: Scene, file: Location | None) -> None:
         """The same scene, further trained; as soon as it has a file, its path is kept."""
         self._scene = scene
-        if file is not None and file.is_file() and not self._autosave.keeping:
+        if file is not None and is_there(file) and not self._autosave.keeping:
             kept = self._autosave.open(file, -1)  # of no revision: what is there now is written
             if self.editor.path is None:
                 self.editor.reset(kept)

@@ -82,6 +82,10 @@ class SceneView:
         if not keep_picture:
             self.forget()
 
+    def shows(self, scene: Scene | None) -> bool:
+        """Whether the picture on the screen is of this scene."""
+        return self.shown is not None and self.shown.request.shot.scene is scene
+
     def forget(self) -> None:
         """Show nothing until the next picture is there."""
         self._picture.clear()

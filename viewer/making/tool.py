@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kilonerf.model_io import KiloNeRFError
+from kilonerf.model_io.streaming.address import Location
 
 from ..appearance import folding
 from ..notices import Notices
@@ -56,7 +57,7 @@ class SceneMaking:
         self._import_dialog, self._train_dialog, self._leave_dialog = ImportDialog(), TrainDialog(), LeaveDialog()
         self._browser = FileBrowser(recent, "making")
         self._what = ""  # is known of the data set
-        self._shown: Path | None = None  # the scene that is open
+        self._shown: Location | None = None  # the scene that is open
         self._seen = 0  # snapshots of the training that were looked at
         self._growing = False  # whether one was opened
         self._now = 0.0
@@ -141,7 +142,7 @@ class SceneMaking:
         elif self._loader.load_growing(run.snapshot, run.plan.output, again=False):
             self._seen, self._growing = run.snapshots, True
 
-    def update(self, shown: Path | None, now: float) -> None:
+    def update(self, shown: Location | None, now: float) -> None:
         """Take note of what has been made since the last frame; ``shown`` is the scene that is open."""
         self._shown, self._now = shown, now
         if self.importing is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import Crop
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
+from kilonerf.model_io.streaming.address import Location
 
 from ..camera.depth_in_view import depth_in_view
 from ..camera.frames import plane_normal
@@ -71,7 +72,7 @@ class Orientation:
         self._memories = SceneMemories(state_file().with_name("scenes.json"))
         self.memory = SceneMemory()
         self._scene: Scene | None = None
-        self._path: Path | None = None
+        self._path: Location | None = None
         self.photos = PhotoCameras(wake)
         self.wanted_data: Path | None = None
         self._current: int | None = None  # of the photos' cameras, where one is
@@ -80,12 +81,12 @@ class Orientation:
         self.floor_points: list[NDArray[np.float64]] | None = None
         self._drawn: tuple[object, ...] = ()  # what the guides were made for
 
-    def remembered(self, path: Path | None) -> SceneMemory:
+    def remembered(self, path: Location | None) -> SceneMemory:
         """What is remembered of a scene's file that is about to be opened."""
         self.memory = self._memories.of(path)
         return self.memory
 
-    def set_scene(self, scene: Scene, path: Path | None) -> None:
+    def set_scene(self, scene: Scene, path: Location | None) -> None:
         """Another scene is open; the navigator has it already."""
         self._scene, self._path = scene, path
         self._current = self.floor_points = None
@@ -93,7 +94,7 @@ class Orientation:
         folder, self.wanted_data = self.wanted_data, None
         if folder is not None:
             self.open_data(folder)
-        elif (folder := data_folder(scene, path)) is not None:
+        elif (folder := data_folder(scene, path if isinstance(path, Path) else None)) is not None:
             self.photos.open(folder)
 
     def open_data(self, folder: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from kilonerf.kernels import Crop
 from kilonerf.model_io import KiloNeRFError
 from kilonerf.model_io.files.json_values import is_array, is_object
+from kilonerf.model_io.streaming.address import Location, location_key
 
 from ..camera.place import Place
 from ..panels.recent_files import remember
@@ -80,11 +81,11 @@ class SceneMemories:
     def __init__(self, file: Path | None) -> None:
         self._file = file
 
-    def of(self, scene: Path | None) -> SceneMemory:
+    def of(self, scene: Location | None) -> SceneMemory:
         """What is remembered of a scene's file."""
         return SceneMemory.from_document(self._read().get(_key(scene))) if scene else SceneMemory()
 
-    def keep(self, scene: Path | None, memory: SceneMemory) -> None:
+    def keep(self, scene: Location | None, memory: SceneMemory) -> None:
         """Remember it from now on."""
         if self._file is None or scene is None:
             return
@@ -102,5 +103,5 @@ class SceneMemories:
         return {}
 
 
-def _key(scene: Path | None) -> str:
-    return "" if scene is None else str(scene.absolute())
+def _key(scene: Location | None) -> str:
+    return "" if scene is None else location_key(scene)

@@ -1,8 +1,8 @@
 """What is written over the picture: messages, the recording badge, and the invitation of an empty window."""
 
-from pathlib import Path
-
 from imgui_bundle import imgui
+
+from kilonerf.model_io.streaming.address import Location
 
 from .. import theme
 from ..actions import OPEN
@@ -26,7 +26,7 @@ class PictureMessages:
         self,
         area: Rectangle,
         notices: list[Notice],
-        loading: Path | None,
+        loading: Location | None,
         empty: bool,
         guide: Rectangle | None = None,
     ) -> None:
@@ -51,7 +51,7 @@ class PictureMessages:
     def _em(self) -> float:
         return imgui.get_font_size()
 
-    def _invite(self, area: Rectangle, loading: Path | None) -> None:
+    def _invite(self, area: Rectangle, loading: Location | None) -> None:
         em, draw_list = self._em, imgui.get_background_draw_list()
         centre_x, centre_y = area.x + 0.5 * area.width, area.y + 0.5 * area.height
         if loading is None:

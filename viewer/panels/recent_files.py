@@ -8,6 +8,7 @@ from typing import Any
 
 from kilonerf.model_io import KiloNeRFError
 from kilonerf.model_io.files.atomic import write_text
+from kilonerf.model_io.streaming.address import Location, SceneUrl, location_key, parse_location
 
 KEPT = 10
 
@@ -34,25 +35,30 @@ class RecentFiles:
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
-        self._paths: list[Path] = []
+        self._known: list[Location] = []
         if file is not None:
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ValueError, KiloNeRFError):
                 names: Any = json.loads(file.read_text("utf-8"))
-                self._paths = [Path(name) for name in names if isinstance(name, str)][:KEPT]
+                self._known = [parse_location(name) for name in names if isinstance(name, str)][:KEPT]
 
     @property
     def there(self) -> list[Path]:
-        """Those that still exist."""
-        found: list[Path] = []
-        for path in self._paths:
+        """The files that still exist."""
+        return [location for location in self.locations if isinstance(location, Path)]
+
+    @property
+    def locations(self) -> list[Location]:
+        """The files that still exist, and URLs."""
+        found: list[Location] = []
+        for location in self._known:
             with suppress(OSError):
-                if path.exists():
-                    found.append(path)
+                if isinstance(location, SceneUrl) or location.exists():
+                    found.append(location)
         return found
 
-    def add(self, path: Path) -> None:
-        """``path`` was opened."""
-        path = path.absolute()
-        self._paths = [path, *(other for other in self._paths if other != path)][:KEPT]
+    def add(self, location: Location) -> None:
+        """It was opened."""
+        location = location.absolute() if isinstance(location, Path) else location
+        self._known = [location, *(other for other in self._known if other != location)][:KEPT]
         if self._file is not None:
-            remember(self._file, [str(known) for known in self._paths])
+            remember(self._file, [location_key(known) for known in self._known])

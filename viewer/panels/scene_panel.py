@@ -1,16 +1,16 @@
 """Which scene is shown, what is known about it, and the messages so far."""
 
-from pathlib import Path
-
 from imgui_bundle import imgui
 
 from kilonerf.model_io import PARAMETERS_PER_NETWORK, KiloNeRFScene, OctreeScene, Scene
 from kilonerf.model_io.scene.facts import describe
+from kilonerf.model_io.streaming.address import Location
 
 from .. import theme
 from ..actions import OPEN, Program
 from ..appearance.reading_order import displayed
 from ..notices import Notices
+from ..streamed_scene import StreamedScene
 from . import widgets
 
 LOG_HEIGHT = 9.0  # font heights
@@ -27,12 +27,18 @@ class ScenePanel:
         self._listed = 0
         self._facts: list[tuple[tuple[str, str, str], ...]] = []
 
-    def draw(self, scene: Scene | None, path: Path | None, loading: Path | None) -> None:
+    def draw(
+        self,
+        scene: Scene | None,
+        path: Location | None,
+        loading: Location | None,
+        streamed: StreamedScene | None,
+    ) -> None:
         """Draw the section."""
         if not widgets.section("Scene"):
             return
         imgui.align_text_to_frame_padding()
-        if loading is not None:
+        if loading is not None and loading != path:
             imgui.text_colored(theme.ACCENT, displayed(f"Loading {loading.name} ..."))
         elif path is not None:
             imgui.text_unformatted(displayed(path.name))
@@ -43,7 +49,11 @@ class ScenePanel:
         imgui.same_line(imgui.get_cursor_pos_x() + imgui.get_content_region_avail().x - button)
         if widgets.wide_button("Open ...", OPEN.tooltip("Choose a .knf file, or drop one on the window")):
             self._program.browse()
-        widgets.figures(NO_FACTS if scene is None else self._describe(scene))
+        facts = NO_FACTS if scene is None else self._describe(scene)
+        if streamed is not None and streamed.url == path:
+            tip = f"Of the file at {streamed.url}. {streamed.stream.download.cached / 1e6:.2f} MB were in the cache."
+            facts = [*facts, (("Loaded", streamed.loaded, tip),)]
+        widgets.figures(facts)
         self._messages()
 
     def _describe(self, scene: Scene) -> list[tuple[tuple[str, str, str], ...]]:

@@ -1,11 +1,11 @@
 """The panel at the right edge: composes the sections, holds no logic of its own."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from imgui_bundle import imgui
 
 from kilonerf.model_io import Scene
+from kilonerf.model_io.streaming.address import Location
 
 from .. import theme
 from ..actions import Program
@@ -15,6 +15,7 @@ from ..live_statistics import LiveStatistics
 from ..notices import Notices
 from ..recording.recording import Recording
 from ..settings import ViewerSettings
+from ..streamed_scene import StreamedScene
 from .camera_panel import CameraPanel
 from .overlay_panel import OverlayPanel
 from .recording_panel import RecordingPanel
@@ -71,7 +72,14 @@ class SidePanel:
         """How much of the window it takes, in ImGui's units."""
         return min(round(WIDTH * theme.font_height()), LARGEST_SHARE * window_width)
 
-    def draw(self, scene: Scene | None, path: Path | None, loading: Path | None, now: float) -> None:
+    def draw(
+        self,
+        scene: Scene | None,
+        path: Location | None,
+        loading: Location | None,
+        streamed: StreamedScene | None,
+        now: float,
+    ) -> None:
         """Draw it at the window's right edge."""
         display = imgui.get_io().display_size
         width = self.width(display.x)
@@ -88,7 +96,7 @@ class SidePanel:
         whole = round(WIDTH * imgui.get_font_size())
         imgui.begin("panel", None, flags)
         imgui.push_font(None, theme.FONT_SIZE * width / whole)  # in a small window all of it is smaller: nothing is cut
-        self._scene.draw(scene, path, loading)
+        self._scene.draw(scene, path, loading, streamed)
         self._steadily("Statistics", lambda: self._statistics.draw(now))
         self._render.shown_range = self._live.heat_range
         self._render.draw(scene, self._live.outputs)

@@ -1,8 +1,8 @@
 """The card over the welcome scene."""
 
-from pathlib import Path
-
 from imgui_bundle import imgui
+
+from kilonerf.model_io.streaming.address import Location
 
 from .. import theme
 from ..actions import HELP, OPEN, Program
@@ -36,7 +36,7 @@ class WelcomeCard:
 
     def __init__(self, program: Program, recent: RecentFiles) -> None:
         self._program, self._recent = program, recent
-        self._there: list[Path] | None = None  # of the recent files: looked up once
+        self._there: list[Location] | None = None  # of the recent files: looked up once
         self.shown = False
 
     def draw(self, area: Rectangle) -> None:
@@ -46,7 +46,7 @@ class WelcomeCard:
         if not self.shown or width < 10.0 * em:
             return
         if self._there is None:
-            self._there = self._recent.there[:RECENT]
+            self._there = self._recent.locations[:RECENT]
         imgui.set_next_window_pos(imgui.ImVec2(area.x + em, area.y + em))
         imgui.set_next_window_size_constraints(
             imgui.ImVec2(width, 0.0), imgui.ImVec2(width, max(4.0 * em, area.height - 2.0 * em))
@@ -67,7 +67,7 @@ class WelcomeCard:
         imgui.pop_style_color()
         imgui.pop_style_var()
 
-    def _content(self, there: list[Path], *, whole: bool) -> None:
+    def _content(self, there: list[Location], *, whole: bool) -> None:
         em = imgui.get_font_size()
         imgui.push_font(None, 1.35 * theme.FONT_SIZE)
         imgui.text_unformatted("kilonerf-view")
