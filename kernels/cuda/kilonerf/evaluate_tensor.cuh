@@ -144,8 +144,9 @@ struct TensorEvaluator : NetworkPerCell<TensorNetwork> {
 
     KNF_DEVICE float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 
-    // An output as a lane has it, of column 2t: lanes 0 to 2 have red, green and blue, lane 3 the density.
-    KNF_DEVICE float activated(float raw, int t) { return t == 3 ? fmaxf(raw, 0.0f) : sigmoid(raw); }
+    // An output as a lane has it, of column 2t: lanes 0 to 2 have red, green and blue, lane 3 the density. By
+    // reference: by value, nested boxes spill on sm_90.
+    KNF_DEVICE float activated(const float& raw, int t) { return t == 3 ? fmaxf(raw, 0.0f) : sigmoid(raw); }
 
     // Evaluates samples[0 .. count) in place, by all warps of the block; `unit` holds the rays' unit directions.
     KNF_DEVICE void evaluate(const Arrays&, const BlockData&, const TensorNetwork& net, Sample* samples, int count,
