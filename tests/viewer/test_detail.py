@@ -54,11 +54,10 @@ def test_the_slider_shows_a_coarser_field_from_the_same_place(tmp_path, places) 
     with Driver(tmp_path, scene, size=(1280, 800)) as driver:
         driver.settle()
         before, matrix = driver.app.view.shown, driver.app.navigator.matrix()
-        left, y = places.at("##Detail")
-        driver.click(left - 60, y)  # of two levels, the left one
+        driver.click(*places.at("##Detail", 0.1))  # of two levels, the left one
         driver.until(lambda: isinstance(driver.app.scene, OctreeScene) and driver.app.scene.depth == scene.first_level)
         driver.settle()
         assert driver.app.view.shown is not before
         np.testing.assert_array_equal(driver.app.navigator.matrix(), matrix)
-        driver.click(left + 60, y)
+        driver.click(*places.at("##Detail", 0.9))
         driver.until(lambda: isinstance(driver.app.scene, OctreeScene) and driver.app.scene.depth == scene.depth)
