@@ -8,6 +8,7 @@
 // saturate). A sum in a layer is the next unit's step divided by a power of two, chosen for each output as small as
 // the bound on the sum allows: sums of 32 bits never overflow, whatever the input.
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/integer_layers.h"
 #include "cpu/kilonerf/quantisation.h"
 #include "cpu/march/evaluator.h"
 #include "cpu/simd/narrow.h"
@@ -15,8 +16,6 @@
 namespace knf::KNF_PATH {
 namespace {
 
-constexpr int BLOCK = 4;  // outputs whose sums stay in registers
-constexpr int VECTORS = 2;
 constexpr int POSITION_PAIRS = (POSITION_CHANNELS + 1) / 2;
 constexpr int HIDDEN_PAIRS = HIDDEN / 2;
 constexpr int FIT_PAIRS = (FIT_TERMS - 1) / 2;
@@ -39,8 +38,7 @@ struct alignas(64) PackedNetwork {
     int32_t shift0[HIDDEN], shift1[HIDDEN], shift2[HIDDEN];
     float steps2[HIDDEN];  // steps of the direction layer's sums per 1
     float b2[HIDDEN];      // in these steps, with the rounding of the shift
-    float density_step, density_bias;
-    float color_step[3], color_bias[3];
+    OutputSteps outputs;
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
 };
 
@@ -113,14 +111,6 @@ KNF_INLINE void add_layer(const int32_t (*weights)[OUT], const ints* x, ints (&s
     }
 }
 
-template <int OUT, int V>
-KNF_INLINE void start_sums(const int32_t* bias, ints (&sum)[OUT][V]) {
-#pragma GCC unroll 4
-    for (int o = 0; o < OUT; o++)
-#pragma GCC unroll 2
-        for (int v = 0; v < V; v++) sum[o][v] = bias ? splat(bias[o]) : ints{};
-}
-
 // Shift the sums of a block to the units' steps and rectify them. y: the block's pairs.
 template <int V>
 KNF_INLINE void finish_units(const int32_t* shift, const ints (&sum)[BLOCK][V], ints* y) {
@@ -173,14 +163,7 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     ints color[3][V];
     start_sums(nullptr, color);
     add_layer<HIDDEN_PAIRS>(net.w_color, hidden, color);
-    for (int v = 0; v < V; v++) {
-        const floats raw = to_floats(density[0][v]) * net.density_step + net.density_bias;
-        store(work.density + first + v * W, max(raw, floats{}));
-        for (int channel = 0; channel < 3; channel++) {
-            const floats x = to_floats(color[channel][v]) * net.color_step[channel] + net.color_bias[channel];
-            store(work.rgb[channel] + first + v * W, 1.0f / (1.0f + exp(-x)));
-        }
-    }
+    store_outputs(net.outputs, density[0], color, work, first);
 }
 
 // The integers of one output: weights in steps of its sum, and the shift from there to the unit's step.
@@ -288,11 +271,11 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
         packed.shift2[o] = output.shift;
         steps2[o] = output.step;
     }
-    packed.density_step = pack_row(net.w_density, 1, steps1, packed.w_density, 1);
-    packed.density_bias = net.b_density;
+    packed.outputs.density_step = pack_row(net.w_density, 1, steps1, packed.w_density, 1);
+    packed.outputs.density_bias = net.b_density;
     for (int channel = 0; channel < 3; channel++) {
-        packed.color_step[channel] = pack_row(net.w_color + channel, 3, steps2, packed.w_color[0] + channel, 3);
-        packed.color_bias[channel] = net.b_color[channel];
+        packed.outputs.color_step[channel] = pack_row(net.w_color + channel, 3, steps2, packed.w_color[0] + channel, 3);
+        packed.outputs.color_bias[channel] = net.b_color[channel];
     }
     __builtin_memcpy(packed.w_direction, w_direction, sizeof(packed.w_direction));
 }
@@ -322,9 +305,7 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
 void evaluate(const void* network, Workspace& work, int count) {
     const PackedNetwork& net = *static_cast<const PackedNetwork*>(network);
     const PackedVisit& visit = *reinterpret_cast<const PackedVisit*>(work.visit);
-    int first = 0;
-    for (; count - first > W; first += VECTORS * W) evaluate_block<VECTORS>(net, visit, work, first);
-    if (count > first) evaluate_block<1>(net, visit, work, first);
+    in_blocks(count, [&](auto vectors, int first) { evaluate_block<vectors.number>(net, visit, work, first); });
 }
 
 extern const CodePath path = {

@@ -70,14 +70,6 @@ KNF_INLINE void add_layer(const int32_t (*weights)[OUT], const int32_t (*offsets
     }
 }
 
-template <int OUT, int V>
-KNF_INLINE void start_sums(const int32_t* bias, ints (&sum)[OUT][V]) {
-#pragma GCC unroll 4
-    for (int o = 0; o < OUT; o++)
-#pragma GCC unroll 2
-        for (int v = 0; v < V; v++) sum[o][v] = bias ? splat(bias[o]) : ints{};
-}
-
 // Sums of outputs that are not hidden units.
 template <int OUT, int V>
 KNF_INLINE void add_head(const int32_t (&weights)[2][HIDDEN_QUADS][OUT], const ints* x, ints (&sum)[OUT][V]) {
@@ -202,14 +194,7 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     }
     ints color[3][V];
     add_head(net.w_color, hidden, color);
-    for (int v = 0; v < V; v++) {
-        const floats raw = to_floats(density[0][v]) * net.density_step + net.density_bias;
-        store(work.density + first + v * W, max(raw, floats{}));
-        for (int channel = 0; channel < 3; channel++) {
-            const floats x = to_floats(color[channel][v]) * net.color_step[channel] + net.color_bias[channel];
-            store(work.rgb[channel] + first + v * W, 1.0f / (1.0f + exp(-x)));
-        }
-    }
+    store_outputs(net.outputs, density[0], color, work, first);
 }
 
 void pack(const Network& net, const CellPoints& points, void* memory) {
@@ -279,11 +264,12 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
         }
         return 1.0f / finer;
     };
-    packed.density_step = pack_head(net.w_density, 1, steps1, packed.w_density[0][0]);
-    packed.density_bias = net.b_density;
+    packed.outputs.density_step = pack_head(net.w_density, 1, steps1, packed.w_density[0][0]);
+    packed.outputs.density_bias = net.b_density;
     for (int channel = 0; channel < 3; channel++) {
-        packed.color_step[channel] = pack_head(net.w_color + channel, 3, steps2, packed.w_color[0][0] + channel);
-        packed.color_bias[channel] = net.b_color[channel];
+        packed.outputs.color_step[channel] =
+            pack_head(net.w_color + channel, 3, steps2, packed.w_color[0][0] + channel);
+        packed.outputs.color_bias[channel] = net.b_color[channel];
     }
     __builtin_memcpy(packed.w_direction, w_direction, sizeof(packed.w_direction));
 }
@@ -326,9 +312,7 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
 void evaluate(const void* network, Workspace& work, int count) {
     const PackedNetwork& net = *static_cast<const PackedNetwork*>(network);
     const PackedVisit& visit = *reinterpret_cast<const PackedVisit*>(work.visit);
-    int first = 0;
-    for (; count - first > W; first += VECTORS * W) evaluate_block<VECTORS>(net, visit, work, first);
-    if (count > first) evaluate_block<1>(net, visit, work, first);
+    in_blocks(count, [&](auto vectors, int first) { evaluate_block<vectors.number>(net, visit, work, first); });
 }
 
 extern const CodePath path = {

@@ -2,12 +2,11 @@
 #pragma once
 
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/integer_layers.h"
 #include "cpu/kilonerf/quantisation.h"
 
 namespace knf::KNF_PATH {
 
-constexpr int BLOCK = 4;  // outputs whose sums stay in registers: a quad of the next layer's inputs
-constexpr int VECTORS = 2;
 constexpr int POSITION_QUADS = (POSITION_CHANNELS + 1) / 4;
 constexpr int HIDDEN_QUADS = HIDDEN / 4;
 constexpr int FIT_QUADS = (FIT_TERMS - 1) / 4;
@@ -44,8 +43,7 @@ struct alignas(64) PackedNetwork {
     Scales scale0, scale1, scale2;
     float steps2[HIDDEN];  // steps of the direction layer's sums per 1
     float b2[HIDDEN];      // in these steps
-    float density_step, density_bias;
-    float color_step[3], color_bias[3];
+    OutputSteps outputs;
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
 };
 

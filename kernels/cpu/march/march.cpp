@@ -2,6 +2,7 @@
 //
 // Compiled once per instruction set and WITHOUT fused multiply-add: which samples count is decided by the very
 // operations of kernels/sampling.py, so every backend takes the same ones.
+#include "cpu/march/compositing.h"
 #include "cpu/march/evaluator.h"
 #include "cpu/march/picture.h"
 #include "cpu/simd/vectors.h"
@@ -32,7 +33,7 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks,
                 for (int i = 0; i < W; i++) work.length[at + i] = __builtin_sqrtf(squares[i]);
                 store(work.transmittance + at, splat(1.0f));
                 store(work.depth + at, floats{});
-                __builtin_memset(work.color[at], 0, sizeof(work.color[0]) * W);
+                for (int i = 0; i < 4; i++) store(work.color[at] + i * W, floats{});
             }
         }
     });
@@ -40,44 +41,65 @@ void start_rays(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks,
     __builtin_memset(work.hit, 0, sizeof(work.hit));
 }
 
-// Bits of the samples first + j, j = 0..31, that count for each lane's ray.
+// The least power of two that no factor of the grid exceeds.
+uint32_t range_of(const Grid& grid) {
+    uint32_t range = 1;
+    for (const int factor : grid.factor)
+        while (range < static_cast<uint32_t>(factor)) range *= 2;
+    return range;
+}
+
+// Whether occupied_samples can leave out what few cells need.
+bool is_plain(const Grid& grid, const FrameSetup& frame, const Cell& cell) {
+    const int range = static_cast<int>(range_of(grid));
+    return frame.ess && !cell.near_border && grid.factor[0] == range && grid.factor[1] == range &&
+           grid.factor[2] == range;
+}
+
+// Bits of the samples first + j, j = 0..31, that count for each lane's ray. PLAIN: see above.
+//
+// Whether a voxel's indices are within the cell is one test for all three axes: of the bits from a power of two up.
+// Where a factor is less than that, the index is looked at a second time, moved up by the difference.
+template <bool PLAIN>
 KNF_INLINE words occupied_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame,
                                   const Cell& cell, const floats (&direction)[3], floats first, floats last) {
-    words mask = {};
     const uint32_t* bits = occupancy + cell.first_word;
-    for (int j = 0; j < 32; j++) {
-        const floats index = first + static_cast<float>(j);
+    const uint32_t range = range_of(grid);
+    words mask = {};
+    floats index = first;
+    unsigned j = 0;
+    for (; j < 32; j++) {
         ints counts = index <= last;
         if (!lane_bits(counts)) break;
         const floats t = sample_depth(index, frame.near, frame.step);
-        words voxel = {};
+        words voxel = {}, all = {};
         for (int axis = 0; axis < 3; axis++) {
             const floats p = sample_position(frame.origin[axis], t, direction[axis]);
-            if (cell.near_border) counts &= (p > grid.inside_min[axis]) & (p < grid.inside_max[axis]);
+            if (!PLAIN && cell.near_border) counts &= (p > grid.inside_min[axis]) & (p < grid.inside_max[axis]);
             const floats voxels = voxel_coordinate(p, grid.box_min[axis], grid.inverse_voxel[axis]);
             const words local = reinterpret_cast<words>(truncate(voxels) - cell.first_voxel[axis]);
-            counts &= local < static_cast<uint32_t>(grid.factor[axis]);  // a negative one is large
+            all |= local;  // a negative one is large
+            if (!PLAIN) all |= local + (range - static_cast<uint32_t>(grid.factor[axis]));
             voxel |= local << grid.voxel_shift[axis];
         }
-        if (frame.ess) {
-            voxel &= reinterpret_cast<words>(counts);  // lanes that do not count look up voxel 0
-            const words word = gather(bits, reinterpret_cast<ints>(voxel >> 5));
-            const words bit = (word >> (voxel & 31u)) & 1u;
-            mask |= (bit & reinterpret_cast<words>(counts)) << static_cast<unsigned>(j);
-        } else {
-            mask |= (reinterpret_cast<words>(counts) & 1u) << static_cast<unsigned>(j);
-        }
+        counts &= (all & ~(range - 1)) == 0;
+        words bit = reinterpret_cast<words>(counts);  // to count with, the sign
+        if (PLAIN || frame.ess) bit = gather(bits, reinterpret_cast<ints>(voxel >> 5), counts) << (~voxel & 31u);
+        mask = mask >> 1 | (bit & 0x80000000u);
+        index = first + static_cast<float>(j + 1);
     }
-    return mask;
+    return j ? mask >> (32u - j) : mask;
 }
 
-// The positions that occupied_samples looks at are those that count where empty space is not skipped.
+// The positions that occupied_samples looks at are those that count where empty space is not skipped. ray: of `count`
+// lanes.
 void count_lookups(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
-                   const floats (&direction)[3], floats first, floats last, int at, Workspace& work) {
+                   const floats (&direction)[3], floats first, floats last, const int* ray, int count,
+                   Workspace& work) {
     FrameSetup without = frame;
     without.ess = false;
-    const words inside = occupied_samples(grid, occupancy, without, cell, direction, first, last);
-    for (int i = 0; i < W; i++) work.counted[2][at + i] += __builtin_popcount(inside[i]);
+    const words inside = occupied_samples<false>(grid, occupancy, without, cell, direction, first, last);
+    for (int i = 0; i < W && i < count; i++) work.counted[2][ray[i]] += __builtin_popcount(inside[i]);
 }
 
 // Every queued ray takes a sample.
@@ -88,11 +110,10 @@ void count_samples(const Cell& cell, int count, Workspace& work) {
     }
 }
 
-// Queue all living rays of the rectangle that have samples in this cell, among the `chunk`-th 32 sample indices of
-// each. Returns their number; `more` is set if a ray has indices beyond this chunk. COUNTED: see count_lookups.
-template <bool COUNTED>
-int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell,
-               const Rectangle& tile, const Rectangle& area, int chunk, Workspace& work, bool& more) {
+// Queue all living rays of the rectangle that meet the cell's box, with the first and the last (in work.t) sample index
+// of the `chunk`-th 32 of each. Returns their number; `more` is set if a ray has indices beyond this chunk.
+int queue_rays(const Grid& grid, const FrameSetup& frame, const Cell& cell, const Rectangle& tile,
+               const Rectangle& area, int chunk, Workspace& work, bool& more) {
     float low[3], high[3];
     for (int axis = 0; axis < 3; axis++) {
         const float slack = box_slack(frame.origin[axis], grid.box_min[axis], grid.box_max[axis]);
@@ -101,7 +122,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
     }
     const float inverse_step = 1.0f / frame.step;
     const float offset = frame.near * inverse_step;
-    more = false;
+    ints beyond = {};
     int found = 0;
     const uint64_t columns = bit_range(area.x0 - tile.x0, area.x1 - tile.x0);
     for (int row = area.y0 - tile.y0; row < area.y1 - tile.y0; row++) {
@@ -111,7 +132,7 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const unsigned among = static_cast<unsigned>(rays >> x) & LANES;
             if (!among) continue;
             const int at = row * TILE + x;
-            floats enter = splat(-1e30f), leave = splat(1e30f), direction[3];
+            floats enter = splat(-1e30f), leave = splat(1e30f);
             for (int axis = 0; axis < 3; axis++) {
                 const floats inverse = load(work.inverse[axis] + at);
                 const floats t0 = low[axis] * inverse, t1 = high[axis] * inverse;
@@ -125,27 +146,50 @@ int queue_rays(const Grid& grid, const uint32_t* occupancy, const FrameSetup& fr
             const floats last = min(floor(leave + index_slack(leave + offset)), splat(frame.last));
             const unsigned meeting = lane_bits(first <= last) & among;
             if (!meeting) continue;
-            const ints alive = lane_mask(meeting);
-            for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.direction[axis] + at);
-            const floats end = alive != 0 ? last : splat(-1.0f);
-            more |= lane_bits(alive & (first + 32.0f <= last)) != 0;
-            const words mask = occupied_samples(grid, occupancy, frame, cell, direction, first, end);
-            if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, end, at, work);
-            const unsigned lanes = lane_bits(mask != 0);
-            if (!lanes) continue;
-            const Compaction front(lanes);
+            beyond |= lane_mask(meeting) & (first + 32.0f <= last);
+            const Compaction front(meeting);
             store(work.ray + found, front(lane_indices() + at));
             store(work.first + found, front(first));
-            store(work.mask + found, front(mask));
+            store(work.t + found, front(last));
             store(work.queue_length + found, front(load(work.length + at)));
-            for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + found, front(direction[axis]));
+            for (int axis = 0; axis < 3; axis++)
+                store(work.queue_direction[axis] + found, front(load(work.direction[axis] + at)));
             store(work.queue_transmittance + found, front(load(work.transmittance + at)));
-            for (auto& sums : work.sums) store(sums + found, floats{});
-            work.hit[row] |= static_cast<uint64_t>(lanes) << x;
-            found += __builtin_popcount(lanes);
+            found += __builtin_popcount(meeting);
         }
     }
+    more = lane_bits(beyond) != 0;
     return found;
+}
+
+// Find the samples of the queued rays in occupied voxels, and keep the rays that have any; returns their number.
+// COUNTED: see count_lookups.
+template <bool COUNTED>
+int find_samples(const Grid& grid, const uint32_t* occupancy, const FrameSetup& frame, const Cell& cell, int count,
+                 Workspace& work) {
+    const bool plain = is_plain(grid, frame, cell);
+    store(work.t + count, splat(-1.0f));  // lanes without a ray
+    store(work.first + count, floats{});
+    int kept = 0;
+    for (int i = 0; i < count; i += W) {
+        const floats first = load(work.first + i), last = load(work.t + i);
+        floats direction[3];
+        for (int axis = 0; axis < 3; axis++) direction[axis] = load(work.queue_direction[axis] + i);
+        const words mask = plain ? occupied_samples<true>(grid, occupancy, frame, cell, direction, first, last)
+                                 : occupied_samples<false>(grid, occupancy, frame, cell, direction, first, last);
+        if (COUNTED) count_lookups(grid, occupancy, frame, cell, direction, first, last, work.ray + i, count - i, work);
+        const unsigned lanes = lane_bits(mask != 0);
+        const Compaction front(lanes);
+        store(work.ray + kept, front(load(work.ray + i)));
+        store(work.first + kept, front(first));
+        store(work.mask + kept, front(mask));
+        store(work.queue_length + kept, front(load(work.queue_length + i)));
+        for (int axis = 0; axis < 3; axis++) store(work.queue_direction[axis] + kept, front(direction[axis]));
+        store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
+        for (auto& sums : work.sums) store(sums + kept, floats{});
+        kept += __builtin_popcount(lanes);
+    }
+    return kept;
 }
 
 // The next sample of every queued ray.
@@ -167,53 +211,6 @@ void take_samples(const Grid& grid, const FrameSetup& frame, const Cell& cell, i
             if (!FITTED && !IN_VOXELS) store(work.unit[axis] + i, d / length);
         }
     }
-}
-
-// Composite the queue's samples (KiloNeRF Eq. 1).
-void composite(const FrameSetup& frame, int count, Workspace& work) {
-    for (int i = 0; i < count; i += W) {
-        const floats distance = load(work.queue_length + i) * frame.step;
-        const floats alpha = 1.0f - exp(-(load(work.density + i) * distance));
-        const floats before = load(work.queue_transmittance + i), weight = before * alpha;
-        store(work.queue_transmittance + i, before * (1.0f - alpha));
-        const floats values[] = {load(work.rgb[0] + i), load(work.rgb[1] + i), load(work.rgb[2] + i), splat(1.0f),
-                                 load(work.t + i)};
-        for (int sum = 0; sum < SUMS; sum++) store(work.sums[sum] + i, load(work.sums[sum] + i) + weight * values[sum]);
-    }
-}
-
-// A ray leaves the queue: its sums go to the picture's. It has ended if it transmits less than `threshold`.
-KNF_INLINE void finish_ray(float threshold, Workspace& work, int at) {
-    const int ray = work.ray[at];
-    for (int sum = 0; sum < 4; sum++) work.color[ray][sum] += work.sums[sum][at];
-    work.depth[ray] += work.sums[4][at];
-    work.transmittance[ray] = work.queue_transmittance[at];
-    if (work.queue_transmittance[at] < threshold) work.alive[ray / TILE] &= ~(uint64_t{1} << ray % TILE);
-}
-
-// Keep the rays that live and have samples left; returns their number.
-int compact_queue(const FrameSetup& frame, int count, Workspace& work) {
-    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
-    int kept = 0;
-    for (int i = 0; i < count; i += W) {
-        const unsigned valid = count - i < W ? (1u << (count - i)) - 1u : (1u << W) - 1u;
-        const ints stays = (load(work.mask + i) != 0) & (load(work.queue_transmittance + i) >= threshold);
-        const unsigned lanes = lane_bits(stays) & valid;
-        for (unsigned ended = valid & ~lanes; ended; ended &= ended - 1)
-            finish_ray(threshold, work, i + __builtin_ctz(ended));
-        if (lanes != valid || kept != i) {
-            const Compaction front(lanes);
-            store(work.ray + kept, front(load(work.ray + i)));
-            store(work.mask + kept, front(load(work.mask + i)));
-            store(work.first + kept, front(load(work.first + i)));
-            store(work.queue_length + kept, front(load(work.queue_length + i)));
-            store(work.queue_transmittance + kept, front(load(work.queue_transmittance + i)));
-            for (auto& d : work.queue_direction) store(d + kept, front(load(d + i)));
-            for (auto& sum : work.sums) store(sum + kept, front(load(sum + i)));
-        }
-        kept += __builtin_popcount(lanes);
-    }
-    return kept;
 }
 
 // What is behind each ray of the tile, into work.rgb, which no queue needs any more. Rays that ended do not reach the
@@ -238,14 +235,35 @@ void find_sky(const SceneData& scene, const FrameSetup& frame, const Rectangle& 
     }
 }
 
-// Adds the time since the last call to one stage or another.
-struct StageClock {
-    double last = now_ms();
-    void lap(double& stage) {
-        const double now = now_ms();
-        stage += now - last;
-        last = now;
+// Times of a tile's stages, in ticks of a clock that costs little to read: a batch takes only some microseconds.
+class StageClock {
+  public:
+    int64_t rays = 0, march = 0, networks = 0, composite = 0;
+    // Adds the time since the last call to a stage.
+    void lap(int64_t& stage) {
+        const int64_t now = ticks();
+        stage += now - last_;
+        last_ = now;
     }
+    void stop(Counters& counters) const {
+        const int64_t passed = last_ - first_;
+        const double scale = passed > 0 ? (now_ms() - began_) / static_cast<double>(passed) : 0.0;
+        counters.rays_ms += scale * static_cast<double>(rays);
+        counters.march_ms += scale * static_cast<double>(march);
+        counters.networks_ms += scale * static_cast<double>(networks);
+        counters.composite_ms += scale * static_cast<double>(composite);
+    }
+
+  private:
+    static int64_t ticks() {
+#if defined(__SSE2__)
+        return static_cast<int64_t>(__builtin_ia32_rdtsc());
+#else
+        return static_cast<int64_t>(1e6 * now_ms());
+#endif
+    }
+    double began_ = now_ms();
+    int64_t first_ = ticks(), last_ = first_;
 };
 
 // Into how many parts a visit's pixels must be cut along one axis for directions to be fitted (direction_fit.h).
@@ -273,24 +291,31 @@ void render_visit(const SceneData& scene, int level, const FrameSetup& frame, co
     const int finer = scene.finer_rows ? scene.finer_rows[cell.network] : -1;
     const void* network = finer < 0 ? scene.networks + cell.network * scene.network_size
                                     : scene.finer_networks + finer * scene.finer_path->network_size;
+    const size_t size = finer < 0 ? scene.network_size : scene.finer_path->network_size;
+    const float threshold = frame.ert ? frame.ert_threshold : -1.0f;
     bool more = true, begun = false;
     work.cell = &cell;
     work.grid = &grid;
     for (int chunk = 0; more; chunk++) {
-        int count = queue_rays<COUNTED>(grid, scene.occupancy, frame, cell, tile, area, chunk, work, more);
+        int count = queue_rays(grid, frame, cell, tile, area, chunk, work, more);
+        if (!count) continue;
+        if (!chunk)  // the network comes from memory while samples are looked for
+            for (size_t at = 0; at < size; at += 64) __builtin_prefetch(static_cast<const char*>(network) + at);
+        count = find_samples<COUNTED>(grid, scene.occupancy, frame, cell, count, work);
         while (count) {
             take_samples(grid, frame, cell, count, work);
             if (COUNTED) count_samples(cell, count, work);
-            clock.lap(counters.march_ms);
+            clock.lap(clock.march);
             if (!begun) (finer < 0 ? begin_visit : scene.finer_path->begin_visit)(network, frame, tile, area, work);
             begun = true;
             (finer < 0 ? evaluate : scene.finer_path->evaluate)(network, work, count);
-            clock.lap(counters.networks_ms);
-            composite(frame, count, work);
+            clock.lap(clock.networks);
             counters.samples += count;
             counters.samples_of_level[level] += count;
-            count = compact_queue(frame, count, work);
-            clock.lap(counters.composite_ms);
+            const int leaving = composite(frame, threshold, count, work);
+            finish_rays(threshold, leaving, work);
+            count = compact_queue(threshold, leaving, count, work);
+            clock.lap(clock.composite);
         }
     }
 }
@@ -305,7 +330,8 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         for (int y = tile.y0; y < tile.y1; y++)
             write_background(frame, static_cast<int64_t>(y) * frame.width + tile.x0, tile.x1 - tile.x0, picture);
         if (picture.samples) write_counts(frame, tile, nullptr, picture);
-        return clock.lap(counters.rays_ms);
+        clock.lap(clock.rays);
+        return clock.stop(counters);
     }
     uint64_t blocks = sky ? ~uint64_t{0} : 0;
     for (int i = 0; i < num_visits && ~blocks; i++) {
@@ -319,7 +345,7 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
         __builtin_memset(work.counted[1], 0xff, sizeof(work.counted[1]));  // -1
     }
     const auto visit_cell = picture.samples ? render_visit<true> : render_visit<false>;
-    clock.lap(counters.rays_ms);
+    clock.lap(clock.rays);
     const Cell* cells = frame.ess ? scene.cells : scene.full_cells;
     FrameSetup frames[MAX_LEVELS];
     for (int level = 0; level < scene.num_levels; level++) frames[level] = frame_of_level(frame, scene.levels[level]);
@@ -335,11 +361,12 @@ void render_tile(const SceneData& scene, const FrameSetup& frame, const Rectangl
                        work, counters, clock);
         }
     }
-    clock.lap(counters.march_ms);
+    clock.lap(clock.march);
     if (sky) find_sky(scene, frame, tile, work);
     write_picture(frame, tile, blocks, sky, work, picture, counters);
     if (picture.samples) write_counts(frame, tile, &work, picture);
-    clock.lap(counters.rays_ms);
+    clock.lap(clock.rays);
+    clock.stop(counters);
 }
 
 }  // namespace knf::KNF_PATH

@@ -56,22 +56,24 @@ static inline void write_counts(const FrameSetup& frame, const Rectangle& tile, 
                                   : 0;
 }
 
-// Pixels of a row that no cell touches.
+// Pixels of a row that show nothing.
 static inline void write_background(const FrameSetup& frame, int64_t pixel, int count, const Picture& picture) {
+    float *const rgb = picture.rgb + 3 * pixel, *const alpha = picture.alpha + pixel,
+                 *const depth = picture.depth + pixel;
     float pattern[3 * W];
     for (int i = 0; i < 3 * W; i++) pattern[i] = frame.background[i % 3];
     const floats colors[3] = {load(pattern), load(pattern + W), load(pattern + 2 * W)};
+    const floats far = splat(__builtin_inff());
     int at = 0;
     for (; at + W <= count; at += W) {
-        for (int i = 0; i < 3; i++) store(picture.rgb + 3 * (pixel + at) + i * W, colors[i]);
-        store(picture.alpha + pixel + at, floats{});
-        store(picture.depth + pixel + at, splat(__builtin_inff()));
+        for (int i = 0; i < 3; i++) store(rgb + 3 * at + i * W, colors[i]);
+        store(alpha + at, floats{});
+        store(depth + at, far);
     }
     for (; at < count; at++) {
-        for (int channel = 0; channel < 3; channel++)
-            picture.rgb[3 * (pixel + at) + channel] = frame.background[channel];
-        picture.alpha[pixel + at] = 0.0f;
-        picture.depth[pixel + at] = __builtin_inff();
+        for (int channel = 0; channel < 3; channel++) rgb[3 * at + channel] = pattern[channel];
+        alpha[at] = 0.0f;
+        depth[at] = far[0];
     }
 }
 
@@ -79,20 +81,26 @@ static inline void write_background(const FrameSetup& frame, int64_t pixel, int 
 static inline void write_rays(const FrameSetup& frame, int ray, int64_t pixel, int count, bool sky,
                               const Workspace& work, const Picture& picture) {
     using four = float __attribute__((vector_size(16), aligned(4), may_alias));
+    float *const alpha = picture.alpha + pixel, *const depth = picture.depth + pixel;
+    float* rgb = picture.rgb + 3 * pixel;
     four behind = {frame.background[0], frame.background[1], frame.background[2], 0.0f};
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++, rgb += 3) {
         const four color = *reinterpret_cast<const four*>(work.color[ray + i]);
         if (sky)
             for (int channel = 0; channel < 3; channel++) behind[channel] = work.rgb[channel][ray + i];
         const four shown = color + (1.0f - color[3]) * behind;
-        float* rgb = picture.rgb + 3 * (pixel + i);
         if (i + 1 < count)
             *reinterpret_cast<four*>(rgb) = shown;  // its fourth number is written over by the next pixel
         else
             for (int channel = 0; channel < 3; channel++) rgb[channel] = shown[channel];
-        picture.alpha[pixel + i] = color[3];
-        picture.depth[pixel + i] = color[3] > 0.0f ? work.depth[ray + i] / color[3] : __builtin_inff();
+        alpha[i] = color[3];
     }
+    const float* const sums = work.depth + ray;
+    const floats far = splat(__builtin_inff());
+    int at = 0;
+    for (; at + W <= count; at += W)
+        store(depth + at, load(alpha + at) > 0.0f ? load(sums + at) / load(alpha + at) : far);
+    for (; at < count; at++) depth[at] = alpha[at] > 0.0f ? sums[at] / alpha[at] : far[0];
 }
 
 static inline void write_picture(const FrameSetup& frame, const Rectangle& tile, uint64_t blocks, bool sky,
@@ -101,7 +109,8 @@ static inline void write_picture(const FrameSetup& frame, const Rectangle& tile,
         return [&, touched](const Rectangle& pixels, int ray) {
             for (int y = pixels.y0; y < pixels.y1; y++, ray += TILE) {
                 const int64_t pixel = static_cast<int64_t>(y) * frame.width + pixels.x0;
-                if (touched)
+                const uint64_t hit = touched ? work.hit[ray / TILE] >> ray % TILE & bit_range(0, BLOCK_WIDTH) : 0;
+                if (hit || sky)
                     write_rays(frame, ray, pixel, pixels.x1 - pixels.x0, sky, work, picture);
                 else
                     write_background(frame, pixel, pixels.x1 - pixels.x0, picture);

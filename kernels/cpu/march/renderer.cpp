@@ -9,6 +9,7 @@
 #include <exception>
 #include <stdexcept>
 
+#include "cpu/march/projection.h"
 #include "cpu/simd/amx_support.h"
 
 #define KNF_SHARED static inline
@@ -182,55 +183,13 @@ const std::vector<int>& Renderer::order_cells(const float (&origin)[3]) {
     return order_;
 }
 
-// Inverse of the rotation part (which may hold a scale): world to camera axes. False if it has none.
-static bool invert(const float (&m)[9], double (&inverse)[9]) {
-    for (int i = 0; i < 3; i++)
-        for (int j = 0; j < 3; j++) {
-            const int r0 = (j + 1) % 3, r1 = (j + 2) % 3, c0 = (i + 1) % 3, c1 = (i + 2) % 3;
-            inverse[3 * i + j] = static_cast<double>(m[3 * r0 + c0]) * m[3 * r1 + c1] -
-                                 static_cast<double>(m[3 * r0 + c1]) * m[3 * r1 + c0];
-        }
-    const double determinant = m[0] * inverse[0] + m[1] * inverse[3] + m[2] * inverse[6];
-    if (!(std::abs(determinant) > 1e-30)) return false;
-    for (double& value : inverse) value /= determinant;
-    return true;
-}
-
-// Pixels whose rays may meet the box; empty if it lies behind the camera, everything if it reaches behind it.
-static Rectangle project_box(const FrameSetup& frame, const double (&to_camera)[9], const float (&low)[3],
-                             const float (&high)[3]) {
-    double x0 = 1e30, y0 = 1e30, x1 = -1e30, y1 = -1e30;
-    int behind = 0;
-    for (int corner = 0; corner < 8; corner++) {
-        double p[3], q[3];
-        for (int axis = 0; axis < 3; axis++)
-            p[axis] = static_cast<double>(corner >> axis & 1 ? high[axis] : low[axis]) - frame.origin[axis];
-        for (int i = 0; i < 3; i++)
-            q[i] = to_camera[3 * i] * p[0] + to_camera[3 * i + 1] * p[1] + to_camera[3 * i + 2] * p[2];
-        const double z = -q[2];
-        if (z <= 1e-6 * (std::abs(q[0]) + std::abs(q[1]))) {
-            behind += 1 + (z < 0 ? 8 : 0);
-            continue;
-        }
-        const double x = frame.cx + frame.fx * q[0] / z, y = frame.cy - frame.fy * q[1] / z;
-        x0 = std::min(x0, x), x1 = std::max(x1, x), y0 = std::min(y0, y), y1 = std::max(y1, y);
-    }
-    if (behind == 8 * 9) return {0, 0, 0, 0};
-    if (behind) return {0, 0, frame.width, frame.height};
-    // Pixel centres lie at +0.5; one pixel more on each side covers the rounding of rays.
-    const auto pixel = [](double v, int limit) {
-        return static_cast<int>(std::clamp(v, 0.0, static_cast<double>(limit)));
-    };
-    return {pixel(std::floor(x0 - 1.5), frame.width), pixel(std::floor(y0 - 1.5), frame.height),
-            pixel(std::ceil(x1 + 1.5), frame.width), pixel(std::ceil(y1 + 1.5), frame.height)};
-}
-
 // For every screen tile the cells that may touch it, front to back.
 void Renderer::visit_tiles(const FrameSetup& frame, const Cell* cells) {
     const int columns = (frame.width + TILE - 1) / TILE, rows = (frame.height + TILE - 1) / TILE;
     const Rectangle all = {0, 0, frame.width, frame.height};
     double to_camera[9];
     const bool invertible = invert(frame.rotation, to_camera);
+    const Nearest nearest = nearest_samples(frame, to_camera, scene_.levels[scene_.num_levels - 1].grid);
     in_view_.clear();
     tile_starts_.assign(static_cast<size_t>(columns) * rows + 1, 0);
     const auto for_tiles = [&](const Rectangle& r, auto&& action) {
@@ -240,7 +199,7 @@ void Renderer::visit_tiles(const FrameSetup& frame, const Cell* cells) {
     for (int row : order_) {
         const Cell& cell = cells[row];
         if ((frame.ess && !cell.occupied) || cell.clip_min[0] > cell.clip_max[0]) continue;
-        const Rectangle r = invertible ? project_box(frame, to_camera, cell.clip_min, cell.clip_max) : all;
+        const Rectangle r = invertible ? project_box(frame, to_camera, nearest, cell.clip_min, cell.clip_max) : all;
         if (r.x0 >= r.x1 || r.y0 >= r.y1) continue;
         in_view_.push_back({row, levels_[row], r});
         for_tiles(r, [&](int tile) { tile_starts_[tile + 1]++; });

@@ -116,6 +116,7 @@ struct alignas(64) Workspace {
     float queue_direction[3][QUEUE];
     float queue_transmittance[QUEUE];
     float sums[SUMS][QUEUE];
+    int leaving[QUEUE];  // places in the queue of rays that are about to leave it
 
     // The queue's samples of one round.
     float t[QUEUE];

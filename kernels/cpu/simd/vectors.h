@@ -140,9 +140,16 @@ KNF_INLINE floats gather(const float* base, ints index) {
 #endif
 }
 
-KNF_INLINE words gather(const uint32_t* base, ints index) {
-    floats v = gather(reinterpret_cast<const float*>(base), index);
+// base[index] for the lanes of a comparison's result, 0 for the others, whose index may be anything.
+KNF_INLINE words gather(const uint32_t* base, ints index, ints lanes) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    const __m256 v = _mm256_mask_i32gather_ps(_mm256_setzero_ps(), reinterpret_cast<const float*>(base),
+                                              reinterpret_cast<__m256i>(index), reinterpret_cast<__m256>(lanes), 4);
     return reinterpret_cast<words>(v);
+#else
+    const floats v = gather(reinterpret_cast<const float*>(base), index & lanes);
+    return reinterpret_cast<words>(v) & reinterpret_cast<words>(lanes);
+#endif
 }
 
 // floor and ceil for |v| < 2^31.
