@@ -17,7 +17,7 @@ from support.driving import Driver, wait_for
 from support.fields.octree_scenes import random_octree_scene
 from support.knf_files import small_file
 from support.scenes import random_scene
-from support.web_server import Answer, WebServer
+from support.web.web_server import Answer, WebServer
 
 needs_window = pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
 DATA = small_file(random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4), chunks=3)

@@ -17,7 +17,7 @@ from kilonerf.model_io.streaming.address import SceneUrl
 from kilonerf.model_io.streaming.options import StreamOptions
 from kilonerf.model_io.streaming.stream import SceneStream, fetch_scene
 from support.knf_files import join, split
-from support.web_server import Answer, WebServer
+from support.web.web_server import Answer, WebServer
 
 from .conftest import COMPRESSED, FIRST
 
