@@ -158,7 +158,7 @@ def read_scene_and_index(location: Location) -> tuple[Scene, TensorIndex]:
         part, download = fetch_scene(
             location, progress=lambda now: progress.update(bar, completed=now.done, total=now.total or None)
         )
-    if not part.whole:
+    if not part.whole or download.index is None:
         raise StreamError(f"{location}: expected all of its {part.total:,} {part.unit}, got {part}: {download.note}")
     return part.scene, download.index
 

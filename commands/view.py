@@ -105,8 +105,8 @@ def view(options: ViewOptions) -> None:
     crop = parse_crop(options.crop)
     stream_options = _stream_options(options)
     if options.clear_cache:
-        removed, size = SceneCache(cache_folder(), 0).clear()
-        print(f"{PROGRAM}: {removed} scenes, {size / 1e6:.1f} MB removed from {cache_folder()}")
+        removed, count = SceneCache(cache_folder(), 0).clear()
+        print(f"{PROGRAM}: {removed} scenes, {count / 1e6:.1f} MB removed from {cache_folder()}")
         if options.scene is None:
             return
     loader = SceneLoader(stream_options)
@@ -175,10 +175,8 @@ def view(options: ViewOptions) -> None:
 
 
 def _stream_options(options: ViewOptions) -> StreamOptions:
-    budget, kept = (
-        parse_bytes(text, option)
-        for text, option in ((options.stream_budget, "--stream-budget"), (options.cache_budget, "--cache-budget"))
-    )
+    budget = parse_bytes(options.stream_budget, "--stream-budget")
+    kept = parse_bytes(options.cache_budget, "--cache-budget")
     return StreamOptions(budget=budget, cache_folder=cache_folder() if kept else None, cache_budget=kept)
 
 

@@ -11,6 +11,7 @@ from kilonerf.model_io.streaming.address import Location
 if TYPE_CHECKING:
     from .camera_path.tool import CameraPathTool
     from .compare.tool import CompareTool
+    from .inspection.detail import LevelOfDetail
     from .making.tool import SceneMaking
     from .orientation.orientation import Orientation
 
@@ -31,6 +32,11 @@ class Program(Protocol):
     @property
     def compare(self) -> "CompareTool":
         """What the picture is compared with."""
+        ...
+
+    @property
+    def detail(self) -> "LevelOfDetail":
+        """At which level of detail an octree field is shown."""
         ...
 
     @property

@@ -132,7 +132,7 @@ class ViewerApp:
         self.crop = CropTool(settings, self.orientation)
         places, numbers = OrientationPanel(navigator, self.orientation), NumbersPanel(self.numbers)
         self._panel.sections += [places.draw, self.crop.draw_panel, self.compare.panel.draw, numbers.draw]
-        self.making = self._files.making
+        self.making, self.detail = self._files.making, self._files.detail
         self._panel.last_sections += [self.making.panel.draw, WindowPanel(settings).draw]
         self._title = PROGRAM
         self._input = ViewInput(self.navigator, actions.bindings(self), actions.control_bindings(self))

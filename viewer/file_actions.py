@@ -7,6 +7,7 @@ from pathlib import Path
 from kilonerf.model_io import CameraPath, KiloNeRFError, Scene
 from kilonerf.model_io.streaming.address import Location, SceneUrl
 
+from .inspection.detail import LevelOfDetail
 from .making.tool import SceneMaking
 from .notices import Notices
 from .orientation.orientation import Orientation
@@ -31,6 +32,7 @@ class FileActions:
         close_window: the user wants to leave.
 
     Attributes:
+        detail: shows octree fields up to one of their levels.
         making: imports checkpoints and trains data sets.
     """
 
@@ -48,6 +50,7 @@ class FileActions:
         self._orientation, self._notices = orientation, notices
         self._browser = FileBrowser(recent)
         self._offer = OfferDialog()
+        self.detail = LevelOfDetail(loader)
         self.making = SceneMaking(loader, recording, notices, recent, self.open, close_window)
 
     def browse(self, scene_path: Path | None) -> None:

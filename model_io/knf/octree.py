@@ -38,7 +38,7 @@ _DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 def octree_data(scene: OctreeScene) -> bytes:
     """The bytes of a file."""
     tensors = octree_tensors(scene)
-    checksums = {name: zlib.crc32(np.ascontiguousarray(array)) for name, array in tensors.items()}
+    checksums = {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in tensors.items()}
     document = _document(scene) | {"checksums": checksums}
     return _in_order(tensors, {"knf": json.dumps(document, allow_nan=False, separators=(",", ":"))})
 
@@ -66,8 +66,9 @@ def octree_scene(document: dict[str, Any], tensors: Tensors) -> OctreeScene:
     """
     first, codings = _first_level(document), _codings(document.get("codings"))
     for name, checksum in octree_checksums(document).items():
-        if name in tensors and zlib.crc32(tensors[name]) != checksum:
-            fail(name, f"checksum {checksum!r:.80}", f"{zlib.crc32(tensors[name])}: the file is damaged")
+        found = zlib.crc32(tensors[name].data) if name in tensors else checksum
+        if found != checksum:
+            fail(name, f"checksum {checksum!r:.80}", f"{found}: the file is damaged")
     octree = _octree(tensors, first, len(codings))
     features = [_features(tensors, octree, level, coding) for level, coding in enumerate(codings, start=first)]
     return OctreeScene(

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -129,7 +129,7 @@ class HttpSource:
             except _CutError as error:
                 tries.failed(error)
 
-    def read(self, begin: int, end: int, until: int) -> Iterator[bytes]:
+    def read(self, begin: int, end: int, until: int) -> Generator[bytes, None, None]:
         """The bytes of a range, in pieces; fewer, if the file's size was not known and it ends before.
 
         Args:

@@ -9,7 +9,7 @@ from kilonerf.commands import info, render, view
 from kilonerf.model_io import save_scene
 from kilonerf.model_io.streaming.options import cache_folder
 from support.fields.octree_scenes import random_octree_scene
-from support.web_server import WebServer
+from support.web.web_server import WebServer
 
 
 @pytest.fixture(autouse=True)

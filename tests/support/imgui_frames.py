@@ -58,7 +58,16 @@ class ImGuiFrames:
 class ItemPlaces:
     """Remembers where controls were drawn, by label, so that tests can click on them as a user does."""
 
-    CONTROLS = ("checkbox", "button", "combo", "slider_float", "selectable", "collapsing_header", "input_text")
+    CONTROLS = (
+        "checkbox",
+        "button",
+        "combo",
+        "slider_float",
+        "slider_int",
+        "selectable",
+        "collapsing_header",
+        "input_text",
+    )
 
     def __init__(self, monkeypatch):
         self.places = {}

@@ -24,7 +24,7 @@ class CompressionSettings:
     # Of all random numbers.
     seed: CountOrZero = 0
     # Steps of fine-tuning through the rounding; 0: round only.
-    steps: CountOrZero = 500
+    steps: CountOrZero = 1500
     # Rays of a step.
     rays: Count = 12_288
     # Learning rate of Adam at the beginning.

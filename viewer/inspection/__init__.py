@@ -1,1 +1,1 @@
-"""Looking closely at pictures: scales of false colours, comparison, what a picture cost."""
+"""Looking closely at pictures: the legend of false colours, the level of detail."""

@@ -11,6 +11,7 @@ from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
 from kilonerf.model_io.camera.turntable import turntable_cameras
 from kilonerf.model_io.files.atomic import write_text
+from kilonerf.model_io.streaming.address import Location
 
 from ..camera_path.editor import PathEditor
 from ..notices import Notices
@@ -120,7 +121,7 @@ class NumbersTool:
             return
         self._notices.add(f"Benchmark saved: {file}", "good", self._now)
 
-    def update(self, scene: Scene | None, file: Path | None, camera: Camera, now: float, *, idle: bool) -> None:
+    def update(self, scene: Scene | None, file: Location | None, camera: Camera, now: float, *, idle: bool) -> None:
         """A frame of the window begins: start what is wanted, take what is done.
 
         Args:
@@ -148,7 +149,7 @@ class NumbersTool:
         else:
             self._notices.add(f"Cannot measure: {outcome}" if outcome else "Measuring cancelled", "info", now)
 
-    def plan(self, scene: Scene, file: Path | None, camera: Camera) -> BenchmarkPlan | None:
+    def plan(self, scene: Scene, file: Location | None, camera: Camera) -> BenchmarkPlan | None:
         """What is to be measured; None if the cameras that were chosen do not exist."""
         width, height = SIZES[self.size] or (camera.width, camera.height)
         cameras: list[Camera] = [camera.resized(width, height)]
@@ -167,7 +168,7 @@ class NumbersTool:
             return None
         options = self._settings.render_options(scene)
         modes = all_modes(options) if self.all_modes else [options]
-        name = "scene" if file is None else file.stem
+        name = "scene" if file is None else Path(file.name).stem
         source = SOURCES[self.source].lower()
         return BenchmarkPlan(scene, name, self._settings.backend, tuple(cameras), source, tuple(modes))
 

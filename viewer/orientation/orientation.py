@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels import Crop
 from kilonerf.model_io import Camera, KiloNeRFError, Scene
-from kilonerf.model_io.streaming.address import Location
+from kilonerf.model_io.streaming.address import Location, is_there
 
 from ..camera.depth_in_view import depth_in_view
 from ..camera.frames import plane_normal
@@ -228,7 +228,7 @@ class Orientation:
         self._settings.overlays = replace(self._settings.overlays, **switches)
 
     def _keep(self) -> None:
-        if self._path is not None and self._path.exists():  # not of a scene that is only in memory
+        if self._path is not None and is_there(self._path):  # not of a scene that is only in memory
             self._memories.keep(self._path, self.memory)
 
     def _say(self, text: str) -> None:

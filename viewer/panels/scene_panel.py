@@ -54,6 +54,7 @@ class ScenePanel:
             tip = f"Of the file at {streamed.url}. {streamed.stream.download.cached / 1e6:.2f} MB were in the cache."
             facts = [*facts, (("Loaded", streamed.loaded, tip),)]
         widgets.figures(facts)
+        self._program.detail.draw(scene, path)
         self._messages()
 
     def _describe(self, scene: Scene) -> list[tuple[tuple[str, str, str], ...]]:

@@ -29,8 +29,9 @@ places = st.tuples(coordinate, coordinate, coordinate)
 @given(origin=places, towards=places)
 @example(origin=(0.0, 0.0, 0.0), towards=(1.0, 1.0, 1.0))  # through corners
 @example(origin=(-16.0, 0.1, 0.1), towards=(16.0, 0.1, 0.1))  # along an axis, through all levels
+@example(origin=(0.0, 0.05, 0.0), towards=(0.0, 1.0, 0.0))  # from a plane between cells: float32's 0.05
 def test_every_ray_meets_cells_of_all_levels_in_order(origin: tuple, towards: tuple) -> None:
-    place = np.asarray(origin, np.float32)
+    place = FULL.planes.cleared(np.asarray(origin, np.float32))  # as every camera is
     assert_in_order(place, np.asarray(towards, np.float32) - place)
 
 

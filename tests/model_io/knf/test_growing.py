@@ -168,6 +168,8 @@ def test_a_whole_file_is_the_same_as_ever(tmp_path: Path) -> None:
     assert part.whole
     assert str(part) == f"{whole.num_networks} of {whole.num_networks} networks"
     assert isinstance(part.scene, KiloNeRFScene)
+    assert part.scene.sky is not None
+    assert whole.sky is not None
     assert np.array_equal(part.scene.sky, whole.sky)
     for name, layer in whole.layers.items():
         assert np.array_equal(part.scene.layers[name], layer)

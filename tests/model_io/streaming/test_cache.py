@@ -11,7 +11,7 @@ from kilonerf.model_io import SceneError, StreamError
 from kilonerf.model_io.streaming.address import SceneUrl
 from kilonerf.model_io.streaming.cache import SceneCache
 from kilonerf.model_io.streaming.stream import fetch_scene
-from support.web_server import Answer, WebServer
+from support.web.web_server import Answer, WebServer
 
 from .conftest import FIRST
 

@@ -14,8 +14,8 @@ from kilonerf.model_io import KiloNeRFError, OctreeScene, Scene, load_partial_sc
 from kilonerf.model_io.streaming.address import SceneUrl
 from kilonerf.model_io.streaming.options import StreamOptions
 from kilonerf.model_io.streaming.stream import SceneStream, fetch_scene
-from support.lying_server import lying
-from support.web_server import WebServer
+from support.web.lying_server import lying
+from support.web.web_server import WebServer
 
 SERVERS, MANY_SERVERS = 30, 200
 FILES, MANY_FILES = 60, 10_000
