@@ -25,7 +25,7 @@ test: $(DEV_INSTALLED)  ## set up everything, then ruff, clang-format, pyright a
 	@$(VENV)/bin/ruff check
 	@$(VENV)/bin/ruff format --check
 	@$(CPP) --dry-run -Werror
-	@$(VENV)/bin/pyright
+	@$(VENV)/bin/pyright --threads 2
 	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow"
 
 test-all: $(DEV_INSTALLED) $(CUPY)  ## every test, also those that train or compress for minutes

@@ -13,6 +13,7 @@ from kilonerf.viewer import theme
 from kilonerf.viewer.appearance import folding
 from kilonerf.viewer.camera.navigator import Navigator
 from kilonerf.viewer.drawing.overlays import OverlayOptions
+from kilonerf.viewer.inspection.detail import LevelOfDetail
 from kilonerf.viewer.live_statistics import LiveStatistics
 from kilonerf.viewer.notices import Notices
 from kilonerf.viewer.panels import PictureMessages, SidePanel, widgets
@@ -22,6 +23,7 @@ from kilonerf.viewer.recording.take_queue import QueueProgress
 from kilonerf.viewer.rectangle import Rectangle
 from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
+from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.settings import ViewerSettings
 from support.imgui_frames import SECTIONS, open_sections
 
@@ -42,6 +44,7 @@ class Window:
         self.recording = Recording(self.settings, Path(), self.notices)
         self.asked = []
         program: Any = type("Program", (), {"__getattr__": lambda _, name: lambda *a: self.asked.append(name)})()
+        program.detail = LevelOfDetail(SceneLoader())
         parts = (self.settings, self.navigator, self.statistics, self.recording, self.notices, program)
         self.panel = SidePanel(*parts)
         self.bar = StatusBar(self.settings, self.recording, program)
@@ -50,7 +53,7 @@ class Window:
 
     def draw(self):
         width, height = self.size
-        self.panel.draw(self.scene, Path("toy.knf"), None, 0.0)
+        self.panel.draw(self.scene, Path("toy.knf"), None, None, 0.0)
         area = Rectangle(0.0, 0.0, width - SidePanel.width(width), height - StatusBar.height())
         self.messages.draw(area, self.notices.shown(0.5), None, False)
         below = Rectangle(0.0, height - StatusBar.height(), width, StatusBar.height())

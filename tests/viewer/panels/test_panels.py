@@ -10,6 +10,7 @@ from kilonerf.model_io import Camera
 from kilonerf.viewer import theme
 from kilonerf.viewer.camera.navigator import Navigator
 from kilonerf.viewer.drawing.overlays import OverlayOptions
+from kilonerf.viewer.inspection.detail import LevelOfDetail
 from kilonerf.viewer.live_statistics import LiveStatistics
 from kilonerf.viewer.notices import Notices
 from kilonerf.viewer.panels import FileBrowser, HelpOverlay, SidePanel, statistics_panel
@@ -19,6 +20,7 @@ from kilonerf.viewer.panels.widgets import thousands
 from kilonerf.viewer.recording.recording import Recording
 from kilonerf.viewer.rendering.resolution import Shot
 from kilonerf.viewer.rendering.worker import RenderRequest, RenderResult
+from kilonerf.viewer.scene_loading import SceneLoader
 from kilonerf.viewer.settings import VideoSettings, ViewerSettings
 from support.imgui_frames import open_sections
 
@@ -41,13 +43,14 @@ class Panel:
         self.settings, self.navigator, self.statistics = ViewerSettings(), Navigator(), LiveStatistics()
         self.navigator.set_scene(scene)
         self.calls: Any = Calls()
+        self.calls.detail = LevelOfDetail(SceneLoader())
         self.notices = Notices()
         self.recording = Recording(self.settings, Path(), self.notices)
         self.panel = SidePanel(self.settings, self.navigator, self.statistics, self.recording, self.notices, self.calls)
         frames.frames(self.draw)
 
     def draw(self):
-        self.panel.draw(self.scene, Path("folder/toy.knf"), None, 0.0)
+        self.panel.draw(self.scene, Path("folder/toy.knf"), None, None, 0.0)
 
     def click(self, label, x=0.5):
         self.frames.frames(self.draw)
