@@ -124,9 +124,9 @@ def test_a_path_that_is_opened_and_a_flight_become_keys(wide, places, tmp_path):
     assert CameraPath.load(tmp_path / "path_001.json") == wide.app.camera_path.editor.path
     wide.app.camera_path.editor.load(None)
     wide.drop_files(tmp_path / "path_001.json")
-    wide.steps(3)
+    wide.steps(6)
     wide.click(*places.at("Edit it"))
-    assert wide.app.camera_path.editor.keys == keys
+    wide.until(lambda: wide.app.camera_path.editor.keys == keys)
 
 
 def test_the_menu_makes_an_orbit_and_escape_closes_it(wide, places):
