@@ -49,13 +49,14 @@ def rgb_shown(driver):
     return driver.app.view.shown.frame.rgb.copy()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_random_events_are_answered_by_messages_only(scene_file, tmp_path, monkeypatch, seed):
     monkeypatch.setenv("HOME", str(tmp_path))  # where flights are rescued to
     happened = run_events(scene_file, 300, seed)
     assert happened["settled"]
 
 
+@pytest.mark.slow
 def test_windows_of_any_size_show_the_picture(toy_scene, tmp_path):
     with Driver(tmp_path, toy_scene, make_renderer=GatedRenderer) as driver:
         for width, height in ((1, 1), (1, 700), (700, 2), (7680, 4320), (480, 320)):

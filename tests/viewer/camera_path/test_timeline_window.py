@@ -80,6 +80,7 @@ def test_keys_are_dragged_inserted_and_taken_back(wide, places):
     assert len(editor.keys) == 5
 
 
+@pytest.mark.slow
 def test_the_view_follows_the_path_until_the_user_steers(wide):
     make_five_keys(wide)
     editor, tool = wide.app.camera_path.editor, wide.app.camera_path
@@ -95,6 +96,7 @@ def test_the_view_follows_the_path_until_the_user_steers(wide):
     np.testing.assert_allclose(wide.app.navigator.matrix()[:3, 3], editor.camera(8, 8).position, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_inset_shows_the_path_and_leaves_the_view(wide, places):
     make_five_keys(wide)
     wide.settle()
@@ -145,6 +147,7 @@ def test_the_menu_makes_an_orbit_and_escape_closes_it(wide, places):
     assert path.closed
 
 
+@pytest.mark.slow
 def test_the_smallest_window_keeps_the_timeline_inside(wide):
     make_five_keys(wide)
     wide.xdotool("windowsize", wide.id, 480, 320)

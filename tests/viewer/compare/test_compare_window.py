@@ -109,6 +109,7 @@ def test_a_picture_waits_for_its_other_side_unless_the_camera_rests(toy_scene, t
             assert comparison.holds(request.shot) is waits
 
 
+@pytest.mark.slow
 def test_a_slow_other_side_neither_stops_the_window_nor_makes_it_coarse(toy_scene, tmp_path):
     """The other side takes a second; while the camera moves the window goes on without it."""
 

@@ -127,6 +127,7 @@ def test_a_training_is_stopped_and_resumed(driver, places, programs, data, scene
     driver.until(lambda: not app.making.training_runs)
 
 
+@pytest.mark.slow
 def test_the_panel_stops_resumes_and_forgets(driver, places, programs, data, output):
     app = driver.app
     begin(driver, places, data)

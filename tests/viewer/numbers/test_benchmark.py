@@ -178,6 +178,7 @@ def test_the_windows_own_pictures_wait_and_escape_cancels(toy_scene, tmp_path):
         assert len(made[0].started) > before
 
 
+@pytest.mark.slow
 @needs_window
 def test_a_full_folder_is_a_message(driver, tmp_path):
     driver.app.numbers.start()

@@ -109,6 +109,7 @@ def test_the_worker_says_which_backends_count(toy_scene) -> None:
     assert (result.frame, result.error) == (None, "the heat map 'lookups' needs the CPU backend, got 'reference'")
 
 
+@pytest.mark.slow
 @needs_window
 def test_a_heat_map_in_the_window(toy_scene, tmp_path) -> None:
     with Driver(tmp_path, toy_scene, size=(420, 240)) as driver:

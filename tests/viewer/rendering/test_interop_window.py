@@ -191,6 +191,7 @@ def test_a_gpu_that_breaks_leaves_the_program_with_the_cpu(gpu, toy_scene, tmp_p
         assert not stays_on_the_gpu(shown_by(driver))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
     """The real renderer and kernels, a window, and no GPU: frames of the SIMT host, through a shared texture."""
