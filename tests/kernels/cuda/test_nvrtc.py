@@ -34,7 +34,12 @@ FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS = 4 * (4 + 2) + 8, 4 * 2
 OCTREE_IN_SHORT = {(75, True), (80, True), (120, True), (70, False), (120, False)}
 
 
+IN_SHORT = {70, 75, 80, 120}  # likewise: the first of each kind of code, and the newest
+
+
 def is_slow(variant: Variant) -> bool:
+    if variant.architecture not in IN_SHORT:
+        return True
     return variant.octree and (variant.half_sums or (variant.architecture, variant.tensor_cores) not in OCTREE_IN_SHORT)
 
 
