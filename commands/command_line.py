@@ -138,7 +138,7 @@ def read_scene(location: Location) -> Scene:
         SceneError: it is no scene.
         StreamError: it cannot be fetched as a whole.
     """
-    return read_scene_and_index(location)[0]
+    return load_scene(location) if isinstance(location, Path) else _fetched(location)[0]
 
 
 def read_scene_and_index(location: Location) -> tuple[Scene, TensorIndex]:
@@ -150,6 +150,10 @@ def read_scene_and_index(location: Location) -> tuple[Scene, TensorIndex]:
     """
     if isinstance(location, Path):
         return load_scene(location), read_tensor_file(location).index
+    return _fetched(location)
+
+
+def _fetched(location: SceneUrl) -> tuple[Scene, TensorIndex]:
     from kilonerf.model_io.streaming.stream import fetch_scene  # few need a network
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()

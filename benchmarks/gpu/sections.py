@@ -177,48 +177,47 @@ def matrix_product(context: Context) -> dict[str, Any]:
 
 def fused(size: tuple[int, int], precision: str, context: Context) -> dict[str, Any]:
     """The fused kernel's frames: on the device alone, and by a clock."""
-    from kilonerf.kernels import RenderOptions
-
-    from . import measurements
-
-    device, scene = context.device(), context.scene()
-    if precision not in measurements.precisions(device):
-        raise SectionSkipped(f"{device.name} has no tensor cores of the kind needed")
-    options = RenderOptions.as_trained(scene, precision=precision)
-    views = context.views(scene, 3, *size)
-    found = measurements.fused_frames(device, scene, views, options, seconds=measurements.WARM_UP)
-    found["counts"] = measurements.frame_counts(device, scene, views[0], options)
+    frames, found = _frames(size, precision, context, context.scene())
     line = (
         f"kernel {found['ms_median']:.4g} ms, on device {found['on_device_ms']:.4g}, "
         f"to host {found['to_host_ms']:.4g}, launch {found['host_us']['launch']:.0f} us, {found['sm_mhz']} MHz"
     )
     if precision == "float16":
-        found["half_sums"] = half = measurements.fused_frames(
-            device, scene, views, options, seconds=measurements.WARM_UP, half_sums=True
-        )
+        found["half_sums"] = half = frames(half_sums=True)
         line += f", with fp16 sums {half['ms_median']:.4g} ms"
-        found["four_per_ray"] = four = measurements.fused_frames(
-            device, scene, views, options, seconds=measurements.WARM_UP, per_ray=4
-        )
+        found["four_per_ray"] = four = frames(per_ray=4)
         line += f", 4 a round {four['ms_median']:.4g}"
-    return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
+    return _with_headline(found, line)
 
 
 def octree_frames(size: tuple[int, int], precision: str, context: Context) -> dict[str, Any]:
     """The same kernel's frames of an octree field."""
+    _, found = _frames(size, precision, context, context.octree_field())
+    line = f"kernel {found['ms_median']:.4g} ms, to host {found['to_host_ms']:.4g}"
+    line += f", {found['counts']['evaluations']:,} evaluations"
+    return _with_headline(found, line)
+
+
+def _frames(
+    size: tuple[int, int], precision: str, context: Context, scene: "Scene"
+) -> tuple[Callable[..., dict[str, Any]], dict[str, Any]]:
+    """What times the fused kernel's frames of a scene, and what it found, with a frame's counts."""
     from kilonerf.kernels import RenderOptions
 
     from . import measurements
 
-    device, field = context.device(), context.octree_field()
+    device = context.device()
     if precision not in measurements.precisions(device):
         raise SectionSkipped(f"{device.name} has no tensor cores of the kind needed")
-    options = RenderOptions.as_trained(field, precision=precision)
-    views = context.views(field, 3, *size)
-    found = measurements.fused_frames(device, field, views, options, seconds=measurements.WARM_UP)
-    found["counts"] = counts = measurements.frame_counts(device, field, views[0], options)
-    line = f"kernel {found['ms_median']:.4g} ms, to host {found['to_host_ms']:.4g}"
-    line += f", {counts['evaluations']:,} evaluations"
+    options = RenderOptions.as_trained(scene, precision=precision)
+    views = context.views(scene, 3, *size)
+    frames = partial(measurements.fused_frames, device, scene, views, options, seconds=measurements.WARM_UP)
+    found = frames()
+    found["counts"] = measurements.frame_counts(device, scene, views[0], options)
+    return frames, found
+
+
+def _with_headline(found: dict[str, Any], line: str) -> dict[str, Any]:
     return {**found, "headlines": [line if found["host_was_ahead"] else f"(waits for the host in it) {line}"]}
 
 
