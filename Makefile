@@ -28,7 +28,7 @@ test: $(DEV_INSTALLED)  ## set up everything, then ruff, clang-format, pyright a
 	@$(VENV)/bin/pyright --threads 2
 	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow"
 
-test-all: $(DEV_INSTALLED) $(CUPY)  ## every test, also the slow ones (half an hour)
+test-all: $(DEV_INSTALLED) $(CUPY)  ## every test, also the slow ones
 	@$(VENV)/bin/pytest -n 2 --dist loadfile
 
 bench: $(VIEW_INSTALLED)  ## time the renderer on the chair at 800x800

@@ -38,9 +38,10 @@ IN_SHORT = {70, 75, 80, 120}  # likewise: the first of each kind of code, and th
 
 
 def is_slow(variant: Variant) -> bool:
-    if variant.architecture not in IN_SHORT:
-        return True
-    return variant.octree and (variant.half_sums or (variant.architecture, variant.tensor_cores) not in OCTREE_IN_SHORT)
+    kind = (variant.architecture, variant.tensor_cores)
+    return variant.architecture not in IN_SHORT or (
+        variant.octree and (variant.half_sums or kind not in OCTREE_IN_SHORT)
+    )
 
 
 def marked(variants: list[Variant]) -> list[ParameterSet]:
