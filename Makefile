@@ -10,6 +10,8 @@ VIEW_INSTALLED := $(VENV)/.installed-view
 DEV_INSTALLED := $(VENV)/.installed-dev
 # For one test that compiles with it. Not in $(VENV): with a CuPy there the program would try a GPU first in every test.
 CUPY := build/cupy
+# Where this is set, each program that a test starts would compile all of its modules anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help view test test-all bench performance format clean
@@ -26,7 +28,7 @@ test: $(DEV_INSTALLED)  ## set up everything, then ruff, clang-format, pyright a
 	@$(VENV)/bin/ruff format --check
 	@$(CPP) --dry-run -Werror
 	@$(VENV)/bin/pyright --threads 2
-	@$(VENV)/bin/pytest -n 2 --dist loadfile -m "not slow"
+	@$(VENV)/bin/pytest -n 2 --dist loadfile --reruns 1 -m "not slow"
 
 test-all: $(DEV_INSTALLED) $(CUPY)  ## every test, also the slow ones
 	@$(VENV)/bin/pytest -n 2 --dist loadfile

@@ -122,6 +122,7 @@ def test_sigterm_ends_the_section_and_the_table_is_printed(tmp_path: Path) -> No
     assert "skipped third: the check was stopped" in printed
 
 
+@pytest.mark.slow
 def test_a_tool_that_outlasts_its_section_leaves_its_last_words(tmp_path: Path) -> None:
     """For pytest these are the test that hangs."""
     tool = "print('test_x[float32]', flush=True); import time; time.sleep(600)"

@@ -104,6 +104,7 @@ def test_every_path_is_compared_with_a_kind_that_its_machine_has():
         assert kind.startswith(path.precision)
 
 
+@pytest.mark.slow
 def test_sections_of_frames_measure_every_path(setup):
     found = sections.frames(setup)
     assert [path["name"] for path in found["paths"]] == [path.name for path in available_cpu_paths()]

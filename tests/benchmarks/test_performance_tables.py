@@ -177,6 +177,7 @@ def test_names_and_commits_are_short(document):
     assert short("version 0.1.0") == "version 0.1.0"
 
 
+@pytest.mark.slow
 def test_the_picture_is_the_same_each_time_and_does_without_a_section(document, tmp_path):
     pytest.importorskip("matplotlib")
     draw(document, tmp_path / "a.svg")

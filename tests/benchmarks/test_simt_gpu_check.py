@@ -212,6 +212,7 @@ def test_simt_gpu_check_warms_up_and_reads_the_clock_under_load(tmp_path: Path, 
     assert gpu_measurements.warm_up(SimtDevice(80), lambda: None, 0.01) is None
 
 
+@pytest.mark.slow
 def test_simt_gpu_check_tells_what_the_driver_says_of_a_kernel() -> None:
     function = SimpleNamespace(num_regs=127, shared_size_bytes=35744, local_size_bytes=0, max_threads_per_block=256)
     kernel = SimpleNamespace(_function=function, blocks_per_multiprocessor=lambda threads: 512 // threads)
@@ -236,6 +237,7 @@ def test_simt_gpu_check_tells_what_the_driver_says_of_a_kernel() -> None:
         assert result["headlines"] == ["registers x blocks: render float16 128 x 2"]
 
 
+@pytest.mark.slow
 def test_simt_gpu_check_fails_on_a_picture_that_is_wrong(scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Context, "device", lambda self: SimtDevice(80))
     monkeypatch.setattr(Context, "scene", lambda self: scene)
@@ -254,6 +256,7 @@ def test_simt_gpu_check_fails_on_a_picture_that_is_wrong(scene, monkeypatch: pyt
     assert result["reason"] == "float16 0.0 dB, float32 0.0 dB to reference, 17x15: expected at least 35 dB"
 
 
+@pytest.mark.slow
 def test_simt_gpu_check_measures_an_octree_field(scene, monkeypatch: pytest.MonkeyPatch) -> None:
     field, timed = made_up_field(scene, 4), partial(gpu_measurements.fused_frames, repeats=1)
     kept = field.cells.occupancy.sum()

@@ -146,6 +146,7 @@ def test_simt_gpu_machine_where_everything_goes_wrong(machine: SimpleNamespace) 
     assert not Path(f"/proc/{(machine.programs / 'compute-sanitizer.child').read_text().strip()}/exe").exists()
 
 
+@pytest.mark.slow
 def test_simt_gpu_machine_is_asked_again_for_what_failed(machine: SimpleNamespace) -> None:
     (machine.site / "smoke").write_text("crash")
     names = ["smoke", "synccheck"]
@@ -178,6 +179,7 @@ def test_simt_gpu_machine_is_stopped_with_its_table(machine: SimpleNamespace) ->
     assert machine.results()["racecheck"]["status"] == "skipped"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("trouble", "reason"),
     [

@@ -88,6 +88,7 @@ def test_simt_sorted_baseline_ends_rays_between_passes(scene, camera) -> None:
     assert all(ms > 0 for ms in frame.stages_ms.values())
 
 
+@pytest.mark.slow
 def test_simt_sorted_baseline_has_no_race_and_stays_in_bounds(scene, camera) -> None:
     options = RenderOptions.as_trained(scene)
     small = camera.resized(9, 7)

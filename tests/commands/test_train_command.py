@@ -105,6 +105,7 @@ def test_one_program_at_a_time_trains_in_a_folder(call, photos, tmp_path) -> Non
     lock.release()
 
 
+@pytest.mark.slow
 @needs_extension
 def test_stages_can_be_run_one_by_one_and_anew(call, photos, tmp_path) -> None:
     output, folder = tmp_path / "balls.knf", tmp_path / "elsewhere"

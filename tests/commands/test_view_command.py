@@ -114,6 +114,7 @@ def test_a_screenshot_shows_the_settled_window(scene_file, tmp_path):
     assert pixels[:, 400:].max() > 200  # with bright text on it
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_a_theme_that_is_asked_for_is_of_this_run(scene_file, tmp_path):
     output, panels = tmp_path / "window.png", []
@@ -138,6 +139,7 @@ def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails
         assert len(np.unique(np.asarray(image)[:350, :350].reshape(-1, 3), axis=0)) > 100
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_a_script_compares_and_gets_both_sides(scene_file, tmp_path):
     pictures = []
@@ -261,6 +263,7 @@ def test_a_crop_that_is_no_box_is_one_line(scene_file):
     assert_one_line(run(scene_file, "--crop", 1, 0, 0, 0, 1, 1), "--crop: expected X0 Y0 Z0 X1 Y1 Z1")
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_a_script_s_picture_is_cropped_and_has_as_many_samples_as_are_asked_for(scene_file, tmp_path):
     pictures = []

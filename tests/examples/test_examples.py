@@ -80,6 +80,7 @@ def test_live(tmp_path: Path) -> None:
     assert (picture[:, :900, 1] - picture[:, :900, 2] > 40).mean() > 0.03  # the green of the finished chair
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
 def test_panel(tmp_path: Path) -> None:
     shown = []

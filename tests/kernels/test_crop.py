@@ -129,8 +129,8 @@ def test_cells_outside_cost_nothing() -> None:
 
 
 @pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
-@pytest.mark.parametrize("architecture", [80, 70])
-@pytest.mark.parametrize("scene", [SCENES["toy"], NESTED], ids=["toy", "nested"])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scene", [SCENES["toy"], pytest.param(NESTED, marks=pytest.mark.slow)], ids=["toy", "nested"])
 def test_simt_the_cuda_kernel_takes_the_same(scene: Scene, architecture: int) -> None:
     renderer, reference = CudaRenderer(scene, SimtDevice(architecture, blocks=4)), ReferenceRenderer(scene)
     camera = views(scene)["outside"].resized(40, 33)

@@ -1,6 +1,7 @@
 """What the CUDA kernels' tests render on the SIMT host, and how it is compared with the reference."""
 
 import numpy as np
+import pytest
 
 from kilonerf.kernels import Frame
 from kilonerf.kernels.measure.metrics import psnr
@@ -13,6 +14,9 @@ SCENES = {
     "over 256 cells": random_scene((8, 7, 9), (2, 2, 2), seed=6),  # more than one chunk of the order
 }
 DEVICES = {"tensor cores, sm_80": (80, "float16"), "tensor cores, sm_75": (75, "float16"), "float32": (70, "float32")}
+# sm_75 differs from sm_80 in two instructions.
+ON_DEVICES = [pytest.param(on, marks=pytest.mark.slow) if "sm_75" in on else on for on in DEVICES]
+ORDERS = [pytest.param("ascending", marks=pytest.mark.slow), pytest.param("descending", marks=pytest.mark.slow), 5]
 SHARE = 0.35  # of the views' sizes: every size stays odd or smaller than a tile
 
 

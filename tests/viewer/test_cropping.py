@@ -86,6 +86,7 @@ def test_what_is_remembered_of_a_crop_survives_the_file(tmp_path):
         assert memories.of(scene).crop is None
 
 
+@pytest.mark.slow
 @needs_window
 def test_a_handle_is_dragged_esc_takes_it_back_and_the_crop_is_remembered(toy_scene, chair_path, tmp_path):
     path = tmp_path / "toy.knf"

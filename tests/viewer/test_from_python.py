@@ -29,6 +29,7 @@ def window(toy_scene, tmp_path):
         yield window
 
 
+@pytest.mark.slow
 def test_another_scene_is_shown_and_the_camera_stays(window, toy_scene):
     app = window._app
     app.navigator.drag(0.3, 0.1)
@@ -53,6 +54,7 @@ def test_a_scene_that_comes_before_the_first_picture_is_the_first(toy_scene, tmp
         assert app.navigator.radius > 0.0
 
 
+@pytest.mark.slow
 def test_it_has_one_window_at_a_time_and_can_be_opened_again(window, toy_scene):
     for block in (False, True):
         with pytest.raises(DisplayError, match="a window is open already"):

@@ -191,6 +191,7 @@ def test_a_scene_grows_in_the_window_and_the_camera_stays(halves, tmp_path: Path
         assert app.notices.log == [] or all(notice.kind != "error" for notice in app.notices.log)
 
 
+@pytest.mark.slow
 @needs_window
 def test_what_the_server_does_is_a_message_and_the_scene_stays(halves, tmp_path: Path) -> None:
     halves.broken = True

@@ -145,6 +145,7 @@ def test_a_file_that_nobody_watches_is_not_read_again(path, loader) -> None:
     assert loader.take() is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("xdotool") or not shutil.which("Xvfb"), reason="needs xdotool, Xvfb")
 def test_the_camera_stays_and_the_old_picture_until_the_next_one(path, tmp_path) -> None:
     with Driver(tmp_path) as viewer:

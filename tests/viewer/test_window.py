@@ -91,6 +91,7 @@ def test_the_wheel_zooms(driver):
     driver.until(lambda: np.linalg.norm(driver.app.navigator.matrix()[:3, 3]) < before)
 
 
+@pytest.mark.slow
 def test_resizing_resizes_the_picture(driver):
     for width, height in ((1100, 700), (640, 500)):
         driver.xdotool("windowsize", driver.id, width, height)
@@ -119,6 +120,7 @@ def test_what_is_asked_for_between_two_frames_has_the_window_s_size(toy_scene, t
                 assert picture.size == (shown.width, shown.height)
 
 
+@pytest.mark.slow
 def test_tab_hides_the_panel_and_h_shows_the_keys(driver):
     driver.press("Tab")
     driver.settle()
@@ -265,6 +267,7 @@ def test_a_renderer_that_fails_is_a_message_and_the_program_lives_on(toy_scene, 
         assert len(driver.app.notices.log) == 1
 
 
+@pytest.mark.slow
 def test_a_gpu_that_fails_is_said_once_and_left_for_the_cpu_at_the_same_camera(toy_scene, tmp_path):
     full = threading.Event()
     text = "backend 'cuda': a picture of 900x940 needs 20 MiB, H200 has 3 MiB free"

@@ -29,7 +29,7 @@ def per_ray(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
     ("name", "mode"),
     [
         *(("codes", mode) for mode in MODES),
-        *((name, "neither") for name in OCTREES if name != "codes"),
+        *(pytest.param(name, "neither", marks=pytest.mark.slow) for name in OCTREES if name != "codes"),
     ],
 )
 def test_same_samples_and_same_picture(name: str, mode: str) -> None:

@@ -31,10 +31,8 @@ OUTPUT_PRODUCTS = 4  # density and colour, always summed in fp32
 # time, 8.
 FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS = 4 * (4 + 2) + 8, 4 * 2
 # Compiled by make test: the others take long, and differ from these by their architecture's own registers.
-OCTREE_IN_SHORT = {(75, True), (80, True), (120, True), (70, False), (120, False)}
-
-
-IN_SHORT = {70, 75, 80, 120}  # likewise: the first of each kind of code, and the newest
+OCTREE_IN_SHORT = {(80, True), (75, False)}
+IN_SHORT = {75, 80}  # likewise: where tensor cores take other instructions
 
 
 def is_slow(variant: Variant) -> bool:
@@ -129,7 +127,7 @@ def test_nvrtc_compiles_every_source_for_every_architecture() -> None:
     assert {stem for stem, _, _ in nested} == {"render"}
 
 
-@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.nested], ids=str)
+@pytest.mark.parametrize("variant", marked([v for v in VARIANTS if v.nested]))
 def test_nvrtc_nested_boxes_keep_as_many_blocks_resident(compiled, variant: Variant) -> None:
     bounded = replace(variant, nested=False)
     (nested_kernel,), (bounded_kernel,) = result_of(compiled, variant).kernels, result_of(compiled, bounded).kernels

@@ -89,7 +89,9 @@ def points_and_directions() -> tuple[np.ndarray, np.ndarray]:
     return points, np.tile(np.array([0.6, 0.0, 0.8], np.float32), (len(points), 1))
 
 
-@pytest.mark.parametrize("fault", ERRORS)
+@pytest.mark.parametrize(
+    "fault", [pytest.param(name, marks=[] if name == "a slot too far" else [pytest.mark.slow]) for name in ERRORS]
+)
 def test_simt_a_fault_is_an_error(faulty: Faulty, fault: str) -> None:
     file, old, new, error = ERRORS[fault]
     renderer = CudaRenderer(SCENE, faulty.device(file, old, new, checked=True))
@@ -110,6 +112,7 @@ def test_simt_a_fault_is_seen(faulty: Faulty, fault: str) -> None:
     assert np.abs(wrong - expected).max() > 0.1
 
 
+@pytest.mark.slow
 def test_simt_rays_that_are_not_prepared_are_seen(faulty: Faulty) -> None:
     camera, options = views(SCENE)["outside"].resized(33, 18), RenderOptions(ert=False)
     expected = ReferenceRenderer(SCENE).render(camera, options)

@@ -11,12 +11,12 @@ from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
-from simt.simt_pictures import DEVICES, SCENES
+from simt.simt_pictures import DEVICES, ON_DEVICES, SCENES
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
 
 
-@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("on", ON_DEVICES)
 def test_simt_query_agrees(on: str) -> None:
     architecture, precision = DEVICES[on]
     rng = np.random.default_rng(5)

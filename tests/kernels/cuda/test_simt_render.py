@@ -10,7 +10,7 @@ from kilonerf.kernels.reference.renderer import ReferenceRenderer
 from kilonerf.model_io import Camera, KiloNeRFScene, load_kilonerf_scene
 from simt.compilation import why_unavailable
 from simt.simt_device import SimtDevice
-from simt.simt_pictures import DEVICES, SCENES, assert_as_reference, small_views
+from simt.simt_pictures import DEVICES, ON_DEVICES, ORDERS, SCENES, assert_as_reference, small_views
 from support.rendering import MODES, rays_by_definition
 from support.scenes import random_scene, views
 
@@ -21,13 +21,14 @@ pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_un
 @pytest.mark.parametrize(
     ("name", "mode", "on"),
     [
-        *(("toy", mode, on) for mode in MODES for on in DEVICES),
+        *(("toy", mode, on) for mode in MODES for on in ("tensor cores, sm_80", "float32")),
+        *(pytest.param("toy", mode, "tensor cores, sm_75", marks=pytest.mark.slow) for mode in MODES),
         *(
             (name, mode, on)
             for name in SCENES
             for mode in ("flying", "no ERT")
-            for on in DEVICES
-            if name != "toy" and "sm_75" not in on  # differs from sm_80 in two instructions
+            for on in ("tensor cores, sm_80", "float32")
+            if name != "toy"
         ),
     ],
 )
@@ -45,7 +46,7 @@ def test_simt_pictures_are_the_references(name: str, mode: str, on: str) -> None
     assert hit > 100  # the views do show the scene
 
 
-@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("on", ON_DEVICES)
 @pytest.mark.parametrize("ert", [True, False])
 def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
     """A real scene: thousands of cells, 16 voxels each."""
@@ -63,6 +64,7 @@ def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
     assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [80, 75])
 def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> None:
     """Of the hidden layers, on a real scene; the option changes the arithmetic, and nothing else."""
@@ -84,7 +86,7 @@ def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> No
     )
 
 
-@pytest.mark.parametrize("on", DEVICES)
+@pytest.mark.parametrize("on", ON_DEVICES)
 @pytest.mark.parametrize("focal", [2e3, 4e4, 8e5])
 def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: KiloNeRFScene, on: str, focal: float) -> None:
     """A tile's pyramid is then a few millionths wide; its sides must not be lost in rounding."""
@@ -133,8 +135,8 @@ def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: KiloNeRFScen
     assert frames[2].rgb.shape == (other.height, other.width, 3)
 
 
-@pytest.mark.parametrize("on", ["tensor cores, sm_80", "tensor cores, sm_75", "float32"])
-@pytest.mark.parametrize("order", ["ascending", "descending", 5])
+@pytest.mark.parametrize("on", ON_DEVICES)
+@pytest.mark.parametrize("order", ORDERS)
 def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: KiloNeRFScene, on: str, order: str | int) -> None:
     """Every access of every thread is checked; the picture does not depend on the order in which threads run."""
     chunks = SCENES["over 256 cells"]
@@ -151,7 +153,7 @@ def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: KiloNeRFSc
         assert np.abs(frame.rgb - plain.rgb).max() < 1e-6
 
 
-@pytest.mark.parametrize("order", ["ascending", "descending", 5])
+@pytest.mark.parametrize("order", ORDERS)
 def test_simt_no_race_where_nothing_is(order: str | int) -> None:
     """Tiles without a single cell follow each other with the fewest barriers."""
     scene = random_scene(dropped=1.0)
@@ -209,6 +211,7 @@ def test_simt_any_picture_size(toy_scene: KiloNeRFScene, width: int, height: int
             assert frame.statistics.samples == 0
 
 
+@pytest.mark.slow
 def test_simt_activations_beyond_fp16_stay_finite(toy_scene: KiloNeRFScene) -> None:
     """A layer that blows up must not become infinite: infinity times zero would be NaN."""
     layers = {name: array.copy() for name, array in toy_scene.layers.items()}

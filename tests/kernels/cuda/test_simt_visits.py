@@ -25,6 +25,7 @@ def tiles_of(camera: Camera) -> int:
     return -(-camera.width // TILE) * -(-camera.height // TILE)
 
 
+@pytest.mark.slow
 @simt
 def test_simt_empty_tiles_look_at_nothing(toy_scene: Scene) -> None:
     camera = replace(views(toy_scene)["outside"].resized(150, 90), fx=60.0, fy=60.0)
@@ -39,8 +40,9 @@ def test_simt_empty_tiles_look_at_nothing(toy_scene: Scene) -> None:
     assert not any(renderer.counts.values())
 
 
+@pytest.mark.slow
 @simt
-@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
 def test_simt_of_thousands_of_cells_a_tile_looks_at_few(architecture: int) -> None:
     scene = random_scene((16, 16, 16), (2, 2, 2), dropped=0.0, seed=8)
     camera = views(scene)["outside"].resized(50, 40)
@@ -51,7 +53,7 @@ def test_simt_of_thousands_of_cells_a_tile_looks_at_few(architecture: int) -> No
 
 
 @simt
-@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
 def test_simt_counts_fit_together(toy_scene: Scene, architecture: int) -> None:
     camera = views(toy_scene)["outside"].resized(70, 50)
     renderer = CudaRenderer(toy_scene, SimtDevice(architecture), counting=True)
@@ -68,7 +70,7 @@ def test_simt_counts_fit_together(toy_scene: Scene, architecture: int) -> None:
 
 
 @simt
-@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
 def test_simt_a_visit_takes_hardly_more_than_a_vote(chair_path, architecture: int) -> None:
     """Boxes are looked at eight at a time; a vote for each would be half as many again."""
     scene = load_kilonerf_scene(chair_path)
@@ -80,7 +82,7 @@ def test_simt_a_visit_takes_hardly_more_than_a_vote(chair_path, architecture: in
 
 
 @simt
-@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("factor", "near"), [((16, 16, 16), True), ((3, 5, 7), True), ((20, 17, 18), False)])
 def test_simt_voxels_of_a_cell_lie_in_shared_memory_if_they_fit(factor: tuple, near: bool, architecture: int) -> None:
     scene = random_scene((2, 1, 2), factor, seed=11, occupied=0.2)
@@ -93,8 +95,9 @@ def test_simt_voxels_of_a_cell_lie_in_shared_memory_if_they_fit(factor: tuple, n
     assert renderer.counts["far"] == (0 if near else renderer.counts["lookups"])
 
 
+@pytest.mark.slow
 @simt
-@pytest.mark.parametrize("architecture", [80, 70])
+@pytest.mark.parametrize("architecture", [80, pytest.param(70, marks=pytest.mark.slow)])
 def test_simt_four_samples_a_round_are_fewer_rounds_of_the_same_picture(toy_scene: Scene, architecture: int) -> None:
     camera = views(toy_scene)["outside"].resized(50, 40)
     two, four = (CudaRenderer(toy_scene, SimtDevice(architecture), counting=True, per_ray=n) for n in (2, 4))

@@ -138,6 +138,7 @@ def test_only_a_folder_without_any_poses_has_photos_without_poses(tmp_path):
     assert photos_without_poses(tmp_path / "missing") == []
 
 
+@pytest.mark.slow
 def test_colmap_itself_places_rendered_photos(tmp_path):
     """A textured box seen by six cameras: their distances to each other come out right, up to one scale."""
     cameras = [camera.resized(320, 240) for camera in ring(6, distance=4.0)]

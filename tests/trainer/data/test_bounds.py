@@ -43,6 +43,7 @@ def test_silhouettes_give_the_objects_box(paint, tmp_path):
     np.testing.assert_allclose(found, TRUE, atol=0.07)  # two pixels are 0.05
 
 
+@pytest.mark.slow
 def test_one_wrong_silhouette_takes_nothing_away(tmp_path):
     dataset, photos = ellipsoid(tmp_path, ring(120))
     right = corners(find_bounds(dataset, photos))

@@ -46,6 +46,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     return Photos(train.views)
 
 
+@pytest.mark.slow
 @needs_native
 def test_exposures_are_learnt(photos: Photos) -> None:
     gains = np.random.default_rng(0).uniform(0.75, 1.1, (len(photos), 3))

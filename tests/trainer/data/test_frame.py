@@ -89,9 +89,10 @@ def places() -> list[Any]:
     for _ in range(3):
         x, y, z = map(float, random.uniform(-50, 50, 3))
         places.append((10 ** random.uniform(-2, 2), random.uniform(0, math.tau), (x, y, z)))
-    return [place if place[1] == 0.0 else pytest.param(*place, marks=pytest.mark.slow) for place in places]
+    return places
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 @pytest.mark.parametrize(("scale", "turn", "offset"), places())
 def test_unit_turn_and_place_of_a_data_set_change_nothing(
@@ -183,6 +184,7 @@ def test_an_origin_that_is_none_is_not_used(said: object) -> None:
     assert scene_origin(scene) == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_near_and_far_of_the_command_line_are_in_the_users_unit(photos: Path, tmp_path: Path) -> None:
     folder = moved_photos(photos, tmp_path / "photos", 10.0, 0.0, (0.0, 0.0, 0.0))
     subject, previews = read_subject(folder)

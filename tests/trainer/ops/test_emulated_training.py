@@ -65,6 +65,7 @@ def aligned(values: np.ndarray) -> np.ndarray:
     return memory[start : start + values.size].reshape(values.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 15, 96, 203])
 def test_wide_lanes_compute_what_float64_does(kernels: ctypes.CDLL, count: int) -> None:
     assert kernels.row_length() == ROW_LENGTH
@@ -88,6 +89,7 @@ def test_wide_lanes_compute_what_float64_does(kernels: ctypes.CDLL, count: int) 
     np.testing.assert_allclose(gradient, truth, rtol=0, atol=1e-5 * np.abs(truth).max())
 
 
+@pytest.mark.slow
 def test_wide_lanes_step_as_torch_does(kernels: ctypes.CDLL) -> None:
     rng = np.random.default_rng(0)
     parameters, gradient, first = (aligned(rng.normal(size=ROW_LENGTH).astype(np.float32)) for _ in range(3))

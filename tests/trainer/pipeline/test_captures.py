@@ -104,6 +104,7 @@ def test_the_file_and_both_renderers_hold_all_levels(scene: KiloNeRFScene, tmp_p
     assert metrics.psnr(found.rgb, expected.rgb) > 45
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: Path, train: Train) -> None:
     settings = replace(
         SETTINGS,

@@ -202,7 +202,8 @@ def test_damaged_files_are_named(subject: Subject, tmp_path: Path, damage: bytes
         train(subject, SHORT, folder)
 
 
-@pytest.mark.parametrize("of", ["an object", pytest.param("a place under the sky", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("of", ["an object", "a place under the sky"])
 def test_two_processes_equal_one(subject: Subject, tmp_path: Path, of: str) -> None:
     """Networks and rays are shared out; sums of gradients round otherwise, and nothing else differs."""
     with socket.socket() as free:

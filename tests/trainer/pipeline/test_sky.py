@@ -70,6 +70,7 @@ def quality(scene: KiloNeRFScene) -> tuple[float, float]:
     return float(np.mean(values)), float(np.mean(fog))
 
 
+@pytest.mark.slow
 def test_a_sky_is_learnt_where_there_is_one(trained: Trained, tmp_path: Path) -> None:
     scene, said = trained
     assert scene.sky is not None
@@ -110,6 +111,7 @@ def test_rooms_have_no_sky_unless_asked(tmp_path: Path, train: Train) -> None:
     assert train(subject, tmp_path / "on", replace(SHORT, sky="on"))[0].sky is not None
 
 
+@pytest.mark.slow
 def test_a_background_that_was_asked_for_takes_its_place(outdoors: Subject, tmp_path: Path, train: Train) -> None:
     scene, _ = train(outdoors, tmp_path / "black", replace(SHORT, background=(0.0, 0.0, 0.0)))
     assert scene.sky is None
@@ -133,6 +135,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(outdoors: Subject, tmp
         assert np.array_equal(parts.layers[name], layer), name
 
 
+@pytest.mark.slow
 def test_a_finished_scene_hands_its_sky_on(trained: Trained, outdoors: Subject, tmp_path: Path) -> None:
     from kilonerf.trainer.stages.student import Student
 

@@ -61,7 +61,7 @@ def as_it_is(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
 @pytest.mark.parametrize(
     "name",
     [
-        "01-units-times-ten/times_10",
+        pytest.param("01-units-times-ten/times_10", marks=pytest.mark.slow),
         pytest.param("01-units-times-ten/times_100", marks=pytest.mark.slow),
         "02-utm-coordinates/data",
     ],
@@ -77,5 +77,6 @@ def test_what_masks_hide_spoils_nothing(cases: Path, tmp_path: Path) -> None:
     assert quality(data, tmp_path, "train", whole) > 31
 
 
+@pytest.mark.slow
 def test_dark_photos_of_little_contrast_are_learnt_before_their_own_background(cases: Path, tmp_path: Path) -> None:
     assert quality(cases / "08-grey-16-bit/data", tmp_path) > 24

@@ -38,6 +38,7 @@ def photos(tmp_path: Path) -> Photos:
     return Photos(load_splits(folder, ("train",))[0].views)
 
 
+@pytest.mark.slow
 def test_the_pictures_of_the_photos_cameras_stay(scene: KiloNeRFScene, photos: Photos) -> None:
     student = Student.of(scene)
     less = without_unseen(student, photos, 1e-3, seed=0).to_scene()

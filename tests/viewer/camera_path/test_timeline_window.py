@@ -37,6 +37,7 @@ def key_place(driver, index):
     return round(x), round(track.area.y + 0.7 * track.area.height)
 
 
+@pytest.mark.slow
 def test_five_keys_become_a_ten_second_video_of_even_speed(wide, places, tmp_path):
     wide.settings.video.set_size(64, 36)
     make_five_keys(wide)
@@ -58,6 +59,7 @@ def test_five_keys_become_a_ten_second_video_of_even_speed(wide, places, tmp_pat
     assert steps.min() / steps.mean() > 0.98
 
 
+@pytest.mark.slow
 def test_keys_are_dragged_inserted_and_taken_back(wide, places):
     make_five_keys(wide)
     editor = wide.app.camera_path.editor
@@ -111,6 +113,7 @@ def test_the_inset_shows_the_path_and_leaves_the_view(wide, places):
     assert inset.mean() > 5.0
 
 
+@pytest.mark.slow
 def test_a_path_that_is_opened_and_a_flight_become_keys(wide, places, tmp_path):
     wide.settings.video.set_size(32, 18)
     wide.settle()
@@ -158,6 +161,7 @@ def test_the_smallest_window_keeps_the_timeline_inside(wide):
     assert area.x + area.width <= 480
 
 
+@pytest.mark.slow
 def test_each_scene_keeps_its_path_from_run_to_run(wide, scene_file):
     wide.settle()
     wide.app.open_scene(scene_file)

@@ -53,6 +53,7 @@ def test_the_right_of_the_divider_is_the_other_picture_bit_for_bit(driver, toy_s
     assert np.abs(driver.picture()[rows, 100:500] - rendered(driver, toy_scene)[rows, 100:500]).max() <= 1.0
 
 
+@pytest.mark.slow
 def test_the_divider_is_dragged_and_the_camera_stays(driver):
     driver.press("b")
     driver.settle()
@@ -66,6 +67,7 @@ def test_the_divider_is_dragged_and_the_camera_stays(driver):
     assert driver.settings.compare.divider == 1.0
 
 
+@pytest.mark.slow
 def test_in_motion_both_sides_are_of_one_camera(toy_scene, tmp_path):
     """Whatever is on the screen while the camera turns: never a side of an older camera beside a newer one."""
     settings = ViewerSettings(target_fps=2.0)  # which both reach on any machine
@@ -152,6 +154,7 @@ def test_a_difference_is_shown_and_saved(driver, tmp_path):
     assert np.abs(saved[200:330, 100:500] - expected[:, 100:500]).max() <= 1.0
 
 
+@pytest.mark.slow
 def test_one_renderer_serves_both_sides_and_equal_pictures_are_identical(toy_scene, tmp_path):
     made = []
 
@@ -192,6 +195,7 @@ def test_what_cannot_be_compared_is_said_and_switched_off(driver, tmp_path):
         assert driver.app.compare.comparison.gave_up
 
 
+@pytest.mark.slow
 def test_fog_is_explained_where_ess_is_off(driver, monkeypatch):
     from kilonerf.viewer.compare import interface
 
@@ -207,6 +211,7 @@ def test_fog_is_explained_where_ess_is_off(driver, monkeypatch):
     assert [interface.FOG in lines for _, _, lines in said[-2:]] == [True, False]  # the window's own side is the fog
 
 
+@pytest.mark.slow
 def test_the_photo_is_gone_to_and_compared_where_it_was_taken(driver, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
@@ -253,6 +258,7 @@ def test_a_renderer_that_fails_is_not_waited_for(toy_scene, tmp_path):
         assert any("the backend broke" in notice.text for notice in driver.app.notices.log)
 
 
+@pytest.mark.slow
 def test_pictures_of_one_sample_are_compared_also_where_the_view_had_more(driver, toy_scene):
     driver.settings.rest_samples = 4
     driver.until(lambda: driver.app.view.shown.request.samples == 4)

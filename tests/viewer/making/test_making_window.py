@@ -169,6 +169,7 @@ def test_a_training_that_fails_is_one_line(driver, places, programs, data):
     assert driver.app.notices.log[-1].kind == "error"
 
 
+@pytest.mark.slow
 def test_another_scene_that_is_open_stays_open_while_training_goes_on(driver, places, programs, data, scenes, output):
     """The user looked on, and then opened something else: snapshots do not take the picture away."""
     app = driver.app
@@ -191,6 +192,7 @@ def test_another_scene_that_is_open_stays_open_while_training_goes_on(driver, pl
     driver.until(lambda: not app.making.training_runs)
 
 
+@pytest.mark.slow
 def test_closing_the_window_asks_what_becomes_of_the_training(toy_scene, tmp_path, places, programs, data, output):
     with Driver(tmp_path, toy_scene) as driver:
         app = driver.app
@@ -314,6 +316,7 @@ def test_an_import_is_cancelled(driver, places, programs, tmp_path):
     assert not (tmp_path / "checkpoint.knf").exists()
 
 
+@pytest.mark.slow
 def test_a_file_is_chosen_over_the_dialog(driver, places, programs, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     for name in ("checkpoint.pth", "elsewhere/other.pth"):

@@ -157,6 +157,7 @@ def test_cameras_of_all_sources(driver, toy_scene):
             np.testing.assert_allclose(made.cameras[-1].position, CAMERAS[1].position, atol=1e-6)
 
 
+@pytest.mark.slow
 @needs_window
 def test_the_windows_own_pictures_wait_and_escape_cancels(toy_scene, tmp_path):
     made = []

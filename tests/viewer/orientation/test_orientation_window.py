@@ -23,6 +23,7 @@ def moved_away(driver):
     return driver.app.navigator.matrix()
 
 
+@pytest.mark.slow
 def test_bookmarks_are_set_gone_to_and_remembered(driver, toy_scene, tmp_path):
     app, start = driver.app, driver.app.navigator.matrix()
     save_scene(toy_scene, tmp_path / "toy.knf")
@@ -41,6 +42,7 @@ def test_bookmarks_are_set_gone_to_and_remembered(driver, toy_scene, tmp_path):
     assert sorted(app.orientation.memory.bookmarks) == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_view_is_copied_and_pasted(driver):
     driver.move(200, 200)
     control(driver, "c")

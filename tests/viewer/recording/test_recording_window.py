@@ -136,6 +136,7 @@ def test_overlays_are_in_the_video_if_that_is_asked_for(driver, tmp_path):
     assert 0.002 < changed.mean() < 0.3
 
 
+@pytest.mark.slow
 def test_a_flight_is_recorded_while_another_renders_and_the_title_tells_how_far_it_is(driver, monkeypatch):
     titles = []
     monkeypatch.setattr(driver.app.window, "set_title", titles.append)

@@ -162,6 +162,7 @@ def test_samples_double_from_rest_on_up_to_what_is_wanted(toy_scene):
     assert scheduler.next_samples(5.0, 16) is None  # it failed: not again
 
 
+@pytest.mark.slow
 @needs_window
 def test_the_window_ends_with_all_samples_and_goes_idle(driver, tmp_path):
     driver.move(200, 300)  # where no tooltip comes up
