@@ -168,6 +168,7 @@ def test_a_code_path_is_of_the_cpu_backend():
     assert_one_line(run("--cpu-path", "baseline", "--device", "0"), "--cpu-path and --device")
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_an_empty_window_can_be_scripted_too(tmp_path):
     output = tmp_path / "window.png"
@@ -176,6 +177,7 @@ def test_an_empty_window_can_be_scripted_too(tmp_path):
         assert image.size == (1280, 800)
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_a_turntable_is_recorded_and_rendered_before_leaving(scene_file, tmp_path):
     film = tmp_path / "film.webm"
@@ -192,6 +194,7 @@ def test_a_turntable_is_recorded_and_rendered_before_leaving(scene_file, tmp_pat
     assert np.abs(pictures[0].astype(float) - pictures[-1]).mean() > 1.0
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_leaving_at_once_still_gives_a_video_of_one_picture(scene_file, tmp_path):
     result = run(scene_file, "--exit-after", 0, "--record", tmp_path / "still.mp4", "--video-size", "64x48")

@@ -57,6 +57,7 @@ def test_clicking_a_switch_makes_another_picture(driver, places):
     assert driver.app.statistics.frame.samples > samples
 
 
+@pytest.mark.slow
 def test_dragging_turns_the_camera_and_the_picture_follows(driver):
     driver.settle()
     before, picture = driver.app.navigator.matrix(), picture_of(driver)

@@ -21,6 +21,7 @@ from support.rendering import MODES, SCENES, assert_same_picture
 from support.scenes import views
 
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
+pytestmark = pytest.mark.slow  # these are compiled first
 COMPILER = shutil.which("g++")
 EMULATION = Path(__file__).with_name("emulation")
 FLAGS = ["-mavx2", "-mfma", f"-I{EMULATION}"]
@@ -92,7 +93,6 @@ def test_tiles_multiply_as_the_manual_says(compiler: str, tmp_path: Path) -> Non
         assert message in done.stderr.decode()
 
 
-@pytest.mark.slow
 def test_amx_is_close_to_the_reference(program: Callable[[str], Path]) -> None:
     """The very same samples; colours and opacities that differ by rounding, nowhere by more than a flip at ERT."""
     for name in ("toy", "odd factors", "one cell", "float16"):
@@ -112,7 +112,6 @@ def test_amx_is_close_to_the_reference(program: Callable[[str], Path]) -> None:
             assert np.array_equal(np.isinf(frame.depth), frame.alpha == 0)
 
 
-@pytest.mark.slow
 def test_amx_shows_the_shipped_scene(program: Callable[[str], Path], chair_path: Path) -> None:
     scene = load_kilonerf_scene(chair_path)
     assert scene.start_camera is not None
@@ -127,7 +126,6 @@ def test_amx_shows_the_shipped_scene(program: Callable[[str], Path], chair_path:
         assert abs(frame.statistics.samples - expected.statistics.samples) <= slack
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "factor"), [("pts_linears.1", 1e-3), ("pts_linears.0", 30.0), ("direction_layer", 30.0)]
 )
@@ -144,7 +142,6 @@ def test_amx_renders_networks_of_any_scale(program: Callable[[str], Path], layer
         assert frame.statistics.samples == expected.statistics.samples
 
 
-@pytest.mark.slow
 def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path]) -> None:
     plain = SCENES["toy"]
     scene = replace(plain, layers={name: np.zeros_like(layer) for name, layer in plain.layers.items()})
@@ -156,10 +153,10 @@ def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path
 @pytest.mark.parametrize(
     ("path", "twin"),
     [
-        pytest.param("avx512-vnni", "avx2-int16", marks=pytest.mark.slow),
+        ("avx512-vnni", "avx2-int16"),
         ("avx-vnni", "avx2-int16"),
-        pytest.param("avx512-vnni-int8", "avx2-int8", marks=pytest.mark.slow),
-        pytest.param("avx-vnni-int8", "avx2-int8", marks=pytest.mark.slow),
+        ("avx512-vnni-int8", "avx2-int8"),
+        ("avx-vnni-int8", "avx2-int8"),
     ],
 )
 def test_wider_integers_make_the_same_picture(program: Callable[[str], Path], path: str, twin: str) -> None:

@@ -56,6 +56,7 @@ def test_photos_with_transparency_have_none(tmp_path: Path) -> None:
     assert plain_background(Photos(load_dataset(folder, "train").views)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(extension is None, reason="needs the native extension: the twins take minutes")
 def test_a_grid_that_is_still_faint_is_not_pruned_to_nothing(dark: Path, tmp_path: Path) -> None:
     settings = TrainingSettings(

@@ -133,6 +133,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_scene(room: Path, tmp_path: 
         assert np.array_equal(level.occupancy, other.occupancy)
 
 
+@pytest.mark.slow
 def test_networks_learn_through_the_photos_exposure(room: Path, tmp_path: Path) -> None:
     subject, _ = read_subject(room)
     assert subject.photos is not None

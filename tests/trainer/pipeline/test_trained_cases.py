@@ -58,11 +58,12 @@ def as_it_is(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> float:
     return quality(cases / "01-units-times-ten/as_it_is", tmp_path_factory.mktemp("as_it_is"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("01-units-times-ten/times_10", marks=pytest.mark.slow),
-        pytest.param("01-units-times-ten/times_100", marks=pytest.mark.slow),
+        "01-units-times-ten/times_10",
+        "01-units-times-ten/times_100",
         "02-utm-coordinates/data",
     ],
 )

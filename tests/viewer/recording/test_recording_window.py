@@ -82,6 +82,7 @@ def test_a_recording_begun_in_motion_has_no_double_first_step(driver, monkeypatc
     assert turned == pytest.approx(TURNTABLE_SPEED * (next_now - now), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_video_can_be_aborted_and_leaves_only_the_path(driver, tmp_path):
     driver.settle()
     driver.settings.video.set_size(1920, 1080)
@@ -103,6 +104,7 @@ def test_closing_while_recording_keeps_the_path(toy_scene, tmp_path):
     assert CameraPath.load(tmp_path / "flight_001.json").duration >= 0.5
 
 
+@pytest.mark.slow
 def test_leaving_during_a_video_must_be_said_twice(driver, tmp_path):
     driver.settle()
     driver.settings.video.set_size(1920, 1080)

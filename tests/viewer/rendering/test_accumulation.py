@@ -191,6 +191,7 @@ def test_the_window_ends_with_all_samples_and_goes_idle(driver, tmp_path):
     np.testing.assert_array_equal(driver.app.view.shown.frame.rgb, plain.rgb)
 
 
+@pytest.mark.slow
 @needs_window
 def test_a_screenshot_before_the_last_sample_has_them_all(toy_scene, tmp_path):
     """It is rendered beside the window."""

@@ -154,6 +154,7 @@ def test_without_interop_nothing_is_tried(gpu, toy_scene, tmp_path):
         assert not driver.app.notices.log
 
 
+@pytest.mark.slow
 def test_another_scene_and_another_backend(gpu, toy_scene, tmp_path):
     other = tmp_path / "other.knf"
     save_scene(random_scene(seed=3), other)
