@@ -263,7 +263,10 @@ class Training:
         else:
             outer, inner = (), Cells(Box(box_min, box_max), occupancy, network_index)
         networks = TinyNetworks.initial(
-            int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
+            int(network_index.max()) + 1,
+            seed=self.settings.seed,
+            units=self.settings.units,
+            frequencies=self.settings.position_frequencies,
         ).to(self._device)
         voxel = float(((box_max - box_min) / occupancy.shape[-3:]).min())
         sampling = self.settings.occupancy.sampling(self._near, self._far, voxel)
