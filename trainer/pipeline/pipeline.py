@@ -171,10 +171,14 @@ class Training:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
         settings = self.settings
-        steps = {"distillation_steps": settings.distillation.steps, "fine_tuning_steps": settings.fine_tuning.steps}
+        numbers = {
+            "frequencies": settings.position_frequencies,
+            "distillation_steps": settings.distillation.steps,
+            "fine_tuning_steps": settings.fine_tuning.steps,
+        }
         scene = student.to_scene(
             **self._scene_extras(student.cells.box),
-            provenance=self._made_by() | steps,
+            provenance=self._made_by() | numbers,
         )
         return self.subject.frame.scene(scene, dtype)
 
