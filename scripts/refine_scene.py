@@ -1,9 +1,9 @@
-"""Fine-tunes a finished scene once more on its photos, after leaving out its positions' high frequencies.
+r"""Fine-tunes a finished scene once more on its photos, after leaving out its positions' high frequencies.
 
 So assets/chair.knf came from a scene that kilonerf-train had made when it still trained all 10 frequencies:
 
     python scripts/refine_scene.py trained.knf data/chair refined.knf
-    python scripts/refine_scene.py refined.knf data/chair assets/chair.knf --steps 4000 \\
+    python scripts/refine_scene.py refined.knf data/chair assets/chair.knf --steps 4000 \
         --learning-rate 5e-4 --as-rendered 1
 """
 
