@@ -3,8 +3,9 @@ r"""Fine-tunes a finished scene once more on its photos, after leaving out its p
 So assets/chair.knf came from a scene that kilonerf-train had made when it still trained all 10 frequencies:
 
     python scripts/refine_scene.py trained.knf data/chair refined.knf
-    python scripts/refine_scene.py refined.knf data/chair assets/chair.knf --steps 4000 \
-        --learning-rate 5e-4 --as-rendered 1
+    python scripts/refine_scene.py refined.knf data/chair narrow.knf --steps 4000 --learning-rate 5e-4 --as-rendered 1
+    python scripts/refine_scene.py narrow.knf data/chair assets/chair.knf --steps 4000 --learning-rate 5e-4 \
+        --as-rendered 1 --spread 5e-3
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=15_000)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--as-rendered", type=float, default=0.2)
+    parser.add_argument("--spread", type=float, default=2e-3)
     arguments = parser.parse_args()
     scene, steps = load_kilonerf_scene(arguments.source), arguments.steps
     settings = PRESETS["fast"]
@@ -44,7 +46,11 @@ def main() -> None:
         networks.rows.copy_(networks.trained_rows())
     student = replace(student, networks=networks)
     (train,) = load_splits(arguments.data, ("train",))
-    chosen = {"learning_rate": arguments.learning_rate, "as_rendered": arguments.as_rendered}
+    chosen = {
+        "learning_rate": arguments.learning_rate,
+        "as_rendered": arguments.as_rendered,
+        "spread": arguments.spread,
+    }
     fine_tuning = replace(settings.fine_tuning, steps=steps, **chosen)
     stage = FineTuning(student, Photos(train.views), fine_tuning, random_background=True, seed=1, world=World())
     began, errors = time.perf_counter(), []
