@@ -5,7 +5,7 @@ The feature layer is folded into the one behind it, for it has no activation; se
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,13 @@ class QuantizedNetworks:
 
     def __len__(self) -> int:
         return len(self.symbols)
+
+    def __getitem__(self, own: slice) -> "QuantizedNetworks":
+        return replace(self, symbols=self.symbols[own], step_codes=self.step_codes[own])
+
+    def without_mean(self) -> "QuantizedNetworks":
+        """The same symbols, of networks that have nothing in common."""
+        return replace(self, mean=np.zeros_like(self.mean))
 
     def values(self) -> NDArray[np.float32]:
         """The numbers, [N, 5156]; the same on every machine."""
@@ -152,11 +159,23 @@ def lanes(numbers: NDArray[Any]) -> NDArray[Any]:
 def encode_networks(
     networks: QuantizedNetworks,
     chunk_of: NDArray[np.integer],  # [N]
+    coarse: QuantizedNetworks | None = None,
 ) -> tuple[bytes, list[bytes]]:
-    """What all networks share, and a chunk for each number of ``chunk_of`` from 0 on: its networks in their order."""
-    scales = Scales.of(networks.symbols)
+    """What all networks share, and a chunk for each number of ``chunk_of`` from 0 on: its networks in their order.
+
+    Args:
+        networks: N.
+        chunk_of: of each.
+        coarse: networks of a chunk in front of the others, with no mean.
+    """
+    symbols, step_codes = networks.symbols, networks.step_codes
+    if coarse is not None:
+        symbols = np.concatenate([coarse.symbols, symbols])
+        step_codes = np.concatenate([coarse.step_codes, step_codes])
+        chunk_of = np.concatenate([np.zeros(len(coarse), np.int64), chunk_of + 1])
+    scales = Scales.of(symbols)
     classes = scales.classes()
-    tables = SymbolTables.of(networks.symbols, classes, NUM_CLASSES)
+    tables = SymbolTables.of(symbols, classes, NUM_CLASSES)
     shared = pack(
         scales.positions,
         networks.mean,
@@ -168,8 +187,8 @@ def encode_networks(
     chunks: list[bytes] = []
     for chunk in range(int(chunk_of.max(initial=-1)) + 1):
         (own,) = np.nonzero(chunk_of == chunk)
-        words, lengths = encode(lanes(networks.symbols[own]), lanes(classes[own]), tables)
-        sides = pack(networks.step_codes[own].T, scales.networks[own].T, lengths.astype("<u2"))
+        words, lengths = encode(lanes(symbols[own]), lanes(classes[own]), tables)
+        sides = pack(step_codes[own].T, scales.networks[own].T, lengths.astype("<u2"))
         chunks.append(len(sides).to_bytes(4, "little") + sides + words.astype("<u2").tobytes())
     return shared, chunks
 
