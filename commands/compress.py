@@ -44,6 +44,8 @@ class CompressCommand:
     size: str | None = None
     # In place of a size: bits of a weight in the mean.
     bits: float | None = None
+    # About how much of the file a coarse level of detail may take, which is seen while the rest is loaded; 0: none.
+    coarse_size: str = "24kB"
     # The photos that the scene was made from, as for kilonerf-train: it is fine-tuned and measured by them. Left out:
     # by the scene's own pictures.
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DATASET")] = None
@@ -71,7 +73,7 @@ def run(command: CompressCommand) -> None:
         KiloNeRFError: bad input, or a file that cannot be written.
         KeyboardInterrupt: it was interrupted; the same command goes on.
     """
-    size = _checked_size(command)
+    size, coarse_size = _checked_size(command), _checked_coarse_size(command)
     command.settings.check()
     device = training_device(command.device, World())
     scene = load_kilonerf_scene(command.scene)
@@ -92,6 +94,7 @@ def run(command: CompressCommand) -> None:
                 command.settings,
                 size=size,
                 bits=None if size is not None else command.bits,
+                coarse_size=coarse_size,
                 folder=folder,
                 source=_source(command, scene, downscale),
                 observer=observer,
@@ -119,6 +122,13 @@ def _checked_size(command: CompressCommand) -> int | None:
     if command.views < 0:
         raise UsageError(f"--views: expected 0 or more, got {command.views}")
     return None if command.size is None else parse_bytes(command.size)
+
+
+def _checked_coarse_size(command: CompressCommand) -> int:
+    size = parse_bytes(command.coarse_size, "--coarse-size") if command.coarse_size != "0" else 0
+    if 0 < size < 2000:
+        raise UsageError(f"--coarse-size: expected 0, or 2kB or more, got {command.coarse_size}")
+    return size
 
 
 def _check_output(output: Path) -> None:

@@ -1,9 +1,9 @@
 """A coarse level of detail: networks of larger cells, from which each cell's own network is derived exactly.
 
 A coarse network is that of a cell whose coordinate runs on through its neighbours: in the cells that it covers it is
-evaluated at x + shift, with x from -1 to 1 in each of them and odd whole numbers as shifts. A frequency 2^k of x + shift
-is the same frequency of x with a phase, so the shift can be moved into the first layer's weights by the angle addition
-theorems. What is derived is an ordinary network, and a scene of such networks an ordinary scene.
+evaluated at x + shift, with x from -1 to 1 in each of them and odd whole numbers as shifts. A frequency 2^k of
+x + shift is the same frequency of x with a phase, so the shift can be moved into the first layer's weights by the angle
+addition theorems. What is derived is an ordinary network, and a scene of such networks an ordinary scene.
 """
 
 from dataclasses import dataclass

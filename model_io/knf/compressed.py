@@ -189,6 +189,9 @@ class CompressedReader:
         networks: cells of each level along each axis.
         voxels: of each level's occupancy grid along each axis.
 
+    Attributes:
+        coarse: whether cells without their networks had coarse ones in what was decoded last.
+
     Raises:
         SceneError: field, expected, got.
     """
@@ -201,6 +204,7 @@ class CompressedReader:
         voxels: tuple[int, int, int],
     ) -> None:
         self._checksums = chunk_checksums(document)
+        self.coarse = False
         self._packed = document["version"] == PACKED_VERSION
         self._side = _coarse_side(document) if COARSE in self._checksums else 0
         self._first = list(self._checksums)[: 3 if self._side else 2]
@@ -212,8 +216,7 @@ class CompressedReader:
     @property
     def num_networks(self) -> tuple[int, int]:
         """How many networks have been decoded, and how many the whole file has."""
-        counts = self._grids[2] if self._grids else []
-        return sum(counts[chunk] for chunk in self._decoded), sum(counts)
+        return sum(self._counts[chunk] for chunk in self._decoded), sum(self._counts)
 
     def decode(self, tensors: Tensors) -> Content:
         """Occupancy, network index and layers of a whole file.
@@ -227,8 +230,8 @@ class CompressedReader:
     def decode_part(self, tensors: Tensors) -> Content | None:
         """As :meth:`decode`, of what there is.
 
-        Cells whose network is not among ``tensors`` have one of the coarse level of detail, if the file has it; without,
-        they are empty.
+        Cells whose network is not among ``tensors`` have one that is made of the coarse networks; they are empty where
+        the file has none.
 
         Returns:
             None: there is not enough yet.
@@ -239,18 +242,15 @@ class CompressedReader:
         if len(names) < len(self._checksums) and self._too_large(sum(tensors[name].nbytes for name in names)):
             return None  # for these few bytes; more are to come
         self._decode(names, tensors)
-        if not self._decoded and sum(self._counts) and not self._coarse_fits(tensors, names):
-            return None
-        return self._content(coarse=self._coarse_fits(tensors, names))
+        there, total = self.num_networks
+        size = sum(tensors[name].nbytes for name in names)
+        # What is made of coarse networks is bounded by the bytes that are there, as networks are.
+        self.coarse = there < total and self._coarse is not None and total * _LEAST_PER_NETWORK <= size
+        return None if total and not there and not self.coarse else self._content()
 
     @property
     def _counts(self) -> list[int]:
         return self._grids[2] if self._grids else []
-
-    def _coarse_fits(self, tensors: Tensors, names: list[str]) -> bool:
-        """Whether there are coarse networks, and bytes enough for all that are made of them."""
-        size = sum(tensors[name].nbytes for name in names)
-        return self._coarse is not None and sum(self._counts) * _LEAST_PER_NETWORK <= size
 
     def _decode(self, names: list[str], tensors: Tensors) -> None:
         """Read what is new among these parts."""
@@ -295,8 +295,7 @@ class CompressedReader:
                 return field, unit, grid
         return None
 
-    def _content(self, *, coarse: bool = False) -> Content:
-        """What was decoded; ``coarse``: and what is made of coarse networks for the other cells."""
+    def _content(self) -> Content:
         assert self._grids is not None  # noqa: S101 - callers have read it
         occupancy, index, counts = self._grids
         chunks = sorted(self._decoded)
@@ -304,8 +303,7 @@ class CompressedReader:
         numbers = np.concatenate([none, *(self._decoded[chunk] for chunk in chunks)])
         if len(chunks) < len(counts):
             there = np.repeat(np.isin(np.arange(len(counts)), chunks), counts)
-            if coarse:
-                assert self._coarse is not None  # noqa: S101 - as the caller found
+            if self.coarse and self._coarse is not None:
                 cells, values = self._coarse
                 whole = np.empty((len(there), NUM_WEIGHTS), np.float32)
                 whole[there], whole[~there] = numbers, cells.derived(values, np.flatnonzero(~there))

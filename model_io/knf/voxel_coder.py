@@ -108,8 +108,8 @@ def _each(
 def _places(voxels: tuple[int, ...], cells: NDArray[np.bool_]) -> Iterator[tuple[int, int, int]]:
     for axis, size in enumerate(voxels):
         cells = np.repeat(cells, size // cells.shape[axis], axis=axis)
-    for x, y, z in np.argwhere(cells).tolist():
-        yield x, y, z
+    for place in np.argwhere(cells):
+        yield int(place[0]), int(place[1]), int(place[2])
 
 
 class _Model:
@@ -128,8 +128,9 @@ class _Model:
 
 class _Decoder:
     def __init__(self, data: bytes) -> None:
-        self._data, self._at, self._range = data, 0, 0xFFFFFFFF
-        self._code = 0
+        self._data, self._at = data, 0
+        self._range: int = 0xFFFFFFFF
+        self._code: int = 0
         for _ in range(4):
             self._code = self._code << 8 | self._next()
 
@@ -156,7 +157,9 @@ class _Decoder:
 
 class _Encoder:
     def __init__(self) -> None:
-        self._low, self._range, self._shifts = 0, 0xFFFFFFFF, 0
+        self._low: int = 0
+        self._range: int = 0xFFFFFFFF
+        self._shifts = 0
 
     def bit(self, probability: int, occupied: bool) -> None:
         bound = (self._range >> 16) * probability
