@@ -45,7 +45,7 @@ class CompressCommand:
     # In place of a size: bits of a weight in the mean.
     bits: float | None = None
     # About how much of the file a coarse level of detail may take, which is seen while the rest is loaded; 0: none.
-    coarse_size: str = "24kB"
+    coarse_size: str = "30kB"
     # The photos that the scene was made from, as for kilonerf-train: it is fine-tuned and measured by them. Left out:
     # by the scene's own pictures.
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DATASET")] = None

@@ -27,37 +27,43 @@ class CoarseCells:
 
     Attributes:
         side: cells of a coarse one along each axis, a power of two.
-        of_network: int64 [N], from 0 to the number of coarse networks - 1.
+        of_network: int64 [N], from 0 to the number of coarse networks - 1; 0 for those that no cell has.
         shifts: int64 [N, 3], odd, from 1 - side to side - 1.
+        num_coarse: how many coarse networks there are.
     """
 
     side: int
     of_network: NDArray[np.int64]
     shifts: NDArray[np.int64]
+    num_coarse: int
 
     @classmethod
-    def of(cls, network_index: NDArray[np.integer], side: int) -> "CoarseCells":
-        """Those of a grid of networks, or of several levels' grids [levels, rx, ry, rz].
+    def of(cls, network_index: NDArray[np.integer], side: int, num_networks: int | None = None) -> "CoarseCells":
+        """Those of the grids of networks of all levels, [levels, rx, ry, rz].
 
         The first coarse cell begins where the grid does, the last may reach beyond it. There is a coarse network for
-        each one in which any cell has a network, in C order.
+        each one in which any cell has a network, level after level, in C order.
+
+        Args:
+            network_index: the network of each cell, or -1.
+            side: cells of a coarse one along each axis.
+            num_networks: N; as many as have a cell if left out.
         """
-        levels, *resolution = network_index.shape if network_index.ndim == 4 else (1, *network_index.shape)
-        grid = network_index.reshape(levels, *resolution)
-        places = np.argwhere(grid >= 0)
-        numbers = grid[tuple(places.T)]
+        levels, *resolution = network_index.shape
+        places = np.argwhere(network_index >= 0)
+        numbers = network_index[tuple(places.T)]
         cells = places[:, 1:] // side
         coarse = [-(-size // side) for size in resolution]
         flat = np.ravel_multi_index((places[:, 0], *cells.T), (levels, *coarse)) if len(places) else places[:, 0]
-        of_network = np.empty(len(places), np.int64)
-        of_network[numbers] = np.unique(flat, return_inverse=True)[1].reshape(-1)
-        shifts = np.empty((len(places), 3), np.int64)
+        found, which = np.unique(flat, return_inverse=True)
+        count = len(places) if num_networks is None else num_networks
+        of_network, shifts = np.zeros(count, np.int64), np.zeros((count, 3), np.int64)
+        of_network[numbers] = which.reshape(-1)
         shifts[numbers] = 2 * (places[:, 1:] - cells * side) + 1 - side
-        return cls(side, of_network, shifts)
+        return cls(side, of_network, shifts, len(found))
 
     def __len__(self) -> int:
-        """How many coarse networks there are."""
-        return int(self.of_network.max(initial=-1)) + 1
+        return self.num_coarse
 
     def derived(self, numbers: NDArray[np.float32], networks: NDArray[np.integer]) -> NDArray[np.float32]:
         """The networks of some cells.

@@ -110,11 +110,28 @@ class CoarseNetworks:
 
     Attributes:
         side: cells of a coarse one along each axis.
-        networks: with no mean.
     """
 
     side: int
     networks: QuantizedNetworks
+
+
+def encode_coarse(networks: QuantizedNetworks) -> bytes:
+    """Coarse networks as bytes, with a model of their own."""
+    model, chunks = encode_networks(networks, np.zeros(len(networks), np.int64))
+    return len(model).to_bytes(4, "little") + model + b"".join(chunks)
+
+
+def decode_coarse(data: bytes, count: int) -> NDArray[np.float32]:
+    """The numbers of ``count`` coarse networks, [count, 5156].
+
+    Raises:
+        SceneError: this is not what :func:`encode_coarse` made.
+    """
+    size = int.from_bytes(data[:4], "little")
+    if size > len(data) - 4:
+        fail(COARSE, f"{size} bytes of a model", len(data) - 4)
+    return decode_networks(data[4 : 4 + size], {COARSE: data[4 + size :]}, [count], COARSE).values()
 
 
 def encoded(
@@ -145,15 +162,15 @@ def encoded(
     networks = QuantizedNetworks(
         networks.symbols[in_cell_order], networks.step_codes[in_cell_order], networks.mean, networks.mean_step_codes
     )
-    shared, chunks = encode_networks(networks, chunk_of[in_cell_order], coarse and coarse.networks)
+    shared, chunks = encode_networks(networks, chunk_of[in_cell_order])
     grids = encode_grids(occupancy, chunk_of_cell.reshape(network_index.shape))
-    parts = {"grids": grids, "model": shared, **({COARSE: chunks.pop(0)} if coarse and chunks else {})}
+    parts = {"grids": grids, **({COARSE: encode_coarse(coarse.networks)} if coarse else {}), "model": shared}
     parts |= {f"networks.{i}": chunk for i, chunk in enumerate(chunks)}
     said = {
         **document,
         "version": VERSION,
         "levels": len(occupancy),
-        **({"coarse_side": coarse.side} if COARSE in parts and coarse else {}),
+        **({"coarse_side": coarse.side} if coarse else {}),
         "chunks": [{"tensor": name, "crc32": zlib.crc32(data)} for name, data in parts.items()],
     }
     text = json.dumps(said, allow_nan=False, separators=(",", ":"))
@@ -207,7 +224,7 @@ class CompressedReader:
         self.coarse = False
         self._packed = document["version"] == PACKED_VERSION
         self._side = _coarse_side(document) if COARSE in self._checksums else 0
-        self._first = list(self._checksums)[: 3 if self._side else 2]
+        self._num_chunks = len(self._checksums) - (3 if self._side else 2)
         self._levels, self._networks, self._voxels = levels, networks, voxels
         self._grids: Grids | None = None
         self._coarse: tuple[CoarseCells, NDArray[np.float32]] | None = None
@@ -237,16 +254,20 @@ class CompressedReader:
             None: there is not enough yet.
         """
         names = [name for name in self._checksums if name in tensors]
-        if names[: len(self._first)] != self._first or len(names) < min(3, len(self._checksums)):
+        size = sum(tensors[name].nbytes for name in names)
+        whole = len(names) == len(self._checksums)
+        if not whole and ("grids" not in names or not (COARSE in names or self._has_networks(names))):
             return None
-        if len(names) < len(self._checksums) and self._too_large(sum(tensors[name].nbytes for name in names)):
+        if not whole and self._too_large(size):
             return None  # for these few bytes; more are to come
         self._decode(names, tensors)
         there, total = self.num_networks
-        size = sum(tensors[name].nbytes for name in names)
         # What is made of coarse networks is bounded by the bytes that are there, as networks are.
         self.coarse = there < total and self._coarse is not None and total * _LEAST_PER_NETWORK <= size
         return None if total and not there and not self.coarse else self._content()
+
+    def _has_networks(self, names: list[str]) -> bool:
+        return "model" in names and (self._num_chunks == 0 or any(name.startswith("networks.") for name in names))
 
     @property
     def _counts(self) -> list[int]:
@@ -263,24 +284,20 @@ class CompressedReader:
             fail(field, f"at most {_MOST_VOXELS_PER_BYTE} {unit} a byte of the file", list(got))
         if self._grids is None:
             read = decode_packed_grids if self._packed else decode_grids
-            chunks = len(self._checksums) - len(self._first)
-            self._grids = read(parts["grids"], self._levels, self._networks, self._voxels, chunks)
+            self._grids = read(parts["grids"], self._levels, self._networks, self._voxels, self._num_chunks)
         counts = dict(enumerate(self._counts))
-        new = [int(name.removeprefix("networks.")) for name in parts if name not in ("grids", "model", COARSE)]
+        new = [int(name.removeprefix("networks.")) for name in parts if name.startswith("networks.")]
+        new = new if "model" in parts else []
         total = sum(counts[chunk] for chunk in [*self._decoded, *new])
         if total * _LEAST_PER_NETWORK > size:
             fail("networks", f"at least {_LEAST_PER_NETWORK} bytes of the file for each of {total}", f"{size} in all")
-        wanted = {f"networks.{chunk}": counts[chunk] for chunk in new}
-        cells = None
-        if self._side and self._coarse is None:
+        if COARSE in parts and self._coarse is None and len(names) < len(self._checksums):
             cells = CoarseCells.of(self._grids[1], self._side)
-            wanted = {COARSE: len(cells), **wanted}
-        if not wanted:
+            self._coarse = cells, decode_coarse(parts[COARSE], len(cells))
+        if not new and self._num_chunks:
             return
-        own = decode_networks(parts["model"], {name: parts[name] for name in wanted}, list(wanted.values()))
-        if cells is not None:
-            self._coarse = cells, own[: len(cells)].without_mean().values()
-            own = own[len(cells) :]
+        fields = [f"networks.{chunk}" for chunk in new]
+        own = decode_networks(parts["model"], {name: parts[name] for name in fields}, [counts[chunk] for chunk in new])
         ends = np.cumsum([0, *(counts[chunk] for chunk in new)]).tolist()
         values = own.values()
         self._decoded |= {chunk: values[ends[i] : ends[i + 1]] for i, chunk in enumerate(new)}
@@ -334,7 +351,7 @@ def _of_voxels(cells: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.b
 
 
 def chunk_checksums(document: Mapping[str, Any]) -> dict[str, object]:
-    """What a document says is the checksum of each chunk: the grids, the model, coarse networks, chunks of networks.
+    """What a document says is the checksum of each chunk: the grids, coarse networks, the model, chunks of networks.
 
     Raises:
         SceneError: it does not.
@@ -342,7 +359,8 @@ def chunk_checksums(document: Mapping[str, Any]) -> dict[str, object]:
     entries = document.get("chunks")
     if not is_array(entries) or not 2 <= len(entries) <= MAX_CHUNKS + 3:
         fail("chunks", f"2 to {MAX_CHUNKS + 3} entries", f"{entries!r:.80}")
-    names = ["grids", "model", *([COARSE] if document["version"] == VERSION and "coarse_side" in document else [])]
+    has_coarse = document["version"] == VERSION and "coarse_side" in document
+    names = ["grids", *([COARSE] if has_coarse else []), "model"]
     names += [f"networks.{number}" for number in range(min(len(entries) - len(names), MAX_CHUNKS))]
     if len(names) != len(entries):
         fail("chunks", f"{len(names)} entries, or no more than {MAX_CHUNKS} of networks", len(entries))

@@ -76,7 +76,7 @@ class GrowingScene:
             self._reader = compressed_reader(self._document)
             self._checksums = chunk_checksums(self._document)
             first = list(self._checksums)
-            first.insert(2, "sky")  # a few bytes that are seen all around
+            first.insert(1, "sky")  # a few bytes that are seen all around
         by_name = {span.name: span for span in index.spans if span.dtype is not None}
         ordered = [by_name.pop(name) for name in dict.fromkeys(first) if name in by_name]
         self.spans: tuple[TensorSpan, ...] = (*ordered, *by_name.values())

@@ -5,7 +5,7 @@ The feature layer is folded into the one behind it, for it has no activation; se
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,13 +52,6 @@ class QuantizedNetworks:
 
     def __len__(self) -> int:
         return len(self.symbols)
-
-    def __getitem__(self, own: slice) -> "QuantizedNetworks":
-        return replace(self, symbols=self.symbols[own], step_codes=self.step_codes[own])
-
-    def without_mean(self) -> "QuantizedNetworks":
-        """The same symbols, of networks that have nothing in common."""
-        return replace(self, mean=np.zeros_like(self.mean))
 
     def values(self) -> NDArray[np.float32]:
         """The numbers, [N, 5156]; the same on every machine."""
@@ -159,23 +152,11 @@ def lanes(numbers: NDArray[Any]) -> NDArray[Any]:
 def encode_networks(
     networks: QuantizedNetworks,
     chunk_of: NDArray[np.integer],  # [N]
-    coarse: QuantizedNetworks | None = None,
 ) -> tuple[bytes, list[bytes]]:
-    """What all networks share, and a chunk for each number of ``chunk_of`` from 0 on: its networks in their order.
-
-    Args:
-        networks: N.
-        chunk_of: of each.
-        coarse: networks of a chunk in front of the others, with no mean.
-    """
-    symbols, step_codes = networks.symbols, networks.step_codes
-    if coarse is not None:
-        symbols = np.concatenate([coarse.symbols, symbols])
-        step_codes = np.concatenate([coarse.step_codes, step_codes])
-        chunk_of = np.concatenate([np.zeros(len(coarse), np.int64), chunk_of + 1])
-    scales = Scales.of(symbols)
+    """What all networks share, and a chunk for each number of ``chunk_of`` from 0 on: its networks in their order."""
+    scales = Scales.of(networks.symbols)
     classes = scales.classes()
-    tables = SymbolTables.of(symbols, classes, NUM_CLASSES)
+    tables = SymbolTables.of(networks.symbols, classes, NUM_CLASSES)
     shared = pack(
         scales.positions,
         networks.mean,
@@ -187,24 +168,27 @@ def encode_networks(
     chunks: list[bytes] = []
     for chunk in range(int(chunk_of.max(initial=-1)) + 1):
         (own,) = np.nonzero(chunk_of == chunk)
-        words, lengths = encode(lanes(symbols[own]), lanes(classes[own]), tables)
-        sides = pack(step_codes[own].T, scales.networks[own].T, lengths.astype("<u2"))
+        words, lengths = encode(lanes(networks.symbols[own]), lanes(classes[own]), tables)
+        sides = pack(networks.step_codes[own].T, scales.networks[own].T, lengths.astype("<u2"))
         chunks.append(len(sides).to_bytes(4, "little") + sides + words.astype("<u2").tobytes())
     return shared, chunks
 
 
-def decode_networks(shared: bytes, chunks: Mapping[str, bytes], counts: Sequence[int]) -> QuantizedNetworks:
+def decode_networks(
+    shared: bytes, chunks: Mapping[str, bytes], counts: Sequence[int], field: str = "model"
+) -> QuantizedNetworks:
     """The networks of all chunks, one chunk after the other.
 
     Args:
         shared: what all networks share.
         chunks: some of the chunks, by their names.
         counts: networks of each.
+        field: what a fault of ``shared`` says it is in.
 
     Raises:
         SceneError: this is not what :func:`encode_networks` made.
     """
-    reader = Reader(unpack(shared, _MAX_SHARED, "model"), "model")
+    reader = Reader(unpack(shared, _MAX_SHARED, field), field)
     positions, mean = reader.take(np.uint8, NUM_WEIGHTS), reader.take(np.int8, NUM_WEIGHTS)
     mean_step_codes = reader.take(np.uint8, len(SIZES))
     first, table_sizes = reader.take("<i2", NUM_CLASSES), reader.take("<u2", NUM_CLASSES)
@@ -215,17 +199,17 @@ def decode_networks(shared: bytes, chunks: Mapping[str, bytes], counts: Sequence
     last = tables.first + tables.counts - 1
     if (np.maximum(np.abs(tables.first), np.abs(last)) > MAX_SYMBOL).any():
         raise SceneError(
-            f"model: expected symbols from -{MAX_SYMBOL} to {MAX_SYMBOL}, got {first.min()} to {last.max()}"
+            f"{field}: expected symbols from -{MAX_SYMBOL} to {MAX_SYMBOL}, got {first.min()} to {last.max()}"
         )
     steps: list[NDArray[np.uint8]] = []
     scales: list[NDArray[np.int8]] = []
     lengths: list[NDArray[np.uint16]] = []
     words: list[NDArray[np.uint16]] = []
-    for (field, chunk), count in zip(chunks.items(), counts, strict=True):
+    for (name, chunk), count in zip(chunks.items(), counts, strict=True):
         size = int.from_bytes(chunk[:4], "little")
         if size > len(chunk) - 4 or (len(chunk) - 4 - size) % 2:
-            raise SceneError(f"{field}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")
-        side = Reader(unpack(chunk[4 : 4 + size], count * (2 * len(SIZES) + 2 * LANES), field), field)
+            raise SceneError(f"{name}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")
+        side = Reader(unpack(chunk[4 : 4 + size], count * (2 * len(SIZES) + 2 * LANES), name), name)
         steps.append(side.take(np.uint8, (len(SIZES), count)).T)
         scales.append(side.take(np.int8, (len(SIZES), count)).T)
         lengths.append(side.take("<u2", count * LANES))

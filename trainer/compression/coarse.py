@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kilonerf.kernels.native.folding import folded_layers
 from kilonerf.model_io import KiloNeRFScene
 from kilonerf.model_io.knf.coarse import CHANNELS, CoarseCells, turns
-from kilonerf.model_io.knf.compressed import CoarseNetworks
+from kilonerf.model_io.knf.compressed import CoarseNetworks, encode_coarse
 from kilonerf.model_io.knf.quantized import QuantizedNetworks, from_layers, to_layers
 from kilonerf.model_io.scene.architecture import HIDDEN
 
@@ -105,14 +105,15 @@ class CoarseLevel:
         run_stage: Callable[[Stage, str], None],
         device: torch.device | str,
     ) -> None:
-        self._photos, self._settings, self._size = photos, settings, size
+        self._photos, self._settings, self._size = photos, settings, float(size)
         self._store, self._run_stage = store, run_stage
         self._student = Student.of(scene)
         self._student.networks.to(device)
         index = np.stack([level.network_index for level in scene.levels])
-        self._cells = CoarseCells.of(index, settings.coarse.side)
+        self._cells = CoarseCells.of(index, settings.coarse.side, scene.num_networks)
         self._coarse = _initial(self._cells, settings.seed).to(device)
-        first = np.unique(self._cells.of_network, return_index=True)[1]
+        used = np.flatnonzero(self._cells.shifts[:, 0])
+        first = used[np.unique(self._cells.of_network[used], return_index=True)[1]]
         self._factor = (DENSITY_UNIT / self._student.density_lengths)[first]
 
     def run(self, samples: Samples) -> CoarseNetworks:
@@ -162,8 +163,10 @@ class CoarseLevel:
 
     def _round(self, rounding: Rounding, samples: Samples, shares: Shares, numbers: NDArray[np.float32]) -> None:
         rows = self._coarse.rows
-        rounding.set_strength(strength := plain_strength(rounding, rows, self._size))
-        found = rounding.quantized(rows).symbols
+        rounding.set_strength(plain_strength(rounding, rows, self._size))
+        plain = rounding.quantized(rows)
+        self._size -= len(encode_coarse(plain)) - rounding.size(plain.symbols)  # tables
+        strength, found = plain_strength(rounding, rows, self._size), plain.symbols
         for _ in range(_TRIES):
             rounding.set_strength(strength)
             found = rounded(samples, shares, numbers, rounding.step_sizes, rounding.shared)

@@ -82,7 +82,9 @@ def test_a_changed_byte_is_the_same_for_both_twins(place: int, value: int) -> No
     assert found[0] == found[1]
 
 
-def test_a_scene_of_the_tests_is_smaller_than_its_bits() -> None:
+def test_a_scene_of_the_tests_is_written_and_read() -> None:
     scene = random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4)
     data = encode_voxels(scene.occupancy[None], (scene.network_index >= 0)[None])
-    assert np.array_equal(decode_voxels(data, scene.occupancy.shape, scene.network_index[None] >= 0)[0], scene.occupancy)
+    assert np.array_equal(
+        decode_voxels(data, scene.occupancy.shape, scene.network_index[None] >= 0)[0], scene.occupancy
+    )
