@@ -43,7 +43,7 @@ class ScenePart:
 
     def __str__(self) -> str:
         there = f"{self.there:,} of {self.total:,} {self.unit}"
-        return f"{there}, the others coarse" if self.coarse else there
+        return f"{there} (the others coarse)" if self.coarse else there
 
 
 class GrowingScene:

@@ -92,7 +92,7 @@ def test_a_part_has_a_coarse_network_in_each_cell_whose_own_is_missing(name: str
         part = load_partial_scene(path)
         there = sum(sizes[:chunks])
         assert (part.there, part.total, part.coarse) == (there, len(used), chunks < 3)
-        assert str(part) == f"{there} of {len(used)} networks{', the others coarse' if chunks < 3 else ''}"
+        assert str(part) == f"{there} of {len(used)} networks{' (the others coarse)' if chunks < 3 else ''}"
         assert isinstance(part.scene, KiloNeRFScene)
         for level, expected in zip(part.scene.levels, whole.levels, strict=True):
             assert np.array_equal(level.network_index, expected.network_index)
