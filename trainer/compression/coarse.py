@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels.native.folding import folded_layers
 from kilonerf.model_io import KiloNeRFScene
-from kilonerf.model_io.knf.coarse import CHANNELS, CoarseCells, turns
+from kilonerf.model_io.knf.coarse import CHANNELS, SIDES, CoarseCells, turns
 from kilonerf.model_io.knf.compressed import CoarseNetworks, encode_coarse
 from kilonerf.model_io.knf.quantized import QuantizedNetworks, from_layers, to_layers
 from kilonerf.model_io.scene.architecture import HIDDEN
@@ -28,6 +28,7 @@ from .settings import CompressionSettings, RoundingSettings
 from .survey import Samples
 
 _MOST_SAMPLES = 400_000  # of the survey, for rounding
+_BYTES_OF_NETWORK = 800  # with fewer, larger cells are better (docs/decisions.md)
 _TRIES, _NEAR = 4, 0.97  # roundings until the size is at least this share of what is wanted
 
 
@@ -109,8 +110,7 @@ class CoarseLevel:
         self._store, self._run_stage = store, run_stage
         self._student = Student.of(scene)
         self._student.networks.to(device)
-        index = np.stack([level.network_index for level in scene.levels])
-        self._cells = CoarseCells.of(index, settings.coarse.side, scene.num_networks)
+        self._cells = chosen_cells(scene, size, settings.coarse.side)
         self._coarse = _initial(self._cells, settings.seed).to(device)
         used = np.flatnonzero(self._cells.shifts[:, 0])
         first = used[np.unique(self._cells.of_network[used], return_index=True)[1]]
@@ -206,6 +206,22 @@ class CoarseLevel:
         return FineTuningSettings(
             steps=steps, rays=rays, learning_rate=rate, last_learning_rate=rate / 20, view_dependent_l2=0.0
         )
+
+
+def chosen_cells(scene: KiloNeRFScene, size: int, side: int = 0) -> CoarseCells:
+    """A scene's coarse cells.
+
+    Args:
+        scene: of one level or several.
+        size: bytes of all coarse networks.
+        side: cells of a coarse one along each axis; 0: what suits the size.
+    """
+    index = np.stack([level.network_index for level in scene.levels])
+    for tried in SIDES if side == 0 else (side,):
+        cells = CoarseCells.of(index, tried, scene.num_networks)
+        if len(cells) * _BYTES_OF_NETWORK <= size:
+            break
+    return cells
 
 
 def coarse_samples(samples: Samples, cells: CoarseCells) -> Samples:

@@ -21,8 +21,8 @@ class RoundingSettings:
 class CoarseSettings:
     """The coarse level of detail: what is seen of cells whose networks have not come yet."""
 
-    # Cells of a coarse one along each side.
-    side: Literal[2, 4, 8] = 4
+    # Cells of a coarse one along each side; 0: the fewest by which 800 bytes are there for each of its networks, or 8.
+    side: Literal[0, 2, 4, 8] = 0
     # Steps of learning it.
     steps: Count = 600
     # Steps of fine-tuning it through its rounding.

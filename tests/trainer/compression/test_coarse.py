@@ -8,7 +8,7 @@ import torch
 
 from kilonerf.model_io.knf.coarse import CoarseCells
 from kilonerf.model_io.knf.quantized import from_layers
-from kilonerf.trainer.compression.coarse import Derivation, coarse_samples
+from kilonerf.trainer.compression.coarse import Derivation, chosen_cells, coarse_samples
 from kilonerf.trainer.compression.survey import Samples
 from kilonerf.trainer.ops.networks import ROW_LENGTH, TinyNetworks, layers_of, tiny_networks
 from support.scenes import random_scene
@@ -103,3 +103,9 @@ def test_samples_are_those_of_coarse_networks_where_these_are_evaluated() -> Non
     assert torch.equal(order.sort().values, torch.arange(count))
     for a, b in zip(seen, expected, strict=True):
         assert torch.allclose(a, b[order], rtol=1e-4, atol=5e-3)  # 2^9 times a float32's rounding
+
+
+def test_cells_are_as_small_as_the_size_allows() -> None:
+    scene = random_scene(resolution=(8, 8, 8), factor=(1, 1, 1), dropped=0.0)
+    assert [chosen_cells(scene, size).side for size in (51_200, 51_199, 6_400, 6_399, 10)] == [2, 4, 4, 8, 8]
+    assert chosen_cells(scene, 10, side=2).side == 2
