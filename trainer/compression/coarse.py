@@ -217,11 +217,8 @@ def chosen_cells(scene: KiloNeRFScene, size: int, side: int = 0) -> CoarseCells:
         side: cells of a coarse one along each axis; 0: what suits the size.
     """
     index = np.stack([level.network_index for level in scene.levels])
-    for tried in SIDES if side == 0 else (side,):
-        cells = CoarseCells.of(index, tried, scene.num_networks)
-        if len(cells) * _BYTES_OF_NETWORK <= size:
-            break
-    return cells
+    tried = [CoarseCells.of(index, one, scene.num_networks) for one in (SIDES if side == 0 else (side,))]
+    return next((cells for cells in tried if len(cells) * _BYTES_OF_NETWORK <= size), tried[-1])
 
 
 def coarse_samples(samples: Samples, cells: CoarseCells) -> Samples:

@@ -24,7 +24,7 @@ class CoarseSettings:
     # Cells of a coarse one along each side; 0: the fewest by which 800 bytes are there for each of its networks, or 8.
     side: Literal[0, 2, 4, 8] = 0
     # Steps of learning it.
-    steps: Count = 600
+    steps: Count = 1200
     # Steps of fine-tuning it through its rounding.
     rounded_steps: CountOrZero = 200
     # Rays of a step.
