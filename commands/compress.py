@@ -28,7 +28,7 @@ from .command_line import parse_bytes, print_notes, run_command
 from .training_run import interruption, training_device
 
 PROGRAM = "kilonerf-compress"
-_COARSE, _COARSE_SHARE, _LEAST_COARSE = 30_000, 1 / 16, 4_000  # bytes, and a share of the file
+_COARSE, _COARSE_SHARE, _LEAST_COARSE = 30_000, 0.04, 4_000  # bytes, and a share of the file
 
 
 @dataclass
@@ -47,7 +47,7 @@ class CompressCommand:
     # In place of a size: bits of a weight in the mean.
     bits: float | None = None
     # About how much of the file a coarse level of detail takes, which is seen while the rest is loaded; 0: none. Left
-    # out: 30kB, or a sixteenth of the file if that is less.
+    # out: 30kB, or 4 % of the file if that is less.
     coarse_size: str | None = None
     # The photos that the scene was made from, as for kilonerf-train: it is fine-tuned and measured by them. Left out:
     # by the scene's own pictures.
