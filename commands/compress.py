@@ -134,6 +134,8 @@ def _coarse_size(command: CompressCommand, scene: KiloNeRFScene) -> int:
         size = parse_bytes(command.coarse_size, "--coarse-size")
         if 0 < size < _LEAST_COARSE:
             raise UsageError(f"--coarse-size: expected 0, or {_LEAST_COARSE} bytes or more, got {command.coarse_size}")
+        if command.size is not None and size > parse_bytes(command.size) / 2:
+            raise UsageError(f"--coarse-size: expected at most half of {command.size}, got {command.coarse_size}")
         return size
     if command.size is not None:
         whole = parse_bytes(command.size)

@@ -121,7 +121,7 @@ def test_a_coarse_level_of_detail_is_learnt_and_seen_in_front(call, tmp_path: Pa
         (["--bits", "3", "--steps", "-1"], "--steps: expected at least 0, got -1"),
         (["--bits", "3", "--coarse-size", "much"], "--coarse-size: expected a size such as 1MB or 500kB, got 'much'"),
         (["--bits", "3", "--coarse-size", "1kB"], "--coarse-size: expected 0, or 4000 bytes or more, got 1kB"),
-        (["--size", "60kB", "--coarse-size", "60kB"], "--size: expected more than"),
+        (["--size", "60kB", "--coarse-size", "31kB"], "--coarse-size: expected at most half of 60kB, got 31kB"),
         (["--bits", "3", "--coarse.steps", "0"], "--coarse.steps: expected at least 1, got 0"),
         (["--bits", "3", "--views", "-1"], "--views: expected 0 or more, got -1"),
         (["--bits", "3", "--downscale", "0"], "--downscale: expected 1 or more, got 0"),
@@ -164,7 +164,8 @@ def test_what_is_no_size(text: str) -> None:
 
 @needs_extension
 def test_an_interrupted_command_goes_on_to_the_same_file(call, scene_path: Path, tmp_path: Path) -> None:
-    words = [str(word) for word in (scene_path, "--size", "60kB", *QUICK, "--steps", 400)]
+    coarse = ("--coarse-size", "12kB", "--coarse.steps", 5, "--coarse.rounded-steps", 5, "--coarse.rays", 64)
+    words = [str(word) for word in (scene_path, "--size", "60kB", *QUICK, "--steps", 400, *coarse)]
     program = (
         "import signal, torch; signal.signal(signal.SIGINT, signal.default_int_handler); torch.set_num_threads(1); "
         "from kilonerf.commands.compress import main; main()"
