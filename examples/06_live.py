@@ -46,4 +46,7 @@ with show(scene_at(0), block=False, screenshot=arguments.screenshot) as window:
         window.update(scene_at(step))
         if window.closed:
             break
-    window.wait(None if arguments.screenshot is None else 2.0)  # None: until the user closes it
+    if arguments.screenshot is None:
+        window.wait()  # until the user closes it
+    else:
+        window.wait_until_shown()

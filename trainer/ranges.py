@@ -40,6 +40,7 @@ Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, exclusive=True)]
 NotNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, most=1)]
 
 
 def check_ranges(settings: Any, prefix: str = "") -> None:

@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from kilonerf.model_io import UsageError
-from kilonerf.model_io.scene.architecture import HIDDEN
+from kilonerf.model_io.scene.architecture import HIDDEN, POSITION_FREQUENCIES
 from kilonerf.model_io.scene.levels import MAX_LEVELS
 from kilonerf.model_io.scene.octree_scene import MAX_CODE_BITS
 from kilonerf.model_io.scene.sampling import Sampling
@@ -78,6 +79,9 @@ class TrainingSettings:
     random_background: bool = True
     # Units of each hidden layer that the networks use; fewer than 32 only to compare.
     units: Annotated[int, Range(1, most=HIDDEN)] = HIDDEN
+    # Of a cell's position that networks look at, of the encoding's 10. Left out: so many that the highest one's period
+    # is at most 1.6 voxels, 6 where a cell has 16 along each side.
+    frequencies: Annotated[int | None, Range(1, most=POSITION_FREQUENCIES)] = None
     # After fine-tuning, voxels are left out whose weight (transmittance times alpha) is below this in all rays of the
     # photos, and networks without voxels; 0: none.
     least_weight: Annotated[float, Range(0, most=1)] = 0.01
@@ -96,6 +100,16 @@ class TrainingSettings:
     # What a scene is: tiny networks, or features in an octree with one small decoder. The last, for its name is that of
     # a function until here.
     field: FieldKind = "networks"
+
+    @property
+    def position_frequencies(self) -> int:
+        """``frequencies``, or those that cells of so many voxels need.
+
+        A cell is 2 long in its own coordinates, frequency k turns by 2^k for each 1: its period is pi / 2^k of a cell.
+        """
+        if self.frequencies is not None:
+            return self.frequencies
+        return min(POSITION_FREQUENCIES, max(1, math.ceil(math.log2(self.occupancy.factor * math.pi / 1.6)) + 1))
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -137,9 +151,16 @@ class TrainingSettings:
     def document(self, stage: str) -> dict[str, Any]:
         """What decides the result of ``stage``: its own settings and those of the stages before it; JSON values."""
         whole = json.loads(json.dumps(dataclasses.asdict(self), allow_nan=True).replace("Infinity", '"inf"'))
-        later = {"occupancy": 1, "units": 2, "distillation": 2, "fine_tuning": 3, "least_weight": len(STAGES)}
+        later = {
+            "occupancy": 1,
+            "units": 2,
+            "frequencies": 2,
+            "distillation": 2,
+            "fine_tuning": 3,
+            "least_weight": len(STAGES),
+        }
         unused = {"grid", "nerf"} - {self.teacher}
-        networks = ("occupancy", "units", "distillation", "fine_tuning", "least_weight")
+        networks = ("occupancy", "units", "frequencies", "distillation", "fine_tuning", "least_weight")
         octree = ("octree", "bits", "field")
         if self.field == "octree":
             later = {"occupancy": 1, "octree": 1, "field": 1, "bits": 2}
@@ -166,6 +187,7 @@ PRESETS: dict[str, TrainingSettings] = {
     "paper": TrainingSettings(
         teacher="nerf",
         random_background=False,
+        frequencies=POSITION_FREQUENCIES,
         occupancy=OccupancySettings(num_samples=384),
         distillation=DistillationSettings(
             steps=150_000,

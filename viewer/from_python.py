@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAME = Path("scene.knf")
 """What a scene in memory is called."""
+_LOOK_EVERY = 0.02  # seconds
 _open = threading.Lock()  # GLFW and ImGui have one window at a time in a process
 
 
@@ -29,6 +30,7 @@ class LiveWindow:
     def __init__(self, loader: SceneLoader, run: "Callable[[Callable[[ViewerApp], None]], None]") -> None:
         self._loader, self._run_app = loader, run
         self._app: ViewerApp | None = None
+        self._newest: Scene | None = None
         self._error: BaseException | None = None
         self._ready, self._over = threading.Event(), threading.Event()
         threading.Thread(target=self._run, name="kilonerf-window", daemon=True).start()
@@ -45,6 +47,7 @@ class LiveWindow:
     def update(self, scene: Scene) -> None:
         """Show another scene from the next frame on; camera and settings stay. Nothing once the window is closed."""
         if not self.closed:
+            self._newest = scene
             self._loader.give(LoadedScene(NAME, scene, again=True))
             self._loader.on_done()
 
@@ -60,6 +63,19 @@ class LiveWindow:
         if error is not None:
             raise error
         return over
+
+    def wait_until_shown(self) -> bool:
+        """Wait until the newest scene's picture is final on the screen; whether it is: not if the window was closed.
+
+        Raises:
+            As :meth:`wait`.
+        """
+        while not self.wait(_LOOK_EVERY):
+            shown = None if self._app is None else self._app.view.shown
+            newest = shown is not None and (self._newest is None or shown.request.shot.scene is self._newest)
+            if newest and self._app is not None and self._app.settled:
+                return True
+        return False
 
     def close(self) -> None:
         """Close it; a flight that is being recorded is saved, a video that is being rendered aborted."""

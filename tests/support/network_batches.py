@@ -8,18 +8,19 @@ from kilonerf.trainer.ops.networks import TinyNetworks, encode, layers_of
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # points, directions, network_index
 
 
-def different_networks(num_networks: int, seed: int = 0) -> TinyNetworks:
+def different_networks(num_networks: int, seed: int = 0, frequencies: int = POSITION_FREQUENCIES) -> TinyNetworks:
     """Networks that differ from each other; float32."""
-    networks = TinyNetworks.initial(num_networks, seed=seed)
+    networks = TinyNetworks.initial(num_networks, seed=seed, frequencies=frequencies)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in networks.layers().values():
             layer += 0.1 * torch.randn(layer.shape, generator=generator)
+        networks.rows.copy_(networks.trained_rows())
     return networks
 
 
 def in_float64(networks: TinyNetworks) -> TinyNetworks:
-    return TinyNetworks(networks.rows.detach().double())
+    return TinyNetworks(networks.rows.detach().double(), networks.frequencies)
 
 
 def random_batch(networks: TinyNetworks, counts: list[int], *, run: int = 5, seed: int = 0) -> Batch:

@@ -5,7 +5,7 @@ import numpy as np
 from kilonerf.kernels import Frame, RenderOptions
 from kilonerf.kernels.sampling import SampleSteps, positions, ray_directions, ray_origin
 from kilonerf.model_io import Camera, KiloNeRFScene
-from support.scenes import random_scene
+from support.scenes import random_scene, with_few_frequencies
 
 SCENES = {
     "toy": random_scene(),
@@ -13,6 +13,7 @@ SCENES = {
     "odd factors": random_scene((2, 3, 4), (3, 5, 2), seed=2),
     "one cell": random_scene((1, 1, 1), (8, 8, 8), dropped=0.0, seed=3),
     "float16": random_scene(seed=4, dtype=np.float16),
+    "few frequencies": with_few_frequencies(random_scene(seed=5)),
 }
 MODES = {
     "flying": lambda scene: RenderOptions(background=(0.2, 0.5, 0.9)),

@@ -54,6 +54,15 @@ def random_scene(
     )
 
 
+def with_few_frequencies(scene: KiloNeRFScene, frequencies: int = 6) -> KiloNeRFScene:
+    """``scene``, of whose networks every other one looks at its position's lowest frequencies only."""
+    name = "pts_linears.0.weight"
+    weights = np.array(scene.layers[name])
+    by_channel = weights.reshape(len(weights), 3, -1, weights.shape[2])  # v, 10 cosines, 10 sines
+    by_channel[::2, :, 1 + frequencies : 11] = by_channel[::2, :, 11 + frequencies :] = 0
+    return replace(scene, layers={**scene.layers, name: weights})
+
+
 def nested_scene(levels=3, resolution=(4, 8, 4), factor=(4, 3, 2), *, seed=0, **more: Any) -> KiloNeRFScene:
     """As :func:`random_scene`, with further levels around its box."""
     scenes = [random_scene(resolution, factor, seed=seed + level, **more) for level in range(levels)]

@@ -54,6 +54,17 @@ def test_a_scene_that_comes_before_the_first_picture_is_the_first(toy_scene, tmp
         assert app.navigator.radius > 0.0
 
 
+def test_the_newest_scene_can_be_waited_for(window, toy_scene):
+    for background in ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0)):
+        newer = replace(toy_scene, background=background)
+        window.update(newer)
+        assert window.wait_until_shown()
+        assert window._app.view.shown.request.shot.scene is newer
+        assert window._app.view.shown.request.scale == 1.0
+    window.close()
+    assert not window.wait_until_shown()
+
+
 @pytest.mark.slow
 def test_it_has_one_window_at_a_time_and_can_be_opened_again(window, toy_scene):
     for block in (False, True):

@@ -111,7 +111,7 @@ class CoarseLevel:
         self._student = Student.of(scene)
         self._student.networks.to(device)
         self._cells = chosen_cells(scene, size, settings.coarse.side)
-        self._coarse = _initial(self._cells, settings.seed).to(device)
+        self._coarse = _initial(self._cells, settings.seed, self._student.networks.frequencies).to(device)
         used = np.flatnonzero(self._cells.shifts[:, 0])
         first = used[np.unique(self._cells.of_network[used], return_index=True)[1]]
         self._factor = (DENSITY_UNIT / self._student.density_lengths)[first]
@@ -241,9 +241,12 @@ def coarse_samples(samples: Samples, cells: CoarseCells) -> Samples:
     )
 
 
-def _initial(cells: CoarseCells, seed: int) -> TinyNetworks:
-    """As other networks begin; but their coordinates are larger, by the side."""
-    networks = TinyNetworks.initial(len(cells), seed=seed)
+def _initial(cells: CoarseCells, seed: int, frequencies: int) -> TinyNetworks:
+    """As other networks begin; but their coordinates are larger, by the side.
+
+    What is made of them has the same frequencies.
+    """
+    networks = TinyNetworks.initial(len(cells), seed=seed, frequencies=frequencies)
     with torch.no_grad():
         networks.layers()["pts_linears.0.weight"][:, ::CHANNELS] /= cells.side
     return networks

@@ -51,17 +51,26 @@ class TinyNetworks(torch.nn.Module):
 
     Attributes:
         rows: the same as one leaf of the graph: what an optimiser steps.
+        frequencies: of a position that have weight, 1 to 10, the lowest ones. The weights of the others are zero, and
+            so are their gradients.
     """
 
-    def __init__(self, rows: torch.Tensor) -> None:
+    def __init__(self, rows: torch.Tensor, frequencies: int = POSITION_FREQUENCIES) -> None:
         super().__init__()
+        self.frequencies = frequencies
         if rows.ndim != 2 or rows.shape[1] != ROW_LENGTH:
             raise TrainingError(f"tiny networks: expected rows of shape [N, {ROW_LENGTH}], got {list(rows.shape)}")
         self.rows = torch.nn.Parameter(rows.contiguous())
 
     @classmethod
     def initial(
-        cls, num_networks: int, *, seed: int, units: int = HIDDEN, dtype: torch.dtype = torch.float32
+        cls,
+        num_networks: int,
+        *,
+        seed: int,
+        units: int = HIDDEN,
+        frequencies: int = POSITION_FREQUENCIES,
+        dtype: torch.dtype = torch.float32,
     ) -> "TinyNetworks":
         """Networks to begin with: one initialisation, the same for all of them.
 
@@ -74,6 +83,7 @@ class TinyNetworks(torch.nn.Module):
             seed: of the random numbers.
             units: of each hidden layer that are used. The others are zero with all their weights, and so are these
                 weights' gradients: they stay zero (the narrow networks of KiloNeRF's figure 6).
+            frequencies: of a position that have weight.
             dtype: of the parameters; the same numbers, rounded.
         """
         generator = torch.Generator().manual_seed(seed)
@@ -88,25 +98,36 @@ class TinyNetworks(torch.nn.Module):
             ):
                 values = (torch.rand(shape, generator=generator, dtype=torch.float64) * 2.0 - 1.0) * bound
                 if (name, part) == ("pts_linears.0", "weight"):
-                    values *= _smoothness()[:, None]
+                    values *= (_smoothness() * _have_weight(frequencies))[:, None]
                 if outputs == HIDDEN:
                     values[..., units:] = 0
                 if part == "weight" and unused_inputs:
                     values[units:HIDDEN] = 0
                 layers[f"{name}.{part}"] = values[None]
-        return cls(_to_rows(layers, dtype).repeat(num_networks, 1))
+        return cls(_to_rows(layers, dtype).repeat(num_networks, 1), frequencies)
 
     @classmethod
     def from_layers(
         cls, layers: Mapping[str, NDArray[np.floating]], dtype: torch.dtype = torch.float32
     ) -> "TinyNetworks":
         """The networks of ``Scene.layers``: weights [N, in, out] and biases [N, out] by name."""
-        return cls(_to_rows({name: torch.from_numpy(np.array(array)) for name, array in layers.items()}, dtype))
+        rows = _to_rows({name: torch.from_numpy(np.array(array)) for name, array in layers.items()}, dtype)
+        return cls(rows, _frequencies_in(rows))
 
     @property
     def num_networks(self) -> int:
         """N."""
         return self.rows.shape[0]
+
+    def trained_rows(self) -> torch.Tensor:
+        """The rows for kernels that know nothing of ``frequencies``: gradients of weights that stay zero are zero."""
+        if self.frequencies == POSITION_FREQUENCIES:
+            return self.rows
+        counts = torch.ones(ROW_LENGTH, dtype=torch.bool, device=self.rows.device)
+        begin, shape = ROW_LAYOUT["pts_linears.0.weight"]
+        weights = counts[begin : begin + math.prod(shape)].view(shape)
+        weights &= (_have_weight(self.frequencies) > 0)[:, None].to(weights.device)
+        return torch.where(counts, self.rows, 0.0)
 
     def layers(self) -> dict[str, torch.Tensor]:
         """Views of all layers: weights [N, in, out] and biases [N, out], named as in ``Scene.layers``."""
@@ -210,8 +231,8 @@ def tiny_networks(
     if points.requires_grad or directions.requires_grad or (native is None and cuda is None):
         return tiny_networks_torch(points, directions, groups, parameters, rectified=rectified)
     if cuda is not None:
-        return cuda.networks(parameters.rows, points, directions, groups.order, groups.starts, rectified)
-    kernels = _Native(groups, rectified, current_settings())
+        return cuda.networks(parameters.trained_rows(), points, directions, groups.order, groups.starts, rectified)
+    kernels = _Native(groups, rectified, parameters.frequencies, current_settings())
     return NetworksFunction.apply(parameters.rows, points.contiguous(), directions.contiguous(), kernels)
 
 
@@ -234,7 +255,7 @@ def tiny_networks_torch(
     valid = column < counts[present, None]  # [networks, longest]
     place = torch.where(valid, groups.starts[present, None] + column, 0)
     sample = place if groups.order is None else groups.order[place].long()
-    layers = layers_of(parameters.rows[present])
+    layers = layers_of(parameters.trained_rows()[present])
 
     def dense(name: str, x: torch.Tensor) -> torch.Tensor:
         return torch.baddbmm(layers[f"{name}.bias"][:, None], x, layers[f"{name}.weight"])
@@ -264,6 +285,19 @@ def _smoothness() -> torch.Tensor:
     frequency = torch.arange(POSITION_FREQUENCIES, dtype=torch.float64)
     scale = 0.5 ** (frequency - _HALVED_FROM + 1).clamp(min=0)
     return torch.cat([torch.ones(1, dtype=torch.float64), scale, scale]).repeat(3)
+
+
+def _have_weight(frequencies: int) -> torch.Tensor:
+    """1 for each channel of an encoded position that has weight, 0 for the others; float64 [63]."""
+    kept = (torch.arange(POSITION_FREQUENCIES) < frequencies).double()
+    return torch.cat([torch.ones(1, dtype=torch.float64), kept, kept]).repeat(3)
+
+
+def _frequencies_in(rows: torch.Tensor) -> int:
+    """How many of the lowest frequencies have weight, at least one."""
+    weights = layers_of(rows)["pts_linears.0.weight"].any(2).any(0).view(3, 1 + 2 * POSITION_FREQUENCIES)
+    used = weights[:, 1:].view(3, 2, POSITION_FREQUENCIES).any(1).any(0).nonzero()
+    return int(used.max()) + 1 if len(used) else 1
 
 
 def layers_of(rows: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -314,11 +348,12 @@ def _checked_groups(
 class _Native:
     """The native kernels."""
 
-    def __init__(self, groups: SampleGroups, rectified: bool, settings: NativeSettings) -> None:
+    def __init__(self, groups: SampleGroups, rectified: bool, frequencies: int, settings: NativeSettings) -> None:
         self._options = {
             "order": None if groups.order is None else groups.order.numpy(),
             "starts": groups.starts.numpy(),
             "rectified": rectified,
+            "frequencies": frequencies,
             **settings.arguments(),
         }
 

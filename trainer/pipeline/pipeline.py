@@ -171,10 +171,14 @@ class Training:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
         settings = self.settings
-        steps = {"distillation_steps": settings.distillation.steps, "fine_tuning_steps": settings.fine_tuning.steps}
+        numbers = {
+            "frequencies": settings.position_frequencies,
+            "distillation_steps": settings.distillation.steps,
+            "fine_tuning_steps": settings.fine_tuning.steps,
+        }
         scene = student.to_scene(
             **self._scene_extras(student.cells.box),
-            provenance=self._made_by() | steps,
+            provenance=self._made_by() | numbers,
         )
         return self.subject.frame.scene(scene, dtype)
 
@@ -263,7 +267,10 @@ class Training:
         else:
             outer, inner = (), Cells(Box(box_min, box_max), occupancy, network_index)
         networks = TinyNetworks.initial(
-            int(network_index.max()) + 1, seed=self.settings.seed, units=self.settings.units
+            int(network_index.max()) + 1,
+            seed=self.settings.seed,
+            units=self.settings.units,
+            frequencies=self.settings.position_frequencies,
         ).to(self._device)
         voxel = float(((box_max - box_min) / occupancy.shape[-3:]).min())
         sampling = self.settings.occupancy.sampling(self._near, self._far, voxel)

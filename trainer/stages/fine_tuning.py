@@ -16,7 +16,7 @@ from ..loop.schedule import learning_rate, sample_seed
 from ..ops.adam import Adam
 from ..ops.compositing import Composited
 from ..ops.networks import SampleGroups, TinyNetworks
-from ..ranges import Count, CountOrZero, NotNegative, Positive
+from ..ranges import Count, CountOrZero, NotNegative, Positive, Share
 from .student import Student
 from .voxels import OccupiedVoxels
 
@@ -40,6 +40,8 @@ class FineTuningSettings:
     view_dependent_l2: NotNegative = 1e-8
     # Rays end where an estimate of their transmittance falls below this; 0: never.
     min_transmittance: NotNegative = 1e-3
+    # Share of the steps, the last ones, whose samples lie exactly where a picture has them, not anywhere in their step.
+    as_rendered: Share = 0.2
     # Steps between two looks at how dense each voxel is, for that estimate.
     refresh_every: Count = 50
     # Rays only of pixels that the scene can cover, not of all pixels.
@@ -179,10 +181,11 @@ class FineTuning:
         settings = self.settings
         own = self._world.share(settings.rays)
         batch = self._batches.get(step)[own]
+        as_rendered = step >= self.steps * (1.0 - settings.as_rendered)
         samples = self._sampler.sample(
             batch.origins,
             batch.directions,
-            sample_seed(self._seed, step),
+            None if as_rendered else sample_seed(self._seed, step),
             first_ray=own.start,
             min_transmittance=settings.min_transmittance,
         )

@@ -131,7 +131,7 @@ class Student:
         Raises:
             SceneError: a parameter is not finite, or too large for ``dtype``.
         """
-        networks = TinyNetworks(self.networks.rows.detach().cpu().clone())
+        networks = TinyNetworks(self.networks.rows.detach().cpu().clone(), self.networks.frequencies)
         _scale_density(networks, DENSITY_UNIT / self.density_lengths.cpu())
         return KiloNeRFScene(
             box_min=self.cells.box.min,

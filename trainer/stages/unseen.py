@@ -46,7 +46,9 @@ def without_unseen(student: Student, photos: Photos, least_weight: float, seed: 
     return replace(
         student,
         cells=replace(student.cells, occupancy=grids[0], network_index=indices[0]),
-        networks=TinyNetworks(student.networks.rows.detach()[torch.from_numpy(kept).long()]),
+        networks=TinyNetworks(
+            student.networks.rows.detach()[torch.from_numpy(kept).long()], student.networks.frequencies
+        ),
         outer=tuple(map(OuterLevel, grids[1:], indices[1:])),
     )
 

@@ -2,6 +2,7 @@
 //
 // Activations are [unit][vector]; weights are broadcast. A block of outputs times a few vectors of samples stays in
 // registers while the inputs stream by, so a weight is loaded once per `V` vectors.
+#include "cpu/kilonerf/frequencies.h"
 #include "cpu/kilonerf/layers.h"
 #include "cpu/march/evaluator.h"
 
@@ -15,21 +16,25 @@ constexpr int OUTPUT_BLOCK = 4;  // 4 * 3 accumulators of 16 registers
 #endif
 constexpr int MAX_VECTORS = 3;
 
-template <int V>
+struct PackedNetwork : Network {  // if few, w0 holds the rows of the frequencies that count, and nothing between them
+    bool few;
+};
+
+template <int V, int F>
 KNF_INLINE void evaluate_block(const Network& net, Workspace& work, int first) {
-    floats position[POSITION_CHANNELS * V];
+    constexpr int P = 1 + 2 * F, D = DIRECTION_CHANNELS / 3;
+    floats position[3 * P * V];
     floats hidden[HIDDEN * V];
     floats joined[JOINED * V];  // units of layer 1, encoded direction
     floats color[3 * V];
     for (int v = 0; v < V; v++) {
         for (int axis = 0; axis < 3; axis++) {
-            constexpr int P = POSITION_CHANNELS / 3, D = DIRECTION_CHANNELS / 3;
-            encode<POSITION_FREQUENCIES, V>(load(work.local[axis] + first + v * W), position + axis * P * V + v);
+            encode<F, V>(load(work.local[axis] + first + v * W), position + axis * P * V + v);
             encode<DIRECTION_FREQUENCIES, V>(load(work.unit[axis] + first + v * W),
                                              joined + (HIDDEN + axis * D) * V + v);
         }
     }
-    dense<POSITION_CHANNELS, HIDDEN, OUTPUT_BLOCK, V, true>(net.w0, net.b0, position, hidden);
+    dense<3 * P, HIDDEN, OUTPUT_BLOCK, V, true>(net.w0, net.b0, position, hidden);
     dense<HIDDEN, HIDDEN, OUTPUT_BLOCK, V, true>(net.w1, net.b1, hidden, joined);
     floats density[V];
     dense<HIDDEN, 1, 1, V, true>(net.w_density, &net.b_density, joined, density);
@@ -42,8 +47,30 @@ KNF_INLINE void evaluate_block(const Network& net, Workspace& work, int first) {
     }
 }
 
-void pack(const Network& network, const CellPoints&, void* packed) {
-    __builtin_memcpy(packed, &network, sizeof(network));
+template <int F>
+KNF_INLINE void evaluate_all(const Network& network, Workspace& work, int count) {
+    int first = 0;
+    for (; count - first > 2 * W; first += MAX_VECTORS * W) evaluate_block<MAX_VECTORS, F>(network, work, first);
+    if (count - first > W)
+        evaluate_block<2, F>(network, work, first);
+    else if (count > first)
+        evaluate_block<1, F>(network, work, first);
+}
+
+void pack(const Network& network, const CellPoints&, void* memory) {
+    PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
+    static_cast<Network&>(packed) = network;
+    packed.few = has_few_frequencies(network);
+    if (!packed.few) return;
+    float* to = packed.w0;
+    const auto copy = [&](int row, int rows) {
+        __builtin_memcpy(to, network.w0 + row * HIDDEN, sizeof(float) * rows * HIDDEN);
+        to += rows * HIDDEN;
+    };
+    for (int axis = 0; axis < 3; axis++) {
+        copy(cosine_row(axis, 0) - 1, 1 + FEW_FREQUENCIES);
+        copy(cosine_row(axis, 0) + POSITION_FREQUENCIES, FEW_FREQUENCIES);
+    }
 }
 
 }  // namespace
@@ -51,17 +78,15 @@ void pack(const Network& network, const CellPoints&, void* packed) {
 void begin_visit(const void*, const FrameSetup&, const Rectangle&, const Rectangle&, Workspace&) {}
 
 void evaluate(const void* packed, Workspace& work, int count) {
-    const Network& network = *static_cast<const Network*>(packed);
-    int first = 0;
-    for (; count - first > 2 * W; first += MAX_VECTORS * W) evaluate_block<MAX_VECTORS>(network, work, first);
-    if (count - first > W)
-        evaluate_block<2>(network, work, first);
-    else if (count > first)
-        evaluate_block<1>(network, work, first);
+    const PackedNetwork& network = *static_cast<const PackedNetwork*>(packed);
+    if (network.few)
+        evaluate_all<FEW_FREQUENCIES>(network, work, count);
+    else
+        evaluate_all<POSITION_FREQUENCIES>(network, work, count);
 }
 
 extern const CodePath path = {
-    KNF_PATH_NAME, "float32", FITTED, sizeof(Network), pack, begin_visit, evaluate, render_tile,
+    KNF_PATH_NAME, "float32", FITTED, sizeof(PackedNetwork), pack, begin_visit, evaluate, render_tile,
 };
 
 }  // namespace knf::KNF_PATH

@@ -8,6 +8,7 @@
 // saturate). A sum in a layer is the next unit's step divided by a power of two, chosen for each output as small as
 // the bound on the sum allows: sums of 32 bits never overflow, whatever the input.
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/frequencies.h"
 #include "cpu/kilonerf/integer_layers.h"
 #include "cpu/kilonerf/quantisation.h"
 #include "cpu/march/evaluator.h"
@@ -16,7 +17,7 @@
 namespace knf::KNF_PATH {
 namespace {
 
-constexpr int POSITION_PAIRS = (POSITION_CHANNELS + 1) / 2;
+constexpr int position_pairs(int frequencies) { return 3 * frequencies + 2; }
 constexpr int HIDDEN_PAIRS = HIDDEN / 2;
 constexpr int FIT_PAIRS = (FIT_TERMS - 1) / 2;
 constexpr float ENCODING_STEPS = 16384.0f;  // steps of an encoded channel per 1
@@ -29,7 +30,10 @@ template <int PAIRS>
 using Weights = int32_t[HIDDEN / BLOCK][PAIRS][BLOCK];
 
 struct alignas(64) PackedNetwork {
-    Weights<POSITION_PAIRS> w0;
+    union {
+        Weights<position_pairs(POSITION_FREQUENCIES)> w0;
+        Weights<position_pairs(FEW_FREQUENCIES)> few_w0;  // if few
+    };
     Weights<HIDDEN_PAIRS> w1;
     Weights<HIDDEN_PAIRS> w2;  // direction layer, rows of hidden units
     int32_t w_density[HIDDEN_PAIRS];
@@ -40,6 +44,7 @@ struct alignas(64) PackedNetwork {
     float b2[HIDDEN];      // in these steps, with the rounding of the shift
     OutputSteps outputs;
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
+    bool few;  // see frequencies.h
 };
 
 // The part of the direction layer that holds for one visit.
@@ -121,11 +126,20 @@ KNF_INLINE void finish_units(const int32_t* shift, const ints (&sum)[BLOCK][V], 
             y[o / 2 * V + v] = rectified_pairs(sum[o][v] >> splat(shift[o]), sum[o + 1][v] >> splat(shift[o + 1]));
 }
 
-template <int V>
+template <int F, class Packed>
+KNF_INLINE auto& first_layer(Packed& net) {
+    if constexpr (F == FEW_FREQUENCIES)
+        return net.few_w0;
+    else
+        return net.w0;
+}
+
+template <int V, int F>
 KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visit, Workspace& work, int first) {
+    constexpr int POSITION_PAIRS = position_pairs(F);
+    const auto& w0 = first_layer<F>(net);
     ints position[POSITION_PAIRS * V], hidden[HIDDEN_PAIRS * V], units[HIDDEN_PAIRS * V], terms[FIT_PAIRS * V];
     for (int v = 0; v < V; v++) {
-        constexpr int F = POSITION_FREQUENCIES;
         floats rows[3][1 + 2 * F], fitted[FIT_TERMS - 1];
         for (int axis = 0; axis < 3; axis++) {
             encode<F, 1>(load(work.local[axis] + first + v * W), rows[axis]);
@@ -141,7 +155,7 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
         ints sum[BLOCK][V];
         start_sums(net.b0 + block * BLOCK, sum);
-        add_layer<POSITION_PAIRS>(net.w0[block], position, sum);
+        add_layer<POSITION_PAIRS>(w0[block], position, sum);
         finish_units(net.shift0 + block * BLOCK, sum, hidden + block * BLOCK / 2 * V);
     }
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
@@ -223,20 +237,29 @@ float pack_row(const float* weights, int stride, const float* input_steps, int32
     return step;
 }
 
+// Layer 0 of F frequencies; the others have no weight.
+template <int F>
+void pack_position(const float* weights, const float* input_steps, float sum_steps, int out, PackedNetwork& packed) {
+    constexpr int PAIRS = position_pairs(F);
+    int order[2 * PAIRS];
+    for (int axis = 0; axis < 3; axis++) {
+        for (int f = 0; f < F; f++) {
+            order[2 * (axis * F + f)] = cosine_row(axis, f);
+            order[2 * (axis * F + f) + 1] = cosine_row(axis, f) + POSITION_FREQUENCIES;
+        }
+        order[6 * F + axis] = cosine_row(axis, 0) - 1;
+    }
+    order[2 * PAIRS - 1] = POSITION_CHANNELS;  // nothing
+    pack_column<POSITION_CHANNELS, PAIRS>(weights, order, input_steps, sum_steps, out, first_layer<F>(packed));
+}
+
 void pack(const Network& net, const CellPoints& points, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
     const UnitRanges ranges = observe(net, points);
-    constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
-    int position_order[2 * POSITION_PAIRS], hidden_order[HIDDEN];
-    for (int axis = 0; axis < 3; axis++) {
-        for (int f = 0; f < F; f++) {
-            position_order[2 * (axis * F + f)] = axis * AXIS + 1 + f;
-            position_order[2 * (axis * F + f) + 1] = axis * AXIS + 1 + F + f;
-        }
-        position_order[6 * F + axis] = axis * AXIS;
-    }
-    position_order[2 * POSITION_PAIRS - 1] = POSITION_CHANNELS;  // nothing
+    int hidden_order[HIDDEN];
     for (int i = 0; i < HIDDEN; i++) hidden_order[i] = i;
+    packed.few = has_few_frequencies(net);
+    const auto pack_first = packed.few ? pack_position<FEW_FREQUENCIES> : pack_position<POSITION_FREQUENCIES>;
 
     float input_steps[POSITION_CHANNELS], steps0[HIDDEN], steps1[HIDDEN], steps2[HIDDEN];
     for (float& step : input_steps) step = 1.0f / ENCODING_STEPS;
@@ -246,8 +269,7 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
     for (int o = 0; o < HIDDEN; o++) {
         const Output output =
             quantise<POSITION_CHANNELS>(net.w0 + o, input_steps, ENCODING_STEPS, net.b0[o], 0.0f, ranges.layer0[o]);
-        pack_column<POSITION_CHANNELS, POSITION_PAIRS>(net.w0, position_order, input_steps, output.sum_steps, o,
-                                                       packed.w0);
+        pack_first(net.w0, input_steps, output.sum_steps, o, packed);
         packed.b0[o] = rounded(net.b0[o] * output.sum_steps + rounding(output));
         packed.shift0[o] = output.shift;
         steps0[o] = output.step;
@@ -305,7 +327,12 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
 void evaluate(const void* network, Workspace& work, int count) {
     const PackedNetwork& net = *static_cast<const PackedNetwork*>(network);
     const PackedVisit& visit = *reinterpret_cast<const PackedVisit*>(work.visit);
-    in_blocks(count, [&](auto vectors, int first) { evaluate_block<vectors.number>(net, visit, work, first); });
+    in_blocks(count, [&](auto vectors, int first) {
+        if (net.few)
+            evaluate_block<vectors.number, FEW_FREQUENCIES>(net, visit, work, first);
+        else
+            evaluate_block<vectors.number, POSITION_FREQUENCIES>(net, visit, work, first);
+    });
 }
 
 extern const CodePath path = {

@@ -119,9 +119,9 @@ KNF_INLINE void double_angle(shorts& s, shorts& c) {
 
 // Quads (sin 2^f v, cos 2^f v, sin 2^(f+1) v, cos 2^(f+1) v) of each axis, then (x, y, z, nothing). Angles are doubled
 // in 16 bits, and in float32 to where that starts anew.
-template <int V>
+template <int V, int F>
 KNF_INLINE void encode_position(const Workspace& work, int first, ints* quads) {
-    constexpr int F = POSITION_FREQUENCIES, RESTART = F / 2;
+    constexpr int RESTART = F / 2;
     shorts local[3];
     for (int axis = 0; axis < 3; axis++) {
         floats x[V], s[V], c[V];
@@ -148,7 +148,7 @@ KNF_INLINE void encode_position(const Workspace& work, int first, ints* quads) {
         }
         for (int f = 0; f < F; f += 2) join_quads<V>(pairs[f], pairs[f + 1], quads + (axis * F + f) / 2 * V);
     }
-    join_quads<V>(byte_pairs(local[0], local[1]), byte_pairs(local[2], shorts{}), quads + (POSITION_QUADS - 1) * V);
+    join_quads<V>(byte_pairs(local[0], local[1]), byte_pairs(local[2], shorts{}), quads + (position_quads(F) - 1) * V);
 }
 
 template <int V>
@@ -166,15 +166,24 @@ KNF_INLINE void encode_terms(const PackedVisit& visit, const Workspace& work, in
                       byte_pairs(packed[4 * quad + 2], packed[4 * quad + 3]), quads + quad * V);
 }
 
-template <int V>
+template <int F, class Packed>
+KNF_INLINE auto& first_layer(Packed& net) {
+    if constexpr (F == FEW_FREQUENCIES)
+        return net.few_w0;
+    else
+        return net.w0;
+}
+
+template <int V, int F>
 KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visit, Workspace& work, int first) {
+    constexpr int POSITION_QUADS = position_quads(F);
     ints position[POSITION_QUADS * V], hidden[HIDDEN_QUADS * V], units[HIDDEN_QUADS * V], terms[FIT_QUADS * V];
-    encode_position<V>(work, first, position);
+    encode_position<V, F>(work, first, position);
     encode_terms<V>(visit, work, first, terms);
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
         ints sum[BLOCK][V];
         start_sums(net.b0 + block * BLOCK, sum);
-        add_layer<POSITION_QUADS, GROUP>(net.w0[block], net.offsets0[block], position, sum);
+        add_layer<POSITION_QUADS, position_group(F)>(first_layer<F>(net)[block], net.offsets0[block], position, sum);
         finish_units(net.scale0 + block * BLOCK / 2, sum, hidden + block * V);
     }
     for (int block = 0; block < HIDDEN / BLOCK; block++) {
@@ -189,7 +198,7 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
         ints sum[BLOCK][V];
         start_sums(visit.bias + block * BLOCK, sum);
         add_layer<HIDDEN_QUADS, HIDDEN_GROUP, BLOCK>(net.w2[block], nullptr, units, sum);
-        add_layer<FIT_QUADS, GROUP>(visit.weights[block], visit.offsets[block], terms, sum);
+        add_layer<FIT_QUADS, FIT_GROUP>(visit.weights[block], visit.offsets[block], terms, sum);
         finish_units(net.scale2 + block * BLOCK / 2, sum, hidden + block * V);
     }
     ints color[3][V];
@@ -197,40 +206,52 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     store_outputs(net.outputs, density[0], color, work, first);
 }
 
-void pack(const Network& net, const CellPoints& points, void* memory) {
-    PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
-    const UnitRanges ranges = observe(net, points);
-    constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
-    int position_order[4 * POSITION_QUADS], hidden_order[HIDDEN];
+const auto most_steps = [](float seen) { return LARGEST_SUM / larger(HEADROOM * seen, 1e-6f); };
+
+// Layer 0 of F frequencies; the others have no weight. Returns the steps of its units.
+template <int F>
+void pack_position(const Network& net, const UnitRanges& ranges, float (&steps)[HIDDEN], PackedNetwork& packed) {
+    constexpr int QUADS = position_quads(F), GROUP = position_group(F);
+    int order[4 * QUADS];
     for (int axis = 0; axis < 3; axis++) {
         for (int f = 0; f < F; f++) {
-            position_order[2 * (axis * F + f)] = axis * AXIS + 1 + F + f;
-            position_order[2 * (axis * F + f) + 1] = axis * AXIS + 1 + f;
+            order[2 * (axis * F + f)] = cosine_row(axis, f) + POSITION_FREQUENCIES;
+            order[2 * (axis * F + f) + 1] = cosine_row(axis, f);
         }
-        position_order[6 * F + axis] = axis * AXIS;
+        order[6 * F + axis] = cosine_row(axis, 0) - 1;
     }
-    position_order[4 * POSITION_QUADS - 1] = -1;
-    for (int i = 0; i < HIDDEN; i++) hidden_order[i] = i;
-    const auto most_steps = [](float seen) { return LARGEST_SUM / larger(HEADROOM * seen, 1e-6f); };
-
-    float input_steps[POSITION_CHANNELS], steps0[HIDDEN], steps1[HIDDEN], steps2[HIDDEN];
+    order[4 * QUADS - 1] = -1;
+    float input_steps[POSITION_CHANNELS];
     for (float& step : input_steps) step = 1.0f / INPUT_STEPS;
     for (int o = 0; o < HIDDEN; o++) {
-        const auto output = quantise<POSITION_QUADS, true>(net.w0 + o, HIDDEN, position_order, input_steps,
-                                                           most_steps(ranges.layer0[o]));
-        set_column(output, o, packed.w0);
+        const auto output =
+            quantise<QUADS, GROUP, true>(net.w0 + o, HIDDEN, order, input_steps, most_steps(ranges.layer0[o]));
+        set_column(output, o, first_layer<F>(packed));
         // Bytes are cut: inputs are half a step more on average.
-        const int sum = sum_of(output.bytes, POSITION_QUADS);
+        const int sum = sum_of(output.bytes, QUADS);
         packed.b0[o] = bias_of(net.b0[o] + 0.5f * static_cast<float>(sum) / output.steps, output.steps);
         if (VNNI) packed.b0[o] -= 128 * sum;
         for (int group = 0; group < POSITION_GROUPS; group++)
             packed.offsets0[o / BLOCK][group][o % BLOCK] = offset_of(output.bytes + group * GROUP, GROUP);
         const float bound = bound_of(net.w0 + o, POSITION_CHANNELS, input_steps, INPUT_STEPS, net.b0[o]);
-        steps0[o] = set_scale(output.steps, ranges.layer0[o], bound, o, packed.scale0);
+        steps[o] = set_scale(output.steps, ranges.layer0[o], bound, o, packed.scale0);
     }
+}
+
+void pack(const Network& net, const CellPoints& points, void* memory) {
+    PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
+    const UnitRanges ranges = observe(net, points);
+    int hidden_order[HIDDEN];
+    for (int i = 0; i < HIDDEN; i++) hidden_order[i] = i;
+    float steps0[HIDDEN], steps1[HIDDEN], steps2[HIDDEN];
+    packed.few = has_few_frequencies(net);
+    if (packed.few)
+        pack_position<FEW_FREQUENCIES>(net, ranges, steps0, packed);
+    else
+        pack_position<POSITION_FREQUENCIES>(net, ranges, steps0, packed);
     for (int o = 0; o < HIDDEN; o++) {
-        const auto output =
-            quantise<HIDDEN_QUADS, false>(net.w1 + o, HIDDEN, hidden_order, steps0, most_steps(ranges.layer1[o]));
+        const auto output = quantise<HIDDEN_QUADS, HIDDEN_GROUP, false>(net.w1 + o, HIDDEN, hidden_order, steps0,
+                                                                        most_steps(ranges.layer1[o]));
         set_column(output, o, packed.w1);
         packed.b1[o] = bias_of(net.b1[o], output.steps);
         const float bound = bound_of(net.w1 + o, HIDDEN, steps0, LARGEST_UNIT, net.b1[o]);
@@ -241,8 +262,8 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
         float fitted = 0.0f;  // encoded directions are at most 1, their slopes over a visit's pixels at most a quarter
         for (int i = 0; i < DIRECTION_CHANNELS; i++) fitted += magnitude(w_direction[i * HIDDEN + o]);
         const float most = LARGEST_TERM * INPUT_STEPS / larger(0.25f * fitted, 1e-6f), seen = ranges.layer2[o];
-        const auto output = quantise<HIDDEN_QUADS, false>(net.w_direction + o, HIDDEN, hidden_order, steps1,
-                                                          -larger(-most_steps(seen), -most));
+        const auto output = quantise<HIDDEN_QUADS, HIDDEN_GROUP, false>(net.w_direction + o, HIDDEN, hidden_order,
+                                                                        steps1, -larger(-most_steps(seen), -most));
         set_column(output, o, packed.w2);
         packed.steps2[o] = output.steps;
         packed.b2[o] = net.b_direction[o] * output.steps;
@@ -251,7 +272,7 @@ void pack(const Network& net, const CellPoints& points, void* memory) {
     }
     // Returns the step of the sum.
     const auto pack_head = [&](const float* weights, int stride, const float* steps, int32_t* quads) {
-        const auto output = quantise<HIDDEN_QUADS, false>(weights, stride, hidden_order, steps, 1e9f);
+        const auto output = quantise<HIDDEN_QUADS, HIDDEN_GROUP, false>(weights, stride, hidden_order, steps, 1e9f);
         const float finer = FINER * output.steps;
         for (int quad = 0; quad < HIDDEN_QUADS; quad++) {
             int rest[4];
@@ -312,7 +333,12 @@ void begin_visit(const void* network, const FrameSetup& frame, const Rectangle& 
 void evaluate(const void* network, Workspace& work, int count) {
     const PackedNetwork& net = *static_cast<const PackedNetwork*>(network);
     const PackedVisit& visit = *reinterpret_cast<const PackedVisit*>(work.visit);
-    in_blocks(count, [&](auto vectors, int first) { evaluate_block<vectors.number>(net, visit, work, first); });
+    in_blocks(count, [&](auto vectors, int first) {
+        if (net.few)
+            evaluate_block<vectors.number, FEW_FREQUENCIES>(net, visit, work, first);
+        else
+            evaluate_block<vectors.number, POSITION_FREQUENCIES>(net, visit, work, first);
+    });
 }
 
 extern const CodePath path = {

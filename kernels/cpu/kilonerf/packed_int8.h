@@ -2,25 +2,29 @@
 #pragma once
 
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/frequencies.h"
 #include "cpu/kilonerf/integer_layers.h"
 #include "cpu/kilonerf/quantisation.h"
 
 namespace knf::KNF_PATH {
 
-constexpr int POSITION_QUADS = (POSITION_CHANNELS + 1) / 4;
+constexpr int position_quads(int frequencies) { return (6 * frequencies + 4) / 4; }
 constexpr int HIDDEN_QUADS = HIDDEN / 4;
 constexpr int FIT_QUADS = (FIT_TERMS - 1) / 4;
-constexpr int GROUP = 8;  // quads whose products are added in 16 bits: of encoded channels, and of hidden units
+// Quads whose products are added in 16 bits: of encoded channels, in two groups; of terms; and of hidden units.
+constexpr int position_group(int frequencies) { return position_quads(frequencies) / 2; }
+constexpr int POSITION_GROUPS = 2;
+constexpr int FIT_GROUP = 8;
 constexpr int HIDDEN_GROUP = 4;
 constexpr int FINER = 32;  // steps of outputs' weights in one of hidden units' weights; sums of the rest fit 16 bits
-constexpr int POSITION_GROUPS = POSITION_QUADS / GROUP;
 constexpr float LARGEST = 127.0f;  // of weights, in steps
 constexpr float LARGEST_UNIT = 160.0f;
 constexpr float LARGEST_SUM = 32767.0f;
 constexpr float INPUT_STEPS = 128.0f;  // of encoded channels and terms, per 1
 constexpr float LARGEST_TERM = 64.0f;  // of the weights of terms
 constexpr float HEADROOM = 1.5f;       // of hidden units over the largest value seen
-static_assert(HIDDEN_QUADS % HIDDEN_GROUP == 0 && POSITION_QUADS % GROUP == 0);
+static_assert(HIDDEN_QUADS % HIDDEN_GROUP == 0 && FIT_QUADS <= FIT_GROUP);
+static_assert(position_quads(POSITION_FREQUENCIES) % 2 == 0 && position_quads(FEW_FREQUENCIES) % 2 == 0);
 
 // Quads of weights: [block of outputs][quad][output].
 template <int QUADS>
@@ -32,7 +36,10 @@ using Offsets = int32_t[HIDDEN / BLOCK][GROUPS][BLOCK];
 using Scales = int16_t[HIDDEN / 2][8];
 
 struct alignas(64) PackedNetwork {
-    Weights<POSITION_QUADS> w0;
+    union {
+        Weights<position_quads(POSITION_FREQUENCIES)> w0;
+        Weights<position_quads(FEW_FREQUENCIES)> few_w0;  // if few
+    };
     Weights<HIDDEN_QUADS> w1;
     Weights<HIDDEN_QUADS> w2;  // direction layer, rows of hidden units
     Offsets<POSITION_GROUPS> offsets0;
@@ -45,6 +52,7 @@ struct alignas(64) PackedNetwork {
     float b2[HIDDEN];      // in these steps
     OutputSteps outputs;
     float w_direction[DIRECTION_CHANNELS * HIDDEN];
+    bool few;  // see frequencies.h
 };
 
 // The part of the direction layer that holds for one visit.
@@ -76,13 +84,12 @@ struct Output {
 };
 
 // weights: [.][stride], the input at a place of a quad is row order[place], none if negative; in steps input_steps.
-// most_steps: an upper limit of steps.
-template <int QUADS, bool SIGNED>
+// most_steps: an upper limit of steps. GROUP: as for add_layer.
+template <int QUADS, int GROUP, bool SIGNED>
 KNF_INLINE Output<QUADS> quantise(const float* weights, int stride, const int (&order)[QUADS * 4],
                                   const float* input_steps, float most_steps) {
     constexpr float LARGEST_INPUT = SIGNED ? 128.0f : LARGEST_UNIT;
-    constexpr int TOGETHER = SIGNED ? GROUP : HIDDEN_GROUP;
-    constexpr float ROUNDING = 0.5f * 2.0f * TOGETHER * LARGEST_INPUT;
+    constexpr float ROUNDING = 0.5f * 2.0f * GROUP * LARGEST_INPUT;
     float real[QUADS][4];
     for (int place = 0; place < QUADS * 4; place++)
         real[place / 4][place % 4] =
@@ -91,10 +98,10 @@ KNF_INLINE Output<QUADS> quantise(const float* weights, int stride, const int (&
     const auto limit = [&](float bound, float most) {
         if (bound * steps > most) steps = most / bound;
     };
-    for (int start = 0; start < QUADS; start += TOGETHER) {
+    for (int start = 0; start < QUADS; start += GROUP) {
         for (int half = 0; half < 4; half += 2) {
             float above = 0.0f, below = 0.0f;
-            for (int quad = start; quad < QUADS && quad < start + TOGETHER; quad++) {
+            for (int quad = start; quad < QUADS && quad < start + GROUP; quad++) {
                 for (int i = half; i < half + 2; i++) {
                     const float weight = real[quad][i];
                     limit(magnitude(weight), LARGEST);

@@ -116,6 +116,9 @@ std::vector<Renderer::Coarseness> Renderer::measure_coarseness(const SceneArrays
     run_threads([&](size_t thread) {
         Workspace& work = *workspaces_[thread];
         const auto network = std::make_unique<Network>();
+        const CellPoints none = {};  // single precision asks for no ranges
+        const Memory exactly(
+            static_cast<unsigned char*>(::operator new(exact.network_size, std::align_val_t(ALIGNMENT))));
         std::vector<int> bits;
         for (size_t row = thread; row < cells_.size(); row += workspaces_.size()) {
             const Cell& cell = cells_[row];
@@ -141,7 +144,8 @@ std::vector<Renderer::Coarseness> Renderer::measure_coarseness(const SceneArrays
             };
             for (int i = 0; i < POINTS; i++) blend(i, shown[i]);
             copy_network(arrays.layers, cell.network, *network);
-            exact.evaluate(network.get(), work, POINTS);
+            exact.pack(*network, none, exactly.get());
+            exact.evaluate(exactly.get(), work, POINTS);
             for (int i = 0; i < POINTS; i++) {
                 float expected[4];
                 blend(i, expected);

@@ -33,14 +33,16 @@ struct Batch {
 };
 
 Batch make_batch(const ConstRows& parameters, const ConstVectors& points, const ConstVectors& directions,
-                 const Order& order, const Offsets& starts, bool rectified) {
+                 const Order& order, const Offsets& starts, bool rectified, int frequencies) {
     const size_t count = points.shape(0);
     expect(count, directions.shape(0), "directions");
     if (order) expect(count, order->shape(0), "order");
     expect(parameters.shape(0) + 1, starts.shape(0), "starts");
     expect(count, static_cast<size_t>(starts.data()[parameters.shape(0)]), "samples in groups");
+    if (frequencies < 1 || frequencies > POSITION_FREQUENCIES)
+        throw std::invalid_argument("frequencies: expected 1 to 10, got " + std::to_string(frequencies));
     return {{static_cast<int64_t>(parameters.shape(0)), parameters.data(), starts.data()},
-            {points.data(), directions.data(), order ? order->data() : nullptr, rectified}};
+            {points.data(), directions.data(), order ? order->data() : nullptr, rectified, frequencies}};
 }
 
 void group_samples(Array<const int32_t, nb::ndim<1>> network, Array<int32_t, nb::ndim<1>> order,
@@ -51,8 +53,8 @@ void group_samples(Array<const int32_t, nb::ndim<1>> network, Array<int32_t, nb:
 }
 
 void run_forward(ConstRows parameters, ConstVectors points, ConstVectors directions, Order order, Offsets starts,
-                 bool rectified, Vectors rgb, Scalars density, int threads, const std::string& path) {
-    const Batch batch = make_batch(parameters, points, directions, order, starts, rectified);
+                 bool rectified, int frequencies, Vectors rgb, Scalars density, int threads, const std::string& path) {
+    const Batch batch = make_batch(parameters, points, directions, order, starts, rectified, frequencies);
     expect(points.shape(0), rgb.shape(0), "rgb");
     expect(points.shape(0), density.shape(0), "density");
     const Path& code = find_path(path);
@@ -61,9 +63,9 @@ void run_forward(ConstRows parameters, ConstVectors points, ConstVectors directi
 }
 
 void run_backward(ConstRows parameters, ConstVectors points, ConstVectors directions, Order order, Offsets starts,
-                  bool rectified, ConstVectors d_rgb, ConstScalars d_density, Rows gradient, int threads,
-                  const std::string& path) {
-    const Batch batch = make_batch(parameters, points, directions, order, starts, rectified);
+                  bool rectified, int frequencies, ConstVectors d_rgb, ConstScalars d_density, Rows gradient,
+                  int threads, const std::string& path) {
+    const Batch batch = make_batch(parameters, points, directions, order, starts, rectified, frequencies);
     expect(points.shape(0), d_rgb.shape(0), "d_rgb");
     expect(points.shape(0), d_density.shape(0), "d_density");
     expect(parameters.shape(0), gradient.shape(0), "gradient");
@@ -209,10 +211,11 @@ void bind_training(nb::module_& module) {
         "Where each layer begins in a row of parameters, and the row's length.");
     module.def("train_group", &group_samples, "network"_a, "order"_a, "starts"_a);
     module.def("train_forward", &run_forward, nb::kw_only(), "parameters"_a, "points"_a, "directions"_a,
-               "order"_a.none(), "starts"_a, "rectified"_a, "rgb"_a, "density"_a, "threads"_a, "path"_a);
-    module.def("train_backward", &run_backward, nb::kw_only(), "parameters"_a, "points"_a, "directions"_a,
-               "order"_a.none(), "starts"_a, "rectified"_a, "d_rgb"_a, "d_density"_a, "gradient"_a, "threads"_a,
+               "order"_a.none(), "starts"_a, "rectified"_a, "frequencies"_a, "rgb"_a, "density"_a, "threads"_a,
                "path"_a);
+    module.def("train_backward", &run_backward, nb::kw_only(), "parameters"_a, "points"_a, "directions"_a,
+               "order"_a.none(), "starts"_a, "rectified"_a, "frequencies"_a, "d_rgb"_a, "d_density"_a, "gradient"_a,
+               "threads"_a, "path"_a);
     module.def("train_adam", &run_adam, nb::kw_only(), "parameters"_a, "gradient"_a, "first"_a, "second"_a, "steps"_a,
                "chosen"_a.none(), "learning_rate"_a, "beta1"_a, "beta2"_a, "epsilon"_a, "decay"_a.none(), "threads"_a,
                "path"_a);

@@ -8,6 +8,7 @@
 // a scene is loaded), and its gradients are unfolded at the item's end: 3072 multiply-adds a sample instead of 6144.
 // Samples of one ray follow each other: a run of equal directions is encoded and multiplied once.
 #include "cpu/kilonerf/layers.h"
+#include "cpu/training/products.h"
 #include "cpu/training/training.h"
 
 namespace knf::KNF_PATH {
@@ -16,14 +17,6 @@ namespace {
 using namespace knf::train;
 
 constexpr int TILE_SAMPLES = 96;  // at a time; a multiple of every lane count
-#if defined(__AVX512F__)
-constexpr int BLOCK_ROWS = 12;  // 12 * 2 sums of 32 registers
-#else
-constexpr int BLOCK_ROWS = 3;  // 3 * 4 sums of 16 registers
-#endif
-constexpr int BLOCK_VECTORS = HIDDEN / W < 4 ? HIDDEN / W : 4;
-constexpr int BLOCK_COLUMNS = BLOCK_VECTORS * W;
-
 struct alignas(64) Activations {
     float position[POSITION_CHANNELS * TILE_SAMPLES];    // encoded, [channel][sample]
     float direction[DIRECTION_CHANNELS * TILE_SAMPLES];  // encoded, [channel][run]
@@ -58,117 +51,29 @@ struct alignas(64) Workspace {
     float color_t[3 * HIDDEN];
     float d_folded[HIDDEN * HIDDEN];
     float d_color_t[3 * HIDDEN];
+    // Rows of layer 0 for the frequencies that have weight, where these are not all, and their gradient.
+    float w0[POSITION_CHANNELS * HIDDEN];
+    float d_w0[POSITION_CHANNELS * HIDDEN];
 };
 
-enum class Then { NOTHING, RELU, MASK };
+KNF_INLINE int channels_of(int frequencies) { return 3 * (1 + 2 * frequencies); }
 
-struct Matrix {  // element (i, k) at data[i * row + k * column]
-    const float* data;
-    int row, column;
-};
-
-// R rows and BLOCK_COLUMNS columns of c = start + a * b.
-template <int R, Then THEN>
-KNF_INLINE void multiply_block(int depth, Matrix a, const float* __restrict b, const float* start, int start_row,
-                               const float* __restrict mask, float* c) {
-    floats sum[R][BLOCK_VECTORS];
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECTORS; v++) sum[r][v] = load(start + r * start_row + v * W);
-    const float* row = a.data;
-#pragma GCC unroll 4
-    for (int k = 0; k < depth; k++, row += a.column, b += HIDDEN) {
-#if defined(__AVX512F__)
-        floats right[BLOCK_VECTORS];
-#pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECTORS; v++) right[v] = load(b + v * W);
-#pragma GCC unroll 12
-        for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-            for (int v = 0; v < BLOCK_VECTORS; v++) sum[r][v] += row[r * a.row] * right[v];
-#else
-        floats left[R];
-#pragma GCC unroll 12
-        for (int r = 0; r < R; r++) left[r] = splat(row[r * a.row]);
-#pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECTORS; v++) {
-            const floats right = load(b + v * W);
-#pragma GCC unroll 12
-            for (int r = 0; r < R; r++) sum[r][v] += left[r] * right;
-        }
-#endif
-    }
-#pragma GCC unroll 12
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 4
-        for (int v = 0; v < BLOCK_VECTORS; v++) {
-            floats value = sum[r][v];
-            if (THEN == Then::RELU) value = max(value, floats{});
-            if (THEN == Then::MASK) value = load(mask + r * HIDDEN + v * W) > 0.0f ? value : floats{};
-            store(c + r * HIDDEN + v * W, value);
-        }
-}
-
-template <int R>
-struct Size {
-    static constexpr int rows = R;
-};
-
-// c = start + a * b, then rectified, or zero where mask is not positive. b: [depth][HIDDEN]; c, mask: [rows][HIDDEN].
-// start: [rows][HIDDEN] (it may be c), or one row for all where start_row is 0.
-template <Then THEN = Then::NOTHING>
-KNF_INLINE void multiply(int rows, int depth, Matrix a, const float* b, const float* start, int start_row, float* c,
-                         const float* mask = nullptr) {
-    for (int column = 0; column < HIDDEN; column += BLOCK_COLUMNS) {
-        const auto block = [&](auto size, int r) {
-            multiply_block<decltype(size)::rows, THEN>(
-                depth, {a.data + r * a.row, a.row, a.column}, b + column, start + r * start_row + column, start_row,
-                THEN == Then::MASK ? mask + r * HIDDEN + column : nullptr, c + r * HIDDEN + column);
-        };
-        int r = 0;
-        for (; r + BLOCK_ROWS <= rows; r += BLOCK_ROWS) block(Size<BLOCK_ROWS>{}, r);
-        if constexpr (BLOCK_ROWS > 4)
-            for (; r + 4 <= rows; r += 4) block(Size<4>{}, r);
-        if (rows - r == 3) block(Size<3>{}, r);
-        if (rows - r == 2) block(Size<2>{}, r);
-        if (rows - r == 1) block(Size<1>{}, r);
-    }
-}
-
-// sum[HIDDEN] += all rows.
-KNF_INLINE void add_rows(int rows, const float* from, float* sum) {
-    floats total[HIDDEN / W];
-    for (int v = 0; v < HIDDEN / W; v++) total[v] = load(sum + v * W);
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < HIDDEN / W; v++) total[v] += load(from + r * HIDDEN + v * W);
-    for (int v = 0; v < HIDDEN / W; v++) store(sum + v * W, total[v]);
-}
-
-KNF_INLINE void transpose(const float* from, float* to, int rows, int columns) {
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) to[c * rows + r] = from[r * columns + c];
-}
-
-// Sums of the lanes of four vectors.
-KNF_INLINE void store_sums(const floats (&v)[4], float* to) {
-#if defined(__AVX512F__)
-    for (int i = 0; i < 4; i++) to[i] = _mm512_reduce_add_ps((__m512)v[i]);
-#elif defined(__AVX2__)
-    const __m256 sums =
-        _mm256_hadd_ps(_mm256_hadd_ps((__m256)v[0], (__m256)v[1]), _mm256_hadd_ps((__m256)v[2], (__m256)v[3]));
-    _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(sums), _mm256_extractf128_ps(sums, 1)));
-#else
-    for (int i = 0; i < 4; i++) {
-        float sum = 0;
-        for (int lane = 0; lane < W; lane++) sum += v[i][lane];
-        to[i] = sum;
-    }
-#endif
+// Calls action(of all rows, of those that have weight) for each row of layer 0 that has.
+template <class Action>
+KNF_INLINE void for_rows(int frequencies, const Action& action) {
+    int packed = 0;
+    for (int axis = 0; axis < 3; axis++)
+        for (int row = 0; row < 1 + 2 * POSITION_FREQUENCIES; row++)
+            if (row == 0 || (row - 1) % POSITION_FREQUENCIES < frequencies)
+                action((axis * (1 + 2 * POSITION_FREQUENCIES) + row) * HIDDEN, packed++ * HIDDEN);
 }
 
 // What the layers need besides the parameters themselves.
-void prepare(const float* p, Workspace& work) {
+void prepare(const float* p, int frequencies, Workspace& work) {
+    if (frequencies < POSITION_FREQUENCIES)
+        for_rows(frequencies, [&](int row, int packed) {
+            __builtin_memcpy(work.w0 + packed, p + W0 + row, sizeof(float) * HIDDEN);
+        });
     const float zeros[HIDDEN] = {};
     multiply(HIDDEN, HIDDEN, {p + W_FEATURE, HIDDEN, 1}, p + W_DIRECTION, zeros, 0, work.folded);
     multiply(1, HIDDEN, {p + B_FEATURE, 0, 1}, p + W_DIRECTION, p + B_DIRECTION, 0, work.folded_bias);
@@ -181,6 +86,7 @@ void prepare_backward(const float* p, Workspace& work) {
     transpose(p + W_DIRECTION, work.features_t, HIDDEN, HIDDEN);
     for (float& x : work.d_folded) x = 0;
     for (float& x : work.d_color_t) x = 0;
+    for (float& x : work.d_w0) x = 0;
 }
 
 // Take sample `s` into the tile.
@@ -206,17 +112,26 @@ KNF_INLINE void encode_tile(const float (&values)[3][TILE_SAMPLES], int count, f
                                          reinterpret_cast<floats*>(rows) + axis * (1 + 2 * FREQUENCIES) * VECTORS + v);
 }
 
+template <int F = POSITION_FREQUENCIES>
+KNF_INLINE void encode_position(int frequencies, const Workspace& work, float* rows) {
+    if (frequencies == F)
+        encode_tile<F>(work.point, work.count, rows);
+    else if constexpr (F > 1)
+        encode_position<F - 1>(frequencies, work, rows);
+}
+
 // Everything up to the sums before the last activations, for the samples in the tile.
-void run_forward(const float* p, Workspace& work) {
+void run_forward(const float* p, int frequencies, Workspace& work) {
     Activations& a = work.a;
     const int n = work.count;
     for (int axis = 0; axis < 3; axis++) {  // whole vectors are encoded
         for (int i = n; i % W; i++) work.point[axis][i] = 0;
         for (int i = work.runs; i % W; i++) work.unit[axis][i] = 0;
     }
-    encode_tile<POSITION_FREQUENCIES>(work.point, n, a.position);
+    encode_position(frequencies, work, a.position);
     encode_tile<DIRECTION_FREQUENCIES>(work.unit, work.runs, a.direction);
-    multiply<Then::RELU>(n, POSITION_CHANNELS, {a.position, 1, TILE_SAMPLES}, p + W0, p + B0, 0, a.hidden0);
+    const float* w0 = frequencies < POSITION_FREQUENCIES ? work.w0 : p + W0;
+    multiply<Then::RELU>(n, channels_of(frequencies), {a.position, 1, TILE_SAMPLES}, w0, p + B0, 0, a.hidden0);
     multiply<Then::RELU>(n, HIDDEN, {a.hidden0, HIDDEN, 1}, p + W1, p + B1, 0, a.hidden1);
     multiply(work.runs, DIRECTION_CHANNELS, {a.direction, 1, TILE_SAMPLES}, p + W_DIRECTION + HIDDEN * HIDDEN,
              work.folded_bias, 0, a.directed);
@@ -249,7 +164,7 @@ void run_forward(const float* p, Workspace& work) {
 }
 
 // From the gradients of the outputs in d_raw to those of the parameters, for the samples in the tile.
-void run_backward(const float* p, bool rectified, Workspace& work, float* g) {
+void run_backward(const float* p, const Samples& samples, Workspace& work, float* g) {
     const Activations& a = work.a;
     const int n = work.count;
     const float zeros[HIDDEN] = {};
@@ -257,7 +172,7 @@ void run_backward(const float* p, bool rectified, Workspace& work, float* g) {
     for (int lane = 0; lane < W; lane++) is_density[lane] = lane % 4 ? 0 : -1;
     for (int i = 0; i < 4 * n; i += W) {
         const floats d = load(work.d_raw + i), q = load(a.active + i);
-        const floats d_density = rectified ? (load(a.raw + i) > 0.0f ? d : floats{}) : d;
+        const floats d_density = samples.rectified ? (load(a.raw + i) > 0.0f ? d : floats{}) : d;
         store(work.d_raw + i, is_density ? d_density : d * (q * (1.0f - q)));
     }
     for (int i = 0; i < n; i++) {
@@ -291,12 +206,17 @@ void run_backward(const float* p, bool rectified, Workspace& work, float* g) {
     multiply(HIDDEN, n, {a.hidden0, 1, HIDDEN}, work.d_hidden1, g + W1, HIDDEN, g + W1);
     add_rows(n, work.d_hidden1, g + B1);
     multiply<Then::MASK>(n, HIDDEN, {work.d_hidden1, HIDDEN, 1}, work.w1_t, zeros, 0, work.d_hidden0, a.hidden0);
-    multiply(POSITION_CHANNELS, n, {a.position, TILE_SAMPLES, 1}, work.d_hidden0, g + W0, HIDDEN, g + W0);
+    float* d_w0 = samples.frequencies < POSITION_FREQUENCIES ? work.d_w0 : g + W0;
+    multiply(channels_of(samples.frequencies), n, {a.position, TILE_SAMPLES, 1}, work.d_hidden0, d_w0, HIDDEN, d_w0);
     add_rows(n, work.d_hidden0, g + B0);
 }
 
-// Gradients of the feature layer and of the rows that it was folded with.
-void unfold(const float* p, const Workspace& work, float* g) {
+// Gradients of the feature layer and of the rows that it was folded with, and of layer 0 at their places.
+void unfold(const float* p, int frequencies, const Workspace& work, float* g) {
+    if (frequencies < POSITION_FREQUENCIES)
+        for_rows(frequencies, [&](int row, int packed) {
+            __builtin_memcpy(g + W0 + row, work.d_w0 + packed, sizeof(float) * HIDDEN);
+        });
     const float zeros[HIDDEN] = {};
     const float* d_bias = g + B_DIRECTION;
     multiply(HIDDEN, HIDDEN, {p + W_FEATURE, 1, HIDDEN}, work.d_folded, g + W_DIRECTION, HIDDEN, g + W_DIRECTION);
@@ -313,11 +233,11 @@ KNF_INLINE int32_t sample_at(const Samples& samples, int64_t place) {
 void forward(const float* parameters, const Samples& samples, const Item& item, void* workspace,
              const Outputs& outputs) {
     Workspace& work = *static_cast<Workspace*>(workspace);
-    prepare(parameters, work);
+    prepare(parameters, samples.frequencies, work);
     for (int64_t place = item.begin; place < item.end;) {
         for (work.count = work.runs = 0; place < item.end && work.count < TILE_SAMPLES; place++)
             take(samples, sample_at(samples, place), work);
-        run_forward(parameters, work);
+        run_forward(parameters, samples.frequencies, work);
         for (int i = 0; i < work.count; i++) {
             const int64_t s = work.sample[i];
             const float density = work.a.raw[4 * i];
@@ -330,7 +250,7 @@ void forward(const float* parameters, const Samples& samples, const Item& item, 
 void backward(const float* parameters, const Samples& samples, const Item& item, void* workspace,
               const OutputGradients& gradients, float* gradient) {
     Workspace& work = *static_cast<Workspace*>(workspace);
-    prepare(parameters, work);
+    prepare(parameters, samples.frequencies, work);
     prepare_backward(parameters, work);
     for (int i = 0; i < ROW; i += W) store(gradient + i, floats{});
     for (int64_t place = item.begin; place < item.end;) {
@@ -344,10 +264,10 @@ void backward(const float* parameters, const Samples& samples, const Item& item,
             take(samples, s, work);
         }
         if (work.count == 0) continue;
-        run_forward(parameters, work);
-        run_backward(parameters, samples.rectified, work, gradient);
+        run_forward(parameters, samples.frequencies, work);
+        run_backward(parameters, samples, work, gradient);
     }
-    unfold(parameters, work, gradient);
+    unfold(parameters, samples.frequencies, work, gradient);
 }
 
 void add(const float* __restrict from, float* __restrict to) {

@@ -15,6 +15,8 @@ struct Samples {
     const float* directions;  // [S][3], unit vectors
     const int32_t* order;     // [S]; null: they lie together already
     bool rectified;           // whether the density has its ReLU
+    int frequencies;  // of a position that have weight, 1 to POSITION_FREQUENCIES: others' weights and gradients
+                      // are zero, and are not looked at
 };
 
 struct Outputs {

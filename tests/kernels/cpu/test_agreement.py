@@ -18,9 +18,10 @@ from support.scenes import random_scene, views
 pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
 PATHS = [path.name for path in available_cpu_paths()]
 FLOAT32_PATHS = [path.name for path in available_cpu_paths() if path.precision == "float32"]
+BOTH = ("toy", "16 voxels per cell")  # in every mode
 FEWER_BITS = [path for path in available_cpu_paths() if path.precision != "float32"]
 # 8 bits everywhere, as nobody gets them who does not ask for them: these networks are noise.
-WORST_PSNR = {"int8": 36.0, "int16": 60.0, "bfloat16": 40.0}
+WORST_PSNR = {"int8": 35.0, "int16": 60.0, "bfloat16": 40.0}
 LARGEST_DIFFERENCE = {"int8": 0.8, "int16": 0.005, "bfloat16": 0.2}  # of opacity
 
 
@@ -41,9 +42,12 @@ def contenders(scene: Scene) -> dict[str, Renderer]:
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        *(("toy", mode) for mode in MODES),
-        *(("16 voxels per cell", mode) for mode in MODES),
-        *((name, mode) for name in ("odd factors", "one cell", "float16") for mode in ("flying", "no ERT")),
+        *((name, mode) for name in BOTH for mode in MODES),
+        *(
+            (name, mode)
+            for name in ("odd factors", "one cell", "float16", "few frequencies")
+            for mode in ("flying", "no ERT")
+        ),
     ],
 )
 def test_same_samples_and_same_picture(name: str, mode: str) -> None:

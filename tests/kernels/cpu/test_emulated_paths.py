@@ -161,7 +161,7 @@ def test_amx_sees_empty_space_in_networks_of_zeros(program: Callable[[str], Path
 )
 def test_wider_integers_make_the_same_picture(program: Callable[[str], Path], path: str, twin: str) -> None:
     """Bit for bit: sums of integers do not depend on how many lanes make them, and nothing else differs."""
-    for name in ("toy", "odd factors"):
+    for name in ("toy", "odd factors", "few frequencies"):
         scene = SCENES[name]
         shown = [(camera, MODES[mode](scene)) for mode in ("flying", "no ERT") for camera in views(scene).values()]
         expected = CpuRenderer(scene, threads=2, path=twin)

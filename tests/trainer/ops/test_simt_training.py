@@ -58,15 +58,17 @@ def on_simt(
 ) -> tuple[torch.Tensor, ...]:
     """Colour, density, and the gradient of a random linear function of both, to which ``zero`` adds nothing."""
     points, directions, index = batch
-    rows = networks.rows.detach().clone().requires_grad_()
-    groups = SampleGroups.of(index, len(rows))
+    copies = TinyNetworks(networks.rows.detach().clone(), networks.frequencies)
+    groups = SampleGroups.of(index, copies.num_networks)
     operations = CudaOperations(device)
-    rgb, density = operations.networks(rows, points, directions, groups.order, groups.starts, rectified)
+    rgb, density = operations.networks(
+        copies.trained_rows(), points, directions, groups.order, groups.starts, rectified
+    )
     d_rgb, d_density = slopes_like(rgb, density)
     d_rgb[zero], d_density[zero] = 0, 0
     torch.autograd.backward((rgb, density), (d_rgb, d_density))
-    assert rows.grad is not None
-    return rgb.detach(), density.detach(), rows.grad
+    assert copies.rows.grad is not None
+    return rgb.detach(), density.detach(), copies.rows.grad
 
 
 def exactly(networks: TinyNetworks, batch: Batch, rectified: bool, zero: slice = slice(0)) -> tuple[torch.Tensor, ...]:
@@ -102,6 +104,14 @@ def test_simt_networks_and_gradients_are_those_of_float64(
     found = on_simt(SimtTraining(), networks, batch, rectified)
     assert_close(found, exactly(networks, batch, rectified))
     assert not found[2][torch.tensor(counts) == 0].any()
+
+
+def test_simt_frequencies_without_weight_have_no_gradient() -> None:
+    few = different_networks(5, seed=3, frequencies=6)
+    batch = random_batch(few, COUNTS["tiles"])
+    found = on_simt(SimtTraining(), few, batch, rectified=True)
+    assert_close(found, exactly(few, batch, rectified=True))
+    assert not layers_of(found[2])["pts_linears.0.weight"].view(5, 3, 21, 32)[:, :, 7:11].any()
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending", 3])

@@ -96,6 +96,30 @@ def test_outputs_and_gradients_are_those_of_float64(
     assert not gradient[torch.tensor(counts) == 0].any()
 
 
+@pytest.mark.parametrize("frequencies", [1, 6, 9])
+@pytest.mark.parametrize("path", ["torch", *training_paths()])
+def test_frequencies_without_weight_are_not_looked_at(path: str, frequencies: int) -> None:
+    """Nothing else changes; their gradients, which other networks have, are zero."""
+    few = different_networks(5, seed=3, frequencies=frequencies)
+    every = TinyNetworks(few.rows.detach().clone())
+    batch = random_batch(every, [3, 0, 97, 2, 5])
+    with native_settings(path=path):
+        rgb, density, gradient = gradient_of(few, batch)
+        expected = gradient_of(every, batch)
+    torch.testing.assert_close(rgb, expected[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(density, expected[1], rtol=1e-6, atol=1e-6)
+    first, of_every = (layers_of(rows)["pts_linears.0.weight"].view(5, 3, 21, 32) for rows in (gradient, expected[2]))
+    for kept in (slice(frequencies + 1), slice(11, 11 + frequencies)):
+        torch.testing.assert_close(first[:, :, kept], of_every[:, :, kept], rtol=1e-5, atol=1e-5)
+    for dropped in (slice(frequencies + 1, 11), slice(11 + frequencies, 21)):
+        assert not first[:, :, dropped].any()
+        assert of_every[:, :, dropped].any()
+    first.zero_()
+    of_every.zero_()
+    assert_gradients_close(gradient.double(), expected[2].double(), 1e-5)
+    assert TinyNetworks.from_layers(few.to_scene_layers()).frequencies == frequencies
+
+
 def test_gradients_are_slopes(networks: TinyNetworks) -> None:
     """The twin's gradient, by finite differences in float64."""
     points, directions, index = random_batch(networks, [0, 6, 0, 3, 0])

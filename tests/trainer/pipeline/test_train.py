@@ -12,8 +12,9 @@ import kilonerf.trainer
 from kilonerf.kernels import RenderOptions, create_renderer
 from kilonerf.model_io import KiloNeRFScene, OutputError, UsageError, load_scene, save_scene
 from kilonerf.trainer.ops.native import extension
+from kilonerf.trainer.ops.networks import TinyNetworks
 from kilonerf.trainer.pipeline.store import make_folder
-from kilonerf.trainer.settings import OccupancySettings
+from kilonerf.trainer.settings import OccupancySettings, TrainingSettings
 from kilonerf.trainer.stages.distillation import DistillationSettings
 from kilonerf.trainer.stages.fine_tuning import FineTuningSettings
 from kilonerf.trainer.teachers.grid import GridSettings
@@ -42,11 +43,21 @@ def test_photos_become_a_scene_and_the_folder_resumes_it(tmp_path: Path) -> None
     )
     assert frame.statistics.samples > 0
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")}
+    assert TinyNetworks.from_layers(scene.layers).frequencies == scene.provenance["frequencies"] < 10
     again = kilonerf.trainer.train(photos, SHORT, folder=folder)  # nothing is left to do
     assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.safetensors")} == before
     assert isinstance(again, KiloNeRFScene)
     for name, layer in scene.layers.items():
         np.testing.assert_array_equal(again.layers[name], layer)
+
+
+def test_cells_of_more_voxels_have_more_frequencies() -> None:
+    def of(factor: int) -> int:
+        return TrainingSettings(occupancy=OccupancySettings(factor=factor)).position_frequencies
+
+    assert [of(factor) for factor in (1, 8, 12, 16, 32, 64, 4096)] == [2, 5, 6, 6, 7, 8, 10]
+    assert TrainingSettings.preset("paper").position_frequencies == 10
+    assert replace(SHORT, frequencies=3).position_frequencies == 3
 
 
 def test_bad_settings_are_refused_before_anything_is_read(tmp_path: Path) -> None:
