@@ -1,11 +1,14 @@
-"""Fine-tunes a finished scene once more on its photos, after leaving out its positions' high frequencies.
+r"""Fine-tunes a finished scene once more on its photos, after leaving out its positions' high frequencies.
 
 So assets/chair.knf came from a scene that kilonerf-train had made when it still trained all 10 frequencies:
 
-    python scripts/refine_scene.py trained.knf data/chair assets/chair.knf
+    python scripts/refine_scene.py trained.knf data/chair refined.knf
+    python scripts/refine_scene.py refined.knf data/chair narrow.knf --steps 4000 --learning-rate 5e-4 --as-rendered 1
+    python scripts/refine_scene.py narrow.knf data/chair assets/chair.knf --steps 4000 --learning-rate 5e-4 \
+        --as-rendered 1 --spread 5e-3
 """
 
-import sys
+import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,38 +25,49 @@ from kilonerf.trainer.settings import PRESETS
 from kilonerf.trainer.stages.fine_tuning import FineTuning
 from kilonerf.trainer.stages.student import Student
 
-STEPS, LEARNING_RATE, SEED = 15_000, 2e-3, 1
 SAY_EVERY = 250
 
 
 def main() -> None:
     """Read a scene and its photos, write another scene."""
-    source, data, target = map(Path, sys.argv[1:4])
-    scene = load_kilonerf_scene(source)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("source", "data", "target"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--steps", type=int, default=15_000)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--as-rendered", type=float, default=0.2)
+    parser.add_argument("--spread", type=float, default=2e-3)
+    arguments = parser.parse_args()
+    scene, steps = load_kilonerf_scene(arguments.source), arguments.steps
     settings = PRESETS["fast"]
     student = Student.of(scene)
     networks = TinyNetworks(student.networks.rows.detach(), settings.position_frequencies)
     with torch.no_grad():
         networks.rows.copy_(networks.trained_rows())
     student = replace(student, networks=networks)
-    (train,) = load_splits(data, ("train",))
-    fine_tuning = replace(settings.fine_tuning, steps=STEPS, learning_rate=LEARNING_RATE)
-    stage = FineTuning(student, Photos(train.views), fine_tuning, random_background=True, seed=SEED, world=World())
+    (train,) = load_splits(arguments.data, ("train",))
+    chosen = {
+        "learning_rate": arguments.learning_rate,
+        "as_rendered": arguments.as_rendered,
+        "spread": arguments.spread,
+    }
+    fine_tuning = replace(settings.fine_tuning, steps=steps, **chosen)
+    stage = FineTuning(student, Photos(train.views), fine_tuning, random_background=True, seed=1, world=World())
     began, errors = time.perf_counter(), []
-    for step in range(STEPS):
+    for step in range(steps):
         errors.append(stage.step(step)["error"])
         if len(errors) == SAY_EVERY:
             seconds = time.perf_counter() - began
-            print(f"step {step + 1} of {STEPS}, {-10 * np.log10(np.mean(errors)):.3f} dB, {seconds:.0f} s", flush=True)
+            print(f"step {step + 1} of {steps}, {-10 * np.log10(np.mean(errors)):.3f} dB, {seconds:.0f} s", flush=True)
             errors.clear()
     stage.finish()
     provenance = {
         **scene.provenance,
         "frequencies": networks.frequencies,
-        "fine_tuning_steps": scene.provenance["fine_tuning_steps"] + STEPS,
+        "fine_tuning_steps": scene.provenance["fine_tuning_steps"] + steps,
     }
     more = {"training_poses": scene.training_poses, "start_camera": scene.start_camera, "provenance": provenance}
-    save_scene(student.to_scene(np.float16, **more), target)
+    save_scene(student.to_scene(np.float16, **more), arguments.target)
 
 
 if __name__ == "__main__":

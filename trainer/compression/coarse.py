@@ -204,7 +204,12 @@ class CoarseLevel:
     def _tuning(self, steps: int, rate: float) -> FineTuningSettings:
         rays = self._settings.coarse.rays
         return FineTuningSettings(
-            steps=steps, rays=rays, learning_rate=rate, last_learning_rate=rate / 20, view_dependent_l2=0.0
+            steps=steps,
+            rays=rays,
+            learning_rate=rate,
+            last_learning_rate=rate / 20,
+            view_dependent_l2=0.0,
+            spread=0.0,  # what is coarse is soft
         )
 
 

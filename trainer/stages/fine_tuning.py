@@ -22,6 +22,7 @@ from .voxels import OccupiedVoxels
 
 _LEAK = 0.1  # of the gradient that a dead density would have
 _LARGEST_DENSITY = 400.0  # of an estimate: so that it can fall again soon
+_FAR = 8.0  # steps from the mean: what is farther is another surface, seen through the first one's edge
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class FineTuningSettings:
     min_transmittance: NotNegative = 1e-3
     # Share of the steps, the last ones, whose samples lie exactly where a picture has them, not anywhere in their step.
     as_rendered: Share = 0.2
+    # In these steps: what it costs that a ray sees samples far from each other, for each step from their mean. Fewer
+    # samples then make a ray opaque, so pictures need fewer. Not in scenes of several levels.
+    spread: NotNegative = 2e-3
     # Steps between two looks at how dense each voxel is, for that estimate.
     refresh_every: Count = 50
     # Rays only of pixels that the scene can cover, not of all pixels.
@@ -70,12 +74,14 @@ class Look:
         groups: their samples of each network.
         rgb: the rays' colours, [R, 3].
         samples: how many were evaluated.
+        penalty: beside the error, added up over the rays.
     """
 
     batch: RayBatch
     groups: SampleGroups
     rgb: torch.Tensor
     samples: int
+    penalty: torch.Tensor
 
 
 class FineTuning:
@@ -154,7 +160,7 @@ class FineTuning:
         error = (look.rgb - look.batch.rgb) ** 2
         self._adam.zero_grad()
         weighted = error if self._weights is None else error * self._weights[look.batch.views][:, None]
-        (weighted.sum() / (3 * settings.rays)).backward()
+        ((weighted.sum() / 3 + look.penalty) / settings.rays).backward()
         if self._rounding is not None:
             self._rounding.undo(networks)
         counts = look.groups.starts.diff()
@@ -174,22 +180,33 @@ class FineTuning:
         batch, samples = self.sampled(step)
         groups = SampleGroups.of(samples.network_index, self.student.networks.num_networks)
         seen = self.student.seen(samples, groups, _LEAK)
-        return Look(batch, groups, self.colors_of(batch, seen), len(samples.points))
+        penalty = self._penalty(step, samples, seen)
+        return Look(batch, groups, self.colors_of(batch, seen), len(samples.points), penalty)
 
     def sampled(self, step: int) -> tuple[RayBatch, RaySamples]:
         """A step's rays, of this process, and their samples."""
         settings = self.settings
         own = self._world.share(settings.rays)
         batch = self._batches.get(step)[own]
-        as_rendered = step >= self.steps * (1.0 - settings.as_rendered)
         samples = self._sampler.sample(
             batch.origins,
             batch.directions,
-            None if as_rendered else sample_seed(self._seed, step),
+            None if self._as_rendered(step) else sample_seed(self._seed, step),
             first_ray=own.start,
             min_transmittance=settings.min_transmittance,
         )
         return batch, samples.to(self._device)
+
+    def _as_rendered(self, step: int) -> bool:
+        return step >= self.steps * (1.0 - self.settings.as_rendered)
+
+    def _penalty(self, step: int, samples: RaySamples, seen: Composited) -> torch.Tensor:
+        weight = self.settings.spread
+        if not weight or self.student.outer or not self._as_rendered(step):
+            return seen.opacity.new_zeros(())
+        middle = (seen.depth / seen.opacity.clamp(min=1e-6)).detach()
+        apart = (samples.depth - middle.repeat_interleave(samples.offsets.diff())).abs() / self.student.sampling.step
+        return weight * (seen.weights * apart.clamp(max=_FAR)).sum()
 
     def colors_of(self, batch: RayBatch, seen: Composited) -> torch.Tensor:
         """Rays' colours as the photos would have them, [R, 3]."""
