@@ -3,7 +3,7 @@
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --quiet
 SCENE ?= assets/chair.knf
-NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu kernels/native -name '*.cpp' -o -name '*.h' -o -name '*.def' -o -name '*.txt')
+NATIVE := pyproject.toml CMakeLists.txt $(shell find kernels/cpu kernels/native model_io -name '*.cpp' -o -name '*.h' -o -name '*.def' -o -name '*.txt')
 # Python files are used in place; only the C++ extension and the dependencies need installing.
 CPP = git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs $(VENV)/bin/clang-format
 VIEW_INSTALLED := $(VENV)/.installed-view

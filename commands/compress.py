@@ -14,6 +14,7 @@ from kilonerf.kernels.measure.poses import evenly_chosen
 from kilonerf.model_io import DatasetError, KiloNeRFScene, OutputError, UsageError, load_kilonerf_scene
 from kilonerf.model_io.datasets import Dataset, View, load_dataset
 from kilonerf.model_io.files.atomic import AtomicFile
+from kilonerf.model_io.knf.quantized import NUM_WEIGHTS
 from kilonerf.model_io.scene.origin import relative_to, scene_origin
 from kilonerf.trainer.compression.compression import Compressed, Compression
 from kilonerf.trainer.compression.pictures import own_views
@@ -27,6 +28,7 @@ from .command_line import parse_bytes, print_notes, run_command
 from .training_run import interruption, training_device
 
 PROGRAM = "kilonerf-compress"
+_COARSE, _COARSE_SHARE, _LEAST_COARSE = 30_000, 0.04, 4_000  # bytes, and a share of the file
 
 
 @dataclass
@@ -44,6 +46,9 @@ class CompressCommand:
     size: str | None = None
     # In place of a size: bits of a weight in the mean.
     bits: float | None = None
+    # About how much of the file a coarse level of detail takes, which is seen while the rest is loaded; 0: none. Left
+    # out: 30kB, or 4 % of the file if that is less.
+    coarse_size: str | None = None
     # The photos that the scene was made from, as for kilonerf-train: it is fine-tuned and measured by them. Left out:
     # by the scene's own pictures.
     photos: Annotated[Path | None, tyro.conf.arg(metavar="DATASET")] = None
@@ -77,6 +82,7 @@ def run(command: CompressCommand) -> None:
     scene = load_kilonerf_scene(command.scene)
     if not scene.num_networks:
         raise UsageError(f"{command.scene}: expected a scene with networks, got none")
+    coarse_size = _coarse_size(command, scene)
     _check_output(command.output)
     folder = command.folder or command.output.with_suffix(".compressing")
     make_folder(folder)
@@ -92,6 +98,7 @@ def run(command: CompressCommand) -> None:
                 command.settings,
                 size=size,
                 bits=None if size is not None else command.bits,
+                coarse_size=coarse_size,
                 folder=folder,
                 source=_source(command, scene, downscale),
                 observer=observer,
@@ -119,6 +126,23 @@ def _checked_size(command: CompressCommand) -> int | None:
     if command.views < 0:
         raise UsageError(f"--views: expected 0 or more, got {command.views}")
     return None if command.size is None else parse_bytes(command.size)
+
+
+def _coarse_size(command: CompressCommand, scene: KiloNeRFScene) -> int:
+    """Bytes of the coarse level of detail."""
+    if command.coarse_size is not None:
+        size = parse_bytes(command.coarse_size, "--coarse-size")
+        if 0 < size < _LEAST_COARSE:
+            raise UsageError(f"--coarse-size: expected 0, or {_LEAST_COARSE} bytes or more, got {command.coarse_size}")
+        if command.size is not None and size > parse_bytes(command.size) / 2:
+            raise UsageError(f"--coarse-size: expected at most half of {command.size}, got {command.coarse_size}")
+        return size
+    if command.size is not None:
+        whole = parse_bytes(command.size)
+    else:
+        whole = round((command.bits or 0) * NUM_WEIGHTS * scene.num_networks / 8)
+    size = min(_COARSE, round(_COARSE_SHARE * whole))
+    return size if size >= _LEAST_COARSE else 0
 
 
 def _check_output(output: Path) -> None:

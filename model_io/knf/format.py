@@ -20,7 +20,8 @@ from ..scene.levels import OuterLevel
 from ..scene.octree_scene import OctreeScene
 from ..scene.scene import KiloNeRFScene, Scene
 from .compressed import VERSION as COMPRESSED_VERSION
-from .compressed import CompressedReader, Content, encoded
+from .compressed import VERSIONS as COMPRESSED_VERSIONS
+from .compressed import CoarseNetworks, CompressedReader, Content, encoded
 from .fields import Tensors, shared_document, shared_fields, shared_tensors, sizes, tensor
 from .octree import OCTREE_KIND, octree_data, octree_scene
 from .quantized import QuantizedNetworks
@@ -78,8 +79,8 @@ def is_octree(document: Mapping[str, Any]) -> bool:
 
 
 def is_compressed(document: Mapping[str, Any]) -> bool:
-    """Whether it is of version 3."""
-    return not is_octree(document) and document["version"] == COMPRESSED_VERSION
+    """Whether it is of version 3 or 4."""
+    return not is_octree(document) and document["version"] in COMPRESSED_VERSIONS
 
 
 def scene_of(document: dict[str, Any], tensors: Tensors) -> Scene:
@@ -134,15 +135,20 @@ def save_scene(scene: Scene, path: str | os.PathLike[str], dtype: DTypeLike | No
 
 
 def save_compressed(
-    scene: KiloNeRFScene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer], path: str | os.PathLike[str]
+    scene: KiloNeRFScene,
+    networks: QuantizedNetworks,
+    chunk_of: NDArray[np.integer],
+    path: str | os.PathLike[str],
+    coarse: CoarseNetworks | None = None,
 ) -> int:
-    """Write a ``.knf`` file of version 3, whole or not at all.
+    """Write a ``.knf`` file of version 4, whole or not at all.
 
     Args:
         scene: whose grids, camera and so on are written, but not its layers.
         networks: of the scene's cells, instead of its layers.
         chunk_of: the chunk of each network, from 0 on, [N].
         path: where to; an existing file is replaced.
+        coarse: networks of larger cells, to show while the others come.
 
     Returns:
         how many bytes it has.
@@ -150,17 +156,22 @@ def save_compressed(
     Raises:
         OutputError: the file cannot be written.
     """
-    data = compressed_file(scene, networks, chunk_of)
+    data = compressed_file(scene, networks, chunk_of, coarse)
     with AtomicFile(Path(path)) as temporary:
         temporary.write_bytes(data)
     return len(data)
 
 
-def compressed_file(scene: KiloNeRFScene, networks: QuantizedNetworks, chunk_of: NDArray[np.integer]) -> bytes:
+def compressed_file(
+    scene: KiloNeRFScene,
+    networks: QuantizedNetworks,
+    chunk_of: NDArray[np.integer],
+    coarse: CoarseNetworks | None = None,
+) -> bytes:
     """The bytes that :func:`save_compressed` writes."""
     occupancy = np.stack([cells.occupancy for cells in scene.levels])
     index = np.stack([cells.network_index for cells in scene.levels])
-    return encoded(_document(scene), occupancy, index, networks, chunk_of, _extras(scene))
+    return encoded(_document(scene), occupancy, index, networks, chunk_of, _extras(scene), coarse)
 
 
 def version_of(scene: KiloNeRFScene) -> int:
@@ -218,7 +229,7 @@ def _check_version(document: dict[str, Any]) -> None:
     if document.get("kind") != KIND:
         fail("kind", f"{KIND!r} or {OCTREE_KIND!r}", f"{document.get('kind')!r:.80}")
     version: object = document.get("version")
-    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION, COMPRESSED_VERSION):
+    if isinstance(version, bool) or version not in (VERSION, NESTED_VERSION, *COMPRESSED_VERSIONS):
         fail("version", f"{VERSION} to {COMPRESSED_VERSION} (a newer file needs a newer program)", f"{version!r:.80}")
     for key, expected in _ARCHITECTURE.items():
         if document.get(key) != expected:
@@ -238,7 +249,7 @@ def _scene(document: dict[str, Any], tensors: Tensors) -> KiloNeRFScene:
 
 
 def compressed_reader(document: dict[str, Any]) -> CompressedReader:
-    """What reads a file of version 3.
+    """What reads a file of version 3 or 4.
 
     Raises:
         SceneError: field, expected, got.
@@ -284,7 +295,7 @@ def _with_grids(
 
 
 def _levels(document: dict[str, Any], networks: tuple[int, int, int]) -> int | None:
-    """How many levels a file of version 2 or 3 has; None: one of version 1."""
+    """How many levels a file of version 2 to 4 has; None: one of version 1."""
     if document["version"] == VERSION:
         return None
     if not is_size(document.get("levels")):

@@ -27,12 +27,14 @@ class ScenePart:
         there: how many it has.
         total: how many the whole scene has.
         unit: of what: "networks", or "levels" of an octree field.
+        coarse: whether what is not there is seen all the same, in the coarse level of detail.
     """
 
     scene: Scene
     there: int
     total: int
     unit: str
+    coarse: bool = False
 
     @property
     def whole(self) -> bool:
@@ -40,7 +42,8 @@ class ScenePart:
         return self.there == self.total
 
     def __str__(self) -> str:
-        return f"{self.there:,} of {self.total:,} {self.unit}"
+        there = f"{self.there:,} of {self.total:,} {self.unit}"
+        return f"{there} (the others coarse)" if self.coarse else there
 
 
 class GrowingScene:
@@ -73,7 +76,7 @@ class GrowingScene:
             self._reader = compressed_reader(self._document)
             self._checksums = chunk_checksums(self._document)
             first = list(self._checksums)
-            first.insert(2, "sky")  # a few bytes that are seen all around
+            first.insert(1, "sky")  # a few bytes that are seen all around
         by_name = {span.name: span for span in index.spans if span.dtype is not None}
         ordered = [by_name.pop(name) for name in dict.fromkeys(first) if name in by_name]
         self.spans: tuple[TensorSpan, ...] = (*ordered, *by_name.values())
@@ -105,9 +108,8 @@ class GrowingScene:
                 content = self._reader.decode(self._tensors)
             if content is None:
                 return None
-            return ScenePart(
-                compressed_scene(self._document, self._tensors, content), *self._reader.num_networks, "networks"
-            )
+            scene = compressed_scene(self._document, self._tensors, content)
+            return ScenePart(scene, *self._reader.num_networks, "networks", self._reader.coarse)
         if not self.whole:
             return None
         scene = scene_of(self._document, self._tensors)

@@ -174,18 +174,21 @@ def encode_networks(
     return shared, chunks
 
 
-def decode_networks(shared: bytes, chunks: Mapping[str, bytes], counts: Sequence[int]) -> QuantizedNetworks:
+def decode_networks(
+    shared: bytes, chunks: Mapping[str, bytes], counts: Sequence[int], field: str = "model"
+) -> QuantizedNetworks:
     """The networks of all chunks, one chunk after the other.
 
     Args:
         shared: what all networks share.
         chunks: some of the chunks, by their names.
         counts: networks of each.
+        field: what a fault of ``shared`` says it is in.
 
     Raises:
         SceneError: this is not what :func:`encode_networks` made.
     """
-    reader = Reader(unpack(shared, _MAX_SHARED, "model"), "model")
+    reader = Reader(unpack(shared, _MAX_SHARED, field), field)
     positions, mean = reader.take(np.uint8, NUM_WEIGHTS), reader.take(np.int8, NUM_WEIGHTS)
     mean_step_codes = reader.take(np.uint8, len(SIZES))
     first, table_sizes = reader.take("<i2", NUM_CLASSES), reader.take("<u2", NUM_CLASSES)
@@ -196,17 +199,17 @@ def decode_networks(shared: bytes, chunks: Mapping[str, bytes], counts: Sequence
     last = tables.first + tables.counts - 1
     if (np.maximum(np.abs(tables.first), np.abs(last)) > MAX_SYMBOL).any():
         raise SceneError(
-            f"model: expected symbols from -{MAX_SYMBOL} to {MAX_SYMBOL}, got {first.min()} to {last.max()}"
+            f"{field}: expected symbols from -{MAX_SYMBOL} to {MAX_SYMBOL}, got {first.min()} to {last.max()}"
         )
     steps: list[NDArray[np.uint8]] = []
     scales: list[NDArray[np.int8]] = []
     lengths: list[NDArray[np.uint16]] = []
     words: list[NDArray[np.uint16]] = []
-    for (field, chunk), count in zip(chunks.items(), counts, strict=True):
+    for (name, chunk), count in zip(chunks.items(), counts, strict=True):
         size = int.from_bytes(chunk[:4], "little")
         if size > len(chunk) - 4 or (len(chunk) - 4 - size) % 2:
-            raise SceneError(f"{field}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")
-        side = Reader(unpack(chunk[4 : 4 + size], count * (2 * len(SIZES) + 2 * LANES), field), field)
+            raise SceneError(f"{name}: expected {size} bytes and an even number of others, got {len(chunk) - 4}")
+        side = Reader(unpack(chunk[4 : 4 + size], count * (2 * len(SIZES) + 2 * LANES), name), name)
         steps.append(side.take(np.uint8, (len(SIZES), count)).T)
         scales.append(side.take(np.int8, (len(SIZES), count)).T)
         lengths.append(side.take("<u2", count * LANES))

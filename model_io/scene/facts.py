@@ -85,6 +85,8 @@ def index_facts(name: str, index: TensorIndex) -> dict[str, Any]:
         "model_bytes": sizes.get("model"),
         "networks_bytes": sum(networks),
         "chunks": len(networks),
+        "coarse_bytes": sizes.get("coarse", 0) if "coarse_side" in document else 0,
+        "coarse_side": document.get("coarse_side"),
     }
     return {
         "file": name,
@@ -163,6 +165,9 @@ def _compressed_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     bits = 8 * compressed["networks_bytes"] / (NUM_WEIGHTS * facts["networks"])
     networks = f"networks {compressed['networks_bytes'] / 1e3:.1f} kB in {compressed['chunks']} chunks"
     others = f"grids {compressed['grids_bytes'] / 1e3:.1f} kB, model {compressed['model_bytes'] / 1e3:.1f} kB"
+    if compressed["coarse_bytes"]:
+        side = compressed["coarse_side"]
+        others += f", coarse networks {compressed['coarse_bytes'] / 1e3:.1f} kB, each of {side} x {side} x {side} cells"
     return [("compressed", f"{networks}, {bits:.2f} bits a weight; {others}")]
 
 

@@ -14,7 +14,11 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch")
 from kilonerf.commands import compress as compress_command
 from kilonerf.commands.command_line import parse_bytes
-from kilonerf.model_io import UsageError, load_kilonerf_scene, save_scene
+from kilonerf.kernels import RenderOptions, create_renderer
+from kilonerf.kernels.measure.evaluation import evaluate, mean_result
+from kilonerf.model_io import KiloNeRFScene, UsageError, load_kilonerf_scene, load_partial_scene, save_scene
+from kilonerf.model_io.datasets import load_dataset
+from kilonerf.model_io.knf.safetensors_reader import read_index
 from kilonerf.model_io.scene.facts import file_facts
 from kilonerf.trainer.ops.native import extension
 from support.analytic_scene import write_photos
@@ -49,7 +53,7 @@ def test_a_scene_becomes_a_file_of_the_wanted_size(call, scene_path: Path, tmp_p
     assert "dB against the scene's own pictures in 2 views" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["small.knf"]  # what it needed to go on is gone
     small, scene = load_kilonerf_scene(output), load_kilonerf_scene(scene_path)
-    assert file_facts(output)["version"] == 3
+    assert file_facts(output)["version"] == 4
     assert np.array_equal(small.occupancy, scene.occupancy)
     assert small.start_camera == scene.start_camera
 
@@ -80,6 +84,31 @@ def test_photos_are_learnt_through_the_rounding(call, tmp_path: Path) -> None:
     assert found[40] > found[0] + 0.5
 
 
+@needs_extension
+def test_a_coarse_level_of_detail_is_learnt_and_seen_in_front(call, tmp_path: Path) -> None:
+    photos, output = write_photos(tmp_path / "balls", views=6, size=24), tmp_path / "a.knf"
+    scene = tmp_path / "scene.knf"
+    save_scene(random_scene(resolution=(4, 4, 4), factor=(2, 2, 2), occupied=0.7, dropped=0.0), scene)
+    words = (scene, "-o", output, "--size", "150kB", "--photos", photos, *QUICK, "--steps", 0, "--coarse-size", "20kB")
+    few = ("--coarse.side", 2, "--coarse.rays", 512, "--coarse.learning-rate", 0.03, "--coarse.rounded-steps", 20)
+    decibels = []
+    views = load_dataset(photos, "train", photos=True).views
+    for steps in (1, 150):
+        code, _, said = call(*words, *few, "--coarse.steps", steps)
+        assert code == 0, said
+        data, facts = output.read_bytes(), file_facts(output)["compressed"]
+        assert len(data) <= 150_000
+        assert 0.8 * 20_000 < facts["coarse_bytes"] < 1.05 * 20_000
+        spans = {span.name: span for span in read_index(data, len(data)).spans}
+        (tmp_path / "cut.knf").write_bytes(data[: spans["coarse"].end])
+        part = load_partial_scene(tmp_path / "cut.knf")
+        assert (part.there, part.total, part.coarse) == (0, 64, True)
+        assert isinstance(part.scene, KiloNeRFScene)
+        renderer = create_renderer(part.scene, "cpu")
+        decibels.append(mean_result(list(evaluate(renderer, views, RenderOptions.as_trained(part.scene)))).psnr)
+    assert decibels[1] > decibels[0] + 2
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -90,6 +119,10 @@ def test_photos_are_learnt_through_the_rounding(call, tmp_path: Path) -> None:
         (["--bits", "99"], "--bits: expected 0.02 to 10, got 99"),
         (["--bits", "nan"], "--bits: expected 0.02 to 10, got nan"),
         (["--bits", "3", "--steps", "-1"], "--steps: expected at least 0, got -1"),
+        (["--bits", "3", "--coarse-size", "much"], "--coarse-size: expected a size such as 1MB or 500kB, got 'much'"),
+        (["--bits", "3", "--coarse-size", "1kB"], "--coarse-size: expected 0, or 4000 bytes or more, got 1kB"),
+        (["--size", "60kB", "--coarse-size", "31kB"], "--coarse-size: expected at most half of 60kB, got 31kB"),
+        (["--bits", "3", "--coarse.steps", "0"], "--coarse.steps: expected at least 1, got 0"),
         (["--bits", "3", "--views", "-1"], "--views: expected 0 or more, got -1"),
         (["--bits", "3", "--downscale", "0"], "--downscale: expected 1 or more, got 0"),
         (["--bits", "3", "--photos", "nowhere"], "nowhere"),
@@ -131,7 +164,8 @@ def test_what_is_no_size(text: str) -> None:
 
 @needs_extension
 def test_an_interrupted_command_goes_on_to_the_same_file(call, scene_path: Path, tmp_path: Path) -> None:
-    words = [str(word) for word in (scene_path, "--size", "60kB", *QUICK, "--steps", 400)]
+    coarse = ("--coarse-size", "12kB", "--coarse.steps", 5, "--coarse.rounded-steps", 5, "--coarse.rays", 64)
+    words = [str(word) for word in (scene_path, "--size", "60kB", *QUICK, "--steps", 400, *coarse)]
     program = (
         "import signal, torch; signal.signal(signal.SIGINT, signal.default_int_handler); torch.set_num_threads(1); "
         "from kilonerf.commands.compress import main; main()"

@@ -1,7 +1,7 @@
 """A whole compression: how much each network matters, how finely it is rounded, fine-tuning; and what is written."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kilonerf.kernels.native.folding import folded_layers
 from kilonerf.model_io import KiloNeRFScene, TrainingError
-from kilonerf.model_io.knf.compressed import MAX_CHUNKS
+from kilonerf.model_io.knf.compressed import MAX_CHUNKS, CoarseNetworks
 from kilonerf.model_io.knf.format import compressed_file
 from kilonerf.model_io.knf.quantized import GROUPS, NUM_WEIGHTS, QuantizedNetworks, from_layers, to_layers
 
@@ -24,13 +24,13 @@ from ..pipeline.stage_loop import Stage, run_stage
 from ..pipeline.store import StageStore
 from ..stages.fine_tuning import FineTuning, FineTuningSettings
 from ..stages.student import DENSITY_UNIT, Student
+from .coarse import CoarseLevel
 from .feedback import Shares, importance, rounded
-from .rounding import Rounding, scene_numbers
+from .rounded_tuning import RoundedFineTuning
+from .rounding import Rounding, plain_strength, scene_numbers
 from .settings import CompressionSettings
 from .survey import Samples, Survey, samples_of
 
-_LOOK_EVERY = 25  # steps between two looks at the size
-_FIRMER = 1.2  # by what bits count more after a look that found too many
 _TRIES, _NEAR = 6, 0.99  # roundings until the size is at least this share of what is wanted
 _LEAST_BITS = 0.05  # of a number
 DOUBLINGS = 4
@@ -52,34 +52,6 @@ class Compressed:
     seconds: dict[str, float]
 
 
-class RoundedFineTuning(FineTuning):
-    """Fine-tuning through a rounding; what bits count is adapted so that networks keep a size."""
-
-    def __init__(self, *arguments: Any, rounding: Rounding, size: float, **named: Any) -> None:
-        super().__init__(*arguments, rounding=rounding, **named)
-        self._bits, self._size, self._now = rounding, size, 0.0
-
-    def step(self, step: int) -> dict[str, float]:
-        """One batch of rays; returns the error before it, and the size in kilobytes."""
-        if step % _LOOK_EVERY == 0:
-            self._now = self._bits.look_at_rate(self.student.networks.rows)
-            if step:
-                self._bits.rate_weight *= _FIRMER if self._now > self._size else 1 / _FIRMER
-        return {**super().step(step), "kB": self._now / 1000}
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """What a resumed stage goes on from."""
-        return {**super().state(), **{f"rounding.{key}": value for key, value in self._bits.state().items()}}
-
-    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Go on from what :meth:`state` gave."""
-        super().load_state(state)
-        self._bits.load_state(
-            {key.removeprefix("rounding."): value for key, value in state.items() if key.startswith("rounding.")}
-        )
-        self._now = self._bits.size(self._bits.quantized(self.student.networks.rows).symbols)
-
-
 class Compression:
     """Runs the stages, or what is left of them.
 
@@ -89,6 +61,7 @@ class Compression:
         settings: how.
         size: bytes of the file, at most; or bits of a number, see ``bits``.
         bits: in the mean, where no size is given.
+        coarse_size: bytes of the coarse level of detail, about, which are part of ``size``; 0: none.
         folder: where the stages leave what they made; it exists.
         source: names the scene and the photos, so that a run is not resumed with others.
         observer: is told how it goes.
@@ -104,6 +77,7 @@ class Compression:
         *,
         size: int | None = None,
         bits: float | None = None,
+        coarse_size: int = 0,
         folder: Path,
         source: dict[str, Any],
         observer: Observer,
@@ -116,9 +90,11 @@ class Compression:
         self._scene = replace(scene, layers=to_layers(folded))
         self._student = Student.of(self._scene)
         self._student.networks.to(device)
-        self._described = {"settings": settings.document(), "size": size, "bits": bits, **source}
-        self._store = StageStore(folder, World(), lambda stage: self._described)
-        self._wanted_size, self._wanted_bits = size, bits
+        described = {"settings": settings.document(), "size": size, "bits": bits, "coarse size": coarse_size, **source}
+        self._store = StageStore(folder, World(), lambda stage: described)
+        self._wanted_size, self._wanted_bits, self._device = size, bits, device
+        self._coarse_size = coarse_size
+        self._coarse: CoarseNetworks | None = None
 
     def run(self) -> Compressed:
         """Run all stages; those that are done are read, not run again.
@@ -132,6 +108,16 @@ class Compression:
         rows = self._student.networks.rows
         factor = DENSITY_UNIT / self._student.density_lengths
         samples = self._survey()
+        if self._coarse_size:
+            self._coarse = CoarseLevel(
+                self._scene,
+                self._photos,
+                self._settings,
+                size=self._coarse_size,
+                store=self._store,
+                run_stage=self._run_stage,
+                device=self._device,
+            ).run(samples)
         numbers = scene_numbers(rows, factor.cpu().numpy())
         shares = Shares.of(samples, numbers)
         self._importance = importance(samples, shares, numbers)
@@ -182,7 +168,7 @@ class Compression:
         began = time.perf_counter()
         self._observer.begin("rounding", 0, _TRIES)
         wanted = self._target(rounding, rows)
-        strength = self._plain_strength(rounding, rows, wanted)
+        strength = plain_strength(rounding, rows, wanted)
         tries: list[tuple[float, float, NDArray[np.int16]]] = []
         for tried in range(_TRIES):
             rounding.set_strength(strength)
@@ -218,7 +204,7 @@ class Compression:
             return self._wanted_bits * numbers / 8
         # Beside them there are grids, tables, poses: about as much as when weights have the whole size.
         most = max(8 * self._wanted_size / numbers, _LEAST_BITS) * numbers / 8
-        rounding.set_strength(self._plain_strength(rounding, rows, most))
+        rounding.set_strength(plain_strength(rounding, rows, most))
         plain = rounding.quantized(rows)
         beside = len(self._file(plain)) - rounding.size(plain.symbols)
         if self._wanted_size - beside < _LEAST_BITS * numbers / 8:
@@ -228,18 +214,6 @@ class Compression:
                 f"got {self._wanted_size}"
             )
         return self._wanted_size - beside
-
-    def _plain_strength(self, rounding: Rounding, rows: torch.Tensor, size: float) -> float:
-        """The strength by which plain rounding has a size; it takes about as many bytes as rounding with feedback."""
-        low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 30
-        for _ in range(9):
-            middle = (low + high) / 2
-            rounding.set_strength(2.0**middle)
-            if rounding.size(rounding.quantized(rows).symbols) > size:
-                low = middle
-            else:
-                high = middle
-        return 2.0**high
 
     def _fine_tune(self, rounding: Rounding) -> None:
         networks = self._student.networks
@@ -256,6 +230,7 @@ class Compression:
             random_background=True,
             seed=self._settings.seed + 1,
             world=World(),
+            bits=rounding,
             rounding=rounding,
             size=self._size,
         )
@@ -281,7 +256,7 @@ class Compression:
         return Compressed(data, bits, dict(self._store.seconds))
 
     def _file(self, networks: QuantizedNetworks) -> bytes:
-        return compressed_file(self._scene, networks, self._chunks())
+        return compressed_file(self._scene, networks, self._chunks(), self._coarse)
 
     def _chunks(self) -> NDArray[np.int64]:
         """The chunk of each network: what the pictures show most of comes first.

@@ -81,6 +81,8 @@ def rounded(
 ) -> NDArray[np.int16]:
     """Symbols [N, 5156] of numbers in steps of ``sizes`` from ``shared``."""
     of_shared = [layer[0].double() for layer in by_layer(shared[None])]
+    unused = (by_layer(numbers)[_POSITION] == 0).all(dim=2).all(dim=0)  # frequencies without weight keep none
+    unused[-1] = False  # the bias
     found = np.empty(numbers.shape, np.int16)
     ends = np.cumsum((0, *SIZES))
     for networks in _chunks(len(numbers)):
@@ -91,6 +93,8 @@ def rounded(
             squares, products = (torch.zeros(len(networks), inputs, inputs, dtype=torch.float64) for _ in range(2))
             for place, network in enumerate(networks):
                 x, wanted = seen[place].of_group(group), exact[place].of_group(group)
+                if group == _POSITION:
+                    x = wanted = x.masked_fill(unused, 0.0)
                 weighted = (x * shares.of_layers[group, samples.of(network), None]).T
                 squares[place], products[place] = weighted @ x, weighted @ wanted
             damping = _DAMPING * squares.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-30

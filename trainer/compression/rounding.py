@@ -204,6 +204,19 @@ class Rounding:
         return torch.from_numpy(rows)
 
 
+def plain_strength(rounding: Rounding, rows: torch.Tensor, size: float) -> float:
+    """The strength by which plain rounding has a size; it takes about as many bytes as rounding with feedback."""
+    low, high = np.log2(rounding.weakest()) - 4, np.log2(rounding.weakest()) + 30
+    for _ in range(9):
+        middle = (low + high) / 2
+        rounding.set_strength(2.0**middle)
+        if rounding.size(rounding.quantized(rows).symbols) > size:
+            low = middle
+        else:
+            high = middle
+    return 2.0**high
+
+
 def scene_numbers(rows: torch.Tensor, density_factor: NDArray[np.float32]) -> NDArray[np.float32]:
     """The numbers that are stored, [N, 5156], of a student's rows: densities are as in a scene."""
     numbers = from_layers({name: layer.cpu().numpy() for name, layer in layers_of(rows.detach()).items()})

@@ -2,7 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from ..ranges import Count, CountOrZero, NotNegative, Positive, check_ranges
 
@@ -15,6 +15,24 @@ class RoundingSettings:
     rate_weight: NotNegative = 1.0
     # Store what networks have in common only once.
     predict: bool = True
+
+
+@dataclass(frozen=True)
+class CoarseSettings:
+    """The coarse level of detail: what is seen of cells whose networks have not come yet."""
+
+    # Cells of a coarse one along each side; 0: the fewest by which 800 bytes are there for each of its networks, or 8.
+    side: Literal[0, 2, 4, 8] = 0
+    # Steps of learning it.
+    steps: Count = 1200
+    # Steps of fine-tuning it through its rounding.
+    rounded_steps: CountOrZero = 200
+    # Rays of a step.
+    rays: Count = 4096
+    # Learning rate of Adam at the beginning; at the end it is a twentieth.
+    learning_rate: Positive = 8e-3
+    # Learning rate through the rounding, at the beginning.
+    rounded_learning_rate: Positive = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,6 +56,7 @@ class CompressionSettings:
     # Networks of a chunk of the file, at most.
     chunk: Count = 192
     rounding: RoundingSettings = field(default_factory=RoundingSettings)
+    coarse: CoarseSettings = field(default_factory=CoarseSettings)
 
     def check(self) -> None:
         """See that every number is in its range.

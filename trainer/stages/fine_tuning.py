@@ -59,7 +59,10 @@ class Rounding(Protocol):
         """Put rounded parameters in place."""
 
     def undo(self, networks: TinyNetworks) -> None:
-        """Put the networks' own back; their gradient is that of the rounded ones."""
+        """Put the networks' own back; their gradient is that of the rounded ones.
+
+        Where others are learnt, it is these that get the gradient.
+        """
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,10 @@ class FineTuning:
         weights: of the photos in the error, [V]; all the same if left out.
         colors: of the photos, [V, 3, 4]: see :func:`~..data.corrections.applied`.
         rounding: what the photos are looked at through, if not through the parameters themselves.
+        learnt: what is trained instead of the student's networks, where ``rounding`` makes these of it.
 
     Attributes:
+        learnt: the networks that are trained.
         steps: how many there are.
         rays: of a step.
         samples: samples evaluated in the last step.
@@ -113,14 +118,16 @@ class FineTuning:
         weights: torch.Tensor | None = None,
         colors: torch.Tensor | None = None,
         rounding: Rounding | None = None,
+        learnt: TinyNetworks | None = None,
     ) -> None:
+        self.learnt = student.networks if learnt is None else learnt
         self.student, self.settings, self.steps = student, settings, settings.steps
         self.rays, self.samples = settings.rays, 0
         self._seed, self._world = seed, world
         self._weights, self._colors, self._rounding = weights, colors, rounding
         self._device = student.networks.rows.device
         self._adam = Adam(
-            student.networks,
+            self.learnt,
             learning_rate=0.0,
             betas=(0.9, 0.99),
             epsilon=1e-12,
@@ -157,14 +164,14 @@ class FineTuning:
         if self._rounding is not None:
             self._rounding.undo(networks)
         counts = look.groups.starts.diff()
-        if networks.rows.grad is not None:
-            self._world.add_up(networks.rows.grad)
+        if self.learnt.rows.grad is not None:
+            self._world.add_up(self.learnt.rows.grad)
             self._world.add_up(counts)
         self._adam.learning_rate = learning_rate(
             step, settings.steps, settings.learning_rate, settings.last_learning_rate, warm_up=100
         )
         # A network that no ray met has no gradient, and its moments say nothing new.
-        self._adam.step(counts.nonzero()[:, 0])
+        self._adam.step(counts.nonzero()[:, 0] if self.learnt is networks else None)
         self.samples = look.samples
         return {"error": float(error.detach().mean())}
 
@@ -217,13 +224,13 @@ class FineTuning:
 
     def state(self) -> dict[str, torch.Tensor]:
         """What a resumed stage goes on from."""
-        rows = self.student.networks.rows.detach()
+        rows = self.learnt.rows.detach()
         return {"rows": rows, "densities": self._densities, **self._adam.state_dict()}
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
         """Go on from what :meth:`state` gave."""
         with torch.no_grad():
-            self.student.networks.rows.copy_(state["rows"])
+            self.learnt.rows.copy_(state["rows"])
         self._adam.load_state_dict(state)
         self._densities = state["densities"].clone()
         self._tell_sampler()

@@ -1,4 +1,4 @@
-"""Compressed scenes in files: version 3."""
+"""Compressed scenes in files: version 4, and version 3 where it differs."""
 
 import json
 import zlib
@@ -18,7 +18,7 @@ from kilonerf.model_io import KiloNeRFScene, SceneError, load_kilonerf_scene, sa
 from kilonerf.model_io.knf.format import save_compressed
 from kilonerf.model_io.knf.quantized import SIZES, QuantizedNetworks, from_layers, step_code, step_size, to_layers
 from kilonerf.model_io.scene.facts import describe, fact_rows, file_facts
-from support.knf_files import PNG, join, json_values, one_file, rounded, small_file, split
+from support.knf_files import PNG, changed, json_values, one_file, refused, rounded, small_file, split
 from support.scenes import nested_scene, random_scene, sky_scene, views
 
 SCENE = replace(
@@ -59,7 +59,7 @@ def test_a_file_is_a_safetensors_file_with_an_index_at_its_front(tmp_path: Path)
     tensors = safetensors.numpy.load(data)
     header, _ = split(data)
     document = json.loads(header["__metadata__"]["knf"])
-    assert document["version"] == 3
+    assert document["version"] == 4
     names = [entry["tensor"] for entry in document["chunks"]]
     assert names == ["grids", "model", "networks.0", "networks.1", "networks.2"]
     ends = [header[name]["data_offsets"][1] for name in names]
@@ -82,9 +82,10 @@ def test_pictures_are_those_of_the_rounded_networks(tmp_path: Path) -> None:
 def test_facts_of_a_compressed_file(tmp_path: Path) -> None:
     (tmp_path / "a.knf").write_bytes(DATA)
     facts = file_facts(tmp_path / "a.knf")
-    assert (facts["version"], facts["file_bytes"]) == (3, len(DATA))
+    assert (facts["version"], facts["file_bytes"]) == (4, len(DATA))
     assert facts["compressed"]["networks_bytes"] == sum(len(part(f"networks.{number}")) for number in range(3))
     assert facts["compressed"]["chunks"] == 3
+    assert facts["compressed"]["coarse_bytes"] == 0
     scene = load_kilonerf_scene(tmp_path / "a.knf")
     assert " in 3 chunks, " in dict(fact_rows(scene, describe(scene) | facts))["compressed"]
     save_scene(SCENE, tmp_path / "b.knf")
@@ -135,14 +136,6 @@ def test_what_networks_share_is_added_unless_a_layer_is_off() -> None:
     assert np.allclose(shared.values(), expected, atol=1e-5)
 
 
-def refused(path: Path, data: bytes, message: str) -> None:
-    path.write_bytes(data)
-    with pytest.raises(SceneError, match=message) as caught:
-        load_kilonerf_scene(path)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < len(str(path)) + 400
-
-
 def sound_or_refused(path: Path) -> KiloNeRFScene | None:
     """A damaged file may still be a scene; anything else is one SceneError of one line."""
     message = ""
@@ -154,26 +147,6 @@ def sound_or_refused(path: Path) -> KiloNeRFScene | None:
     return None
 
 
-def changed(data: bytes, *, tensors: dict[str, bytes] | None = None, honest: bool = True, **document: Any) -> bytes:
-    """The file with other contents, whose checksums are right if it is ``honest``."""
-    header, body = split(data)
-    said = json.loads(header["__metadata__"]["knf"]) | document
-    parts = {name: body[slice(*entry["data_offsets"])] for name, entry in header.items() if name != "__metadata__"}
-    parts |= tensors or {}
-    at = 0
-    for name, part in parts.items():
-        if name in (tensors or {}):
-            header[name]["shape"] = [len(part)]
-        header[name]["data_offsets"] = [at, at + len(part)]
-        at += len(part)
-    if honest and isinstance(said["chunks"], list):
-        for entry in said["chunks"]:
-            if isinstance(entry, dict) and entry.get("tensor") in parts:
-                entry["crc32"] = zlib.crc32(parts[entry["tensor"]])
-    header["__metadata__"]["knf"] = json.dumps(said)
-    return join(header, b"".join(parts.values()))
-
-
 DATA = small_file(SCENE)
 
 
@@ -182,8 +155,8 @@ def part(name: str) -> bytes:
 
 
 LIES = {
-    "no chunks": ({"chunks": None}, "chunks: expected 2 to 257 entries"),
-    "one chunk": ({"chunks": [{"tensor": "grids"}]}, "chunks: expected 2 to 257 entries"),
+    "no chunks": ({"chunks": None}, "chunks: expected 2 to 258 entries"),
+    "one chunk": ({"chunks": [{"tensor": "grids"}]}, "chunks: expected 2 to 258 entries"),
     "other chunks": ({"chunks": [{"tensor": "model"}] * 3}, r"chunks\[0\]: expected the tensor grids"),
     "levels as text": ({"levels": "many"}, "levels: expected a whole number"),
     "too many levels": ({"levels": 9}, "levels: expected"),

@@ -152,7 +152,7 @@ def test_a_lying_header_is_refused(name, good, tmp_path):
 DOCUMENTS = {
     "a list": ([], "knf: expected a JSON object"),
     "another kind": ({"kind": "splats"}, "kind: expected 'kilonerf' or 'octree', got 'splats'"),
-    "a later version": ({"version": 4}, r"version: expected 1 to 3 \(a newer file needs a newer program\), got 4"),
+    "a later version": ({"version": 5}, r"version: expected 1 to 4 \(a newer file needs a newer program\), got 5"),
     "another architecture": ({"frequencies": {"position": 6, "direction": 4}}, "frequencies: expected"),
     "other layers": ({"layers": {}}, "layers: expected"),
     "a box of one corner": ({"aabb": [[0, 0, 0]]}, "aabb: expected two corners"),

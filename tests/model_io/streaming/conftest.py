@@ -10,8 +10,9 @@ from support.fields.octree_scenes import random_octree_scene
 from support.knf_files import small_file
 from support.scenes import random_scene
 
-COMPRESSED = small_file(random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4), chunks=4)
-
+_SCENE = random_scene(resolution=(3, 2, 4), factor=(4, 3, 5), dropped=0.4)
+COMPRESSED = small_file(_SCENE, chunks=4)
+COARSE = small_file(_SCENE, chunks=4, coarse_side=2)
 
 FIRST = 4096
 """Bytes of the first request here: the tests' files are small."""

@@ -21,7 +21,7 @@ from kilonerf.model_io.streaming.stream import SceneStream, fetch_scene
 from support.knf_files import join, split
 from support.web.web_server import Answer, WebServer
 
-from .conftest import COMPRESSED, FIRST
+from .conftest import COARSE, COMPRESSED, FIRST
 
 
 def span_of(data: bytes, name: str) -> tuple[int, int]:
@@ -96,9 +96,12 @@ def test_a_scene_grows_level_by_level_while_it_comes(octree_file, uncached) -> N
     assert [done for *_, done in seen] == [*ends, len(octree_file)]
 
 
-def test_networks_come_chunk_by_chunk_and_the_last_state_is_the_scene(uncached, tmp_path) -> None:
+@pytest.mark.parametrize("data", [COMPRESSED, COARSE], ids=["networks only", "coarse ones first"])
+def test_networks_come_chunk_by_chunk_and_the_last_state_is_the_scene(data, uncached, tmp_path) -> None:
     shown = threading.Semaphore(0)
-    ends = [span_of(COMPRESSED, f"networks.{chunk}")[1] for chunk in range(4)]
+    chunks = [f"networks.{chunk}" for chunk in range(4)]
+    ends = [span_of(data, name)[1] for name in (["coarse", *chunks] if data is COARSE else chunks)]
+    assert ends[0] > FIRST
 
     def slowly(answer: Answer) -> None:
         begin = answer.begin or 0
@@ -107,21 +110,25 @@ def test_networks_come_chunk_by_chunk_and_the_last_state_is_the_scene(uncached, 
         if begin != FIRST:
             assert shown.acquire(timeout=30)
         end = next(end for end in ends if end > begin)
-        answer.body = COMPRESSED[begin:end]
-        answer.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(COMPRESSED)}"
+        answer.body = data[begin:end]
+        answer.headers["Content-Range"] = f"bytes {begin}-{end - 1}/{len(data)}"
         answer.headers["Content-Length"] = str(end - begin)
 
-    with WebServer(COMPRESSED, slowly) as server:
+    with WebServer(data, slowly) as server:
         states = []
         for part in SceneStream(SceneUrl(server.url), replace(uncached, read_timeout=60.0)).parts():
             states.append(part)
             shown.release()
-    (tmp_path / "a.knf").write_bytes(COMPRESSED)
+    (tmp_path / "a.knf").write_bytes(data)
     expected = load_scene(tmp_path / "a.knf")
     assert isinstance(expected, KiloNeRFScene)
     counts = [state.there for state in states]
     assert counts == sorted(set(counts))
-    assert len(counts) == 4
+    assert len(counts) == len(ends)
+    assert [state.coarse for state in states] == [data is COARSE] * (len(ends) - 1) + [False]
+    if data is COARSE:
+        assert counts[0] == 0
+        assert all(np.array_equal(state.scene.occupancy, expected.occupancy) for state in states)
     assert states[-1].whole
     last = states[-1].scene
     assert isinstance(last, KiloNeRFScene)

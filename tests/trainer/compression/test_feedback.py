@@ -84,3 +84,17 @@ def test_small_steps_change_nothing() -> None:
     found = rounded(seen, Shares.of(seen, NUMBERS), NUMBERS, sizes, NOTHING)
     for got, exact in zip(outputs(found * np.float32(2.0**-8), seen), outputs(NUMBERS, seen), strict=True):
         assert float((got - exact).detach().abs().max()) < 0.02 * float(exact.detach().abs().max())
+
+
+def test_frequencies_without_weight_get_none() -> None:
+    numbers, seen = NUMBERS.copy(), samples()
+    first = parts(numbers)[0].reshape(len(numbers), 64, 32)
+    high = [21 * axis + 1 + block + k for axis in range(3) for block in (0, 10) for k in range(6, 10)]
+    first[:, high] = 0
+    numbers[:, : SIZES[0]] = first.reshape(len(numbers), -1)
+    sizes = step_size(step_code(0.3 * np.stack([part.std(axis=1) for part in parts(numbers)], axis=1)))
+    found = rounded(seen, Shares.of(seen, numbers), numbers, sizes, NOTHING)
+    symbols = parts(found)[0].reshape(len(numbers), 64, 32)
+    assert not symbols[:, high].any()
+    assert symbols[:, 63].any()
+    assert symbols[:, [channel for channel in range(63) if channel not in high]].any(axis=(0, 2)).all()
