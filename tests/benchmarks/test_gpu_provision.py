@@ -64,6 +64,7 @@ def test_a_kit_for_another_python_is_refused_in_one_line(kit: Path, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_bare")
 def test_without_a_kit_the_extension_is_built_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in provision.PACKAGES:

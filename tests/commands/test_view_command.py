@@ -90,6 +90,7 @@ def test_options_out_of_range_are_one_line(arguments):
     assert_one_line(run(*arguments), arguments[1] if arguments[0] != "--size" else "big")
 
 
+@pytest.mark.slow
 @needs_xvfb
 def test_without_a_scene_a_chair_is_shown(tmp_path):
     output = tmp_path / "window.png"
@@ -128,6 +129,7 @@ def test_a_theme_that_is_asked_for_is_of_this_run(scene_file, tmp_path):
     assert panels[1] < 80
 
 
+@pytest.mark.slow
 @needs_xvfb
 @pytest.mark.parametrize("arguments", [("--backend", "cuda"), ("--device", "0")])
 def test_where_no_gpu_can_be_used_the_cpu_shows_the_picture_and_the_script_fails(scene_file, tmp_path, arguments):
@@ -156,6 +158,7 @@ def test_a_script_compares_and_gets_both_sides(scene_file, tmp_path):
     assert np.abs(both - difference)[:, 185:].max() > 8
 
 
+@pytest.mark.slow
 @needs_xvfb
 @pytest.mark.parametrize("against", ["cuda", "photo"])
 def test_a_script_whose_comparison_cannot_be_made_fails(scene_file, against):
@@ -247,6 +250,7 @@ def test_errors_name_the_option_that_was_typed(tmp_path):
     assert_one_line(run("--record", tmp_path / "film.mp4"), "--record: expected a scene")
 
 
+@pytest.mark.slow
 @needs_xvfb
 @pytest.mark.parametrize("heat_map", ["lookups"])
 def test_a_heat_map_that_could_not_be_shown_is_one_line(scene_file, tmp_path, heat_map):

@@ -72,6 +72,7 @@ def test_window(tmp_path: Path) -> None:
     assert chair[:450].max() > 0.05  # the back is there
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("Xvfb"), reason="needs Xvfb")
 def test_live(tmp_path: Path) -> None:
     run("06_live.py", "--steps", 3, "--screenshot", tmp_path / "window.png")

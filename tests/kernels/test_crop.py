@@ -80,7 +80,7 @@ def cropped_references(name: str, ess: bool) -> list[tuple[Camera, RenderOptions
 
 
 @pytest.mark.parametrize("path", available_cpu_paths(), ids=lambda path: path.name)
-@pytest.mark.parametrize("ess", [True, False])
+@pytest.mark.parametrize("ess", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ALL)
 def test_the_cpu_takes_the_same(name: str, path: CpuPath, ess: bool) -> None:
     tolerance = {"float32": 2e-5, "int8": 0.8, "int16": 0.02, "bfloat16": 0.2}[path.precision]

@@ -76,6 +76,7 @@ def test_windows_of_any_size_show_the_picture(toy_scene, tmp_path):
         assert picture.size == (1, 1)
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_nothing_is_lost_but_what_cannot_be_written(driver, tmp_path):
     driver.settings.video.set_size(96, 64)
     driver.settle()
@@ -101,6 +102,7 @@ def test_on_a_full_disk_nothing_is_lost_but_what_cannot_be_written(driver, tmp_p
     assert (tmp_path / "other" / "flight_001.mp4").is_file()
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_in_the_middle_of_a_video_keeps_its_path(driver, tmp_path):
     driver.settings.video.set_size(320, 240)
     driver.settle()
@@ -130,6 +132,7 @@ def test_a_folder_that_vanishes_during_a_flight_is_asked_for_again(driver, tmp_p
     assert sorted(path.name for path in folder.iterdir()) == ["flight_001.json", "flight_001.mp4"]
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_lost_ends_its_video_only(driver, tmp_path, monkeypatch):
     class Lost:
         def __init__(self, stream):
@@ -158,7 +161,10 @@ def test_an_encoder_that_is_lost_ends_its_video_only(driver, tmp_path, monkeypat
     assert driver.app.notices.log[-1].kind == "good"
 
 
-@pytest.mark.parametrize("how", ["deleted", "cut short", "overwritten"])
+@pytest.mark.parametrize(
+    "how",
+    ["cut short", *(pytest.param(how, marks=pytest.mark.slow) for how in ("deleted", "overwritten"))],
+)
 def test_a_scene_whose_file_goes_stays_open(tmp_path, how):
     scene, file = nested_scene(), tmp_path / "scene.knf"
     save_scene(scene, file)

@@ -162,6 +162,7 @@ def test_urls_are_remembered_as_files_are(tmp_path) -> None:
     assert RecentFiles(tmp_path / "recent.json").locations == []
 
 
+@pytest.mark.slow
 @needs_window
 def test_a_scene_grows_in_the_window_and_the_camera_stays(halves, tmp_path: Path) -> None:
     with Driver(tmp_path, loader=SceneLoader(OPTIONS)) as viewer:

@@ -47,6 +47,7 @@ def test_the_picture_is_what_the_renderer_made(driver):
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) > 100  # and it is no blank
 
 
+@pytest.mark.slow
 def test_clicking_a_switch_makes_another_picture(driver, places):
     driver.settle()
     before, samples = driver.app.view.shown, driver.app.statistics.frame.samples
@@ -133,6 +134,7 @@ def test_tab_hides_the_panel_and_h_shows_the_keys(driver):
     assert not driver.settings.show_help
 
 
+@pytest.mark.slow
 def test_overlays_are_drawn_over_the_picture(driver, places):
     folding.sections.choose("Statistics", is_open=False)  # to reach what is below
     driver.settle()
@@ -143,6 +145,7 @@ def test_overlays_are_drawn_over_the_picture(driver, places):
     assert 0.001 < changed.mean() < 0.2
 
 
+@pytest.mark.slow
 def test_a_good_file_dropped_is_opened_and_a_broken_one_is_a_message(driver, toy_scene, tmp_path):
     broken, good = tmp_path / "broken.knf", tmp_path / "good.knf"
     broken.write_bytes(b"\x10\0\0\0\0\0\0\0not a scene at all")
@@ -175,6 +178,7 @@ def test_f12_saves_the_whole_picture_without_the_panel(driver, tmp_path):
         np.testing.assert_array_equal(np.asarray(image)[:700], picture_of(driver)[:700])  # a message is below
 
 
+@pytest.mark.slow
 def test_a_screenshot_that_cannot_be_written_is_a_message(toy_scene, tmp_path):
     folder = tmp_path / "gone"
     with Driver(folder, toy_scene) as driver:
@@ -205,6 +209,7 @@ def test_the_window_answers_while_a_slow_picture_is_made(toy_scene, tmp_path, pl
         assert driver.app.view.shown is not shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reprojection", [True, False])
 def test_the_view_follows_the_hand_before_the_next_picture_is_there(toy_scene, tmp_path, reprojection):
     gate = threading.Event()
@@ -316,6 +321,7 @@ def test_at_rest_the_window_hardly_draws(driver):
     driver.until(lambda: driver.app.next_frame_times()[1] - driver.app.now > 0.3)
 
 
+@pytest.mark.slow
 def test_f_and_the_mouse_focus_on_what_is_under_the_cursor(driver):
     driver.settle()
     camera = driver.app.view.shown.request.camera
@@ -330,6 +336,7 @@ def test_f_and_the_mouse_focus_on_what_is_under_the_cursor(driver):
     assert abs(ahead[1] / ahead[2]) < 0.05
 
 
+@pytest.mark.slow
 def test_a_section_of_ones_own_is_drawn_in_the_panel(driver):
     pressed, asked = [], []
 

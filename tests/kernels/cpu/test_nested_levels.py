@@ -74,6 +74,7 @@ def test_some_planes_are_where_levels_disagree_and_nothing_else_is_moved() -> No
         assert np.array_equal(FULL.planes.cleared(place), place)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", range(3))
 def test_pictures_from_a_plane_are_the_references(axis: int) -> None:
     found = [place for number in np.ndindex(4, 5, 3) if is_moved(place := plane(number[0], axis, *number[1:]))]
@@ -111,7 +112,7 @@ def assert_in_order(place: np.ndarray, direction: np.ndarray) -> None:
     assert (np.diff(np.argsort(order)[rows]) >= 0).all()
 
 
-@pytest.mark.parametrize("ess", [True, False])
+@pytest.mark.parametrize("ess", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("view", ["outside", "inside", "grazing", "along an axis", "off-centre lens"])
 def test_the_same_samples_and_picture_as_the_reference(view: str, ess: bool) -> None:
     camera = views(SCENE)[view]

@@ -92,6 +92,7 @@ def test_simt_the_sky_is_exactly_the_references() -> None:
         assert (asked.rgb == (0.0, 1.0, 0.0)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param("three levels", marks=pytest.mark.slow), "two, under a sky"])
 @pytest.mark.parametrize("on", ON_DEVICES)
 def test_simt_nested_pictures_with_early_termination(on: str, name: str) -> None:
@@ -110,6 +111,7 @@ def test_simt_nested_pictures_with_early_termination(on: str, name: str) -> None
                 assert frame.statistics.rays_hit == expected.statistics.rays_hit
 
 
+@pytest.mark.slow
 def test_simt_nested_samples_are_exactly_the_cpus() -> None:
     pytest.importorskip("kilonerf.kernels._cpu", reason="the native extension is not built")
     scene = SCENES["three levels"]
@@ -122,6 +124,7 @@ def test_simt_nested_samples_are_exactly_the_cpus() -> None:
         np.testing.assert_allclose(frame.rgb, expected.rgb, atol=2e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("on", ON_DEVICES)
 def test_simt_nested_no_race_no_stray_access(on: str, order: str | int) -> None:
@@ -172,6 +175,7 @@ def test_simt_nested_the_order_is_copied_only_when_the_cell_of_some_level_change
     assert device.uploads == ["order of cells"] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ON_DEVICES)
 def test_simt_nested_queries_find_the_level_of_each_point(on: str) -> None:
     scene = SCENES["three levels"]

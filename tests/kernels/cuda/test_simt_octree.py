@@ -81,6 +81,7 @@ def a_full_cell() -> OctreeScene:
     return octree_scene_of(occupancy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", DEVICES)
 @pytest.mark.parametrize("scene", [one_voxel(), a_full_cell()], ids=["one voxel", "a full cell"])
 def test_simt_one_voxel_and_a_full_cell(scene: OctreeScene, on: str) -> None:
@@ -93,6 +94,7 @@ def test_simt_one_voxel_and_a_full_cell(scene: OctreeScene, on: str) -> None:
         assert_agrees(frame, expected, precision, ert=options.ert)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", DEVICES)
 def test_simt_voxels_of_a_real_scene(chair_path: Path, on: str) -> None:
     """The chair's, in many cells; what is in them is made up."""
@@ -129,6 +131,7 @@ def test_simt_a_crop_and_nothing_at_all(on: str) -> None:
     assert (frame.rgb == 1).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (7, 0), (1, 1), (17, 1), (33, 31)])
 def test_simt_octree_pictures_of_any_size(width: int, height: int) -> None:
     scene = OCTREES["one bit"]
@@ -141,6 +144,7 @@ def test_simt_octree_pictures_of_any_size(width: int, height: int) -> None:
             assert_agrees(frame, expected, precision, ert=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("on", "blocks"), [("tensor cores", 1), ("tensor cores", 3), ("float32", 1)])
 def test_simt_nothing_of_a_tile_or_frame_stays_for_the_next(blocks: int, on: str) -> None:
     """What rays' directions add is kept for a tile, by block: other tiles, and other cameras, must not find it."""
@@ -155,6 +159,7 @@ def test_simt_nothing_of_a_tile_or_frame_stays_for_the_next(blocks: int, on: str
         assert frame.statistics.samples == fresh.statistics.samples
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("on", "order"),
     [

@@ -46,6 +46,7 @@ def test_simt_pictures_are_the_references(name: str, mode: str, on: str) -> None
     assert hit > 100  # the views do show the scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ON_DEVICES)
 @pytest.mark.parametrize("ert", [True, False])
 def test_simt_the_shipped_scene(chair_path, on: str, ert: bool) -> None:
@@ -86,6 +87,7 @@ def test_simt_fp16_sums_are_nearly_as_exact(chair_path, architecture: int) -> No
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ON_DEVICES)
 @pytest.mark.parametrize("focal", [2e3, 4e4, 8e5])
 def test_simt_no_tile_is_lost_at_long_focal_lengths(toy_scene: KiloNeRFScene, on: str, focal: float) -> None:
@@ -112,6 +114,7 @@ def test_simt_a_scaled_or_mirrored_pose_loses_no_tile(toy_scene: KiloNeRFScene, 
     assert_as_reference(frame, expected, "float32", ert=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["tensor cores, sm_80", "float32"])
 @pytest.mark.parametrize("blocks", [1, 3, 100])
 def test_simt_any_number_of_blocks_and_frame_after_frame(toy_scene: KiloNeRFScene, on: str, blocks: int) -> None:
@@ -153,6 +156,7 @@ def test_simt_no_race_no_stray_access_any_order_of_threads(toy_scene: KiloNeRFSc
         assert np.abs(frame.rgb - plain.rgb).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ORDERS)
 def test_simt_no_race_where_nothing_is(order: str | int) -> None:
     """Tiles without a single cell follow each other with the fewest barriers."""
@@ -198,6 +202,7 @@ def test_simt_empty_scenes_show_the_background(ess: bool) -> None:
             assert frame.statistics.samples == frame.statistics.evaluations == frame.statistics.rays_hit == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 7), (7, 0), (1, 1), (17, 1), (1, 16), (33, 31)])
 def test_simt_any_picture_size(toy_scene: KiloNeRFScene, width: int, height: int) -> None:
     camera = Camera.from_matrix(views(toy_scene)["outside"].matrix, width, height, fx=60)

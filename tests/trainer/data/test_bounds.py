@@ -33,6 +33,7 @@ def on_white(pixels):
     return np.where(pixels[..., 3:] > 0, pixels[..., :3], np.uint8(255))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paint", [None, on_white], ids=["transparency", "a plain background"])
 def test_silhouettes_give_the_objects_box(paint, tmp_path):
     bounds = find_bounds(*ellipsoid(tmp_path, ring(40), paint))
@@ -129,6 +130,7 @@ def test_near_is_above_zero_for_cameras_inside_and_some_must_see_the_box():
         depth_range(dataset_of([away]), bounds)
 
 
+@pytest.mark.slow
 def test_the_chairs_box_holds_that_of_its_kilonerf(shared_data):
     dataset = load_dataset(shared_data / "chair", "train")
     bounds = find_bounds(dataset, Photos(dataset.views[::4], downscale=4))

@@ -37,12 +37,14 @@ def dark(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_plain_colour_is_the_background(dark: Path) -> None:
     subject, _ = read_subject(dark)
     assert subject.bounds.source == "silhouettes of 10 views"
     assert subject.dataset.background == pytest.approx([channel / 255 for channel in PLAIN])
 
 
+@pytest.mark.slow
 def test_what_the_data_set_says_comes_first(dark: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     document = json.loads((dark / "transforms_train.json").read_text())
     assert "background" not in document

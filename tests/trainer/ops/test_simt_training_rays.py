@@ -200,6 +200,7 @@ def test_simt_compositing_refuses_offsets_that_do_not_fit(offsets: list[int]) ->
     assert not device.launches
 
 
+@pytest.mark.slow
 def test_simt_a_step_of_training_is_that_of_the_twins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every operation as the stages call it, with a GPU's tensors in all but their place."""
     scene = SCENES["full"]

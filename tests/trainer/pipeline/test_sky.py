@@ -158,6 +158,7 @@ def test_a_finished_scene_hands_its_sky_on(trained: Trained, outdoors: Subject, 
     assert np.array_equal(student.sky.coefficients, sky)
 
 
+@pytest.mark.slow
 def test_photos_say_whether_there_is_open_space(outdoors: Subject, tmp_path: Path) -> None:
     assert outdoors.photos is not None
     assert Sky.of(outdoors.photos, seed=0).share > 0.25

@@ -72,6 +72,7 @@ def test_units_and_far_coordinates_give_the_same_scene(cases: Path, as_it_is: fl
     assert abs(quality(cases / name, tmp_path) - as_it_is) < 0.2
 
 
+@pytest.mark.slow
 def test_what_masks_hide_spoils_nothing(cases: Path, tmp_path: Path) -> None:
     data = cases / "23-masks/data"
     whole = ("p_002", "p_004", "p_006")  # of these the masks hide nothing; where they were not used, 33 dB became 17

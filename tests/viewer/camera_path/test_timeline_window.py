@@ -134,6 +134,7 @@ def test_a_path_that_is_opened_and_a_flight_become_keys(wide, places, tmp_path):
     wide.until(lambda: wide.app.camera_path.editor.keys == keys)
 
 
+@pytest.mark.slow
 def test_the_menu_makes_an_orbit_and_escape_closes_it(wide, places):
     wide.settle()
     wide.press("k")

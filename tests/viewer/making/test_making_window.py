@@ -247,6 +247,7 @@ def test_without_torch_one_line_says_what_to_install(driver, places, monkeypatch
     assert driver.app.making.training is None
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_imported_and_the_picture_goes_on(driver, places, programs, scenes, tmp_path):
     app = driver.app
     for name in ("checkpoint.pth", "occupancy.pth", "bbox.txt"):
@@ -275,6 +276,7 @@ def test_a_checkpoint_is_imported_and_the_picture_goes_on(driver, places, progra
     assert app.making.importing is None
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_asks_again_with_one_line(driver, places, programs, tmp_path):
     app = driver.app
     (tmp_path / "checkpoint.pth").touch()

@@ -63,6 +63,7 @@ def test_resizing_and_hiding_the_panel_do_not_zoom_the_recording(driver, tmp_pat
     np.testing.assert_allclose([key.fov_y for key in keys], fov, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_recording_begun_in_motion_has_no_double_first_step(driver, monkeypatch):
     shown = []
     monkeypatch.setattr(driver.app.recording, "add", lambda camera, now: shown.append((now, camera.position)))

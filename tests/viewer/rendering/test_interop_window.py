@@ -178,6 +178,7 @@ def test_another_scene_and_another_backend(gpu, toy_scene, tmp_path):
         assert not driver.app.notices.log
 
 
+@pytest.mark.slow
 def test_a_gpu_that_breaks_leaves_the_program_with_the_cpu(gpu, toy_scene, tmp_path):
     with gpu.drive(tmp_path, toy_scene) as driver:
         driver.settle()
@@ -232,6 +233,7 @@ def test_simt_the_cuda_kernels_pictures_are_shown(toy_scene, tmp_path):
     assert gpu.cudart.registered == []
 
 
+@pytest.mark.slow
 def test_a_picture_on_the_gpu_is_compared_with_one_of_the_cpu(gpu, toy_scene, tmp_path):
     with gpu.drive(tmp_path, toy_scene) as driver:
         driver.settings.compare.against, driver.settings.compare.backend = "backend", "cpu"
