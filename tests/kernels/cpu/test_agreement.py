@@ -42,7 +42,8 @@ def contenders(scene: Scene) -> dict[str, Renderer]:
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        *((name, mode) for name in BOTH for mode in MODES),
+        *((name, mode) for name in BOTH for mode in MODES if mode != "fine steps"),
+        *(pytest.param(name, "fine steps", marks=pytest.mark.slow) for name in BOTH),
         *(
             (name, mode)
             for name in ("odd factors", "one cell", "float16", "few frequencies")

@@ -31,8 +31,8 @@ OUTPUT_PRODUCTS = 4  # density and colour, always summed in fp32
 # time, 8.
 FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS = 4 * (4 + 2) + 8, 4 * 2
 # Compiled by make test: the others take long, and differ from these by their architecture's own registers.
-OCTREE_IN_SHORT = {(80, True), (75, False)}
-IN_SHORT = {75, 80}  # likewise: where tensor cores take other instructions
+OCTREE_IN_SHORT = {(80, True)}
+IN_SHORT = {80}  # likewise
 
 
 def is_slow(variant: Variant) -> bool:
