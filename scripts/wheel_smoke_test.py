@@ -12,7 +12,10 @@ scene = load_scene(sys.argv[1])
 if scene.start_camera is None:
     sys.exit(f"{sys.argv[1]}: no start camera")
 camera = scene.start_camera.resized(48, 48)
-frames = {name: create_renderer(scene, name).render(camera, RenderOptions(precision="float32")) for name in ("cpu", "reference")}
+frames = {
+    name: create_renderer(scene, name).render(camera, RenderOptions(precision="float32"))
+    for name in ("cpu", "reference")
+}
 difference = float(np.abs(frames["cpu"].rgb - frames["reference"].rgb).mean())
 visible = float((frames["cpu"].alpha > 0.5).mean())
 print(f"cpu and reference differ by {difference:.2e} on average, {visible:.0%} of the picture is covered")
