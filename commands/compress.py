@@ -82,7 +82,7 @@ def run(command: CompressCommand) -> None:
     scene = load_kilonerf_scene(command.scene)
     if not scene.num_networks:
         raise UsageError(f"{command.scene}: expected a scene with networks, got none")
-    coarse_size = _coarse_size(command, scene)
+    coarse_size = _coarse_size(command, scene, size)
     _check_output(command.output)
     folder = command.folder or command.output.with_suffix(".compressing")
     make_folder(folder)
@@ -128,18 +128,16 @@ def _checked_size(command: CompressCommand) -> int | None:
     return None if command.size is None else parse_bytes(command.size)
 
 
-def _coarse_size(command: CompressCommand, scene: KiloNeRFScene) -> int:
-    """Bytes of the coarse level of detail."""
+def _coarse_size(command: CompressCommand, scene: KiloNeRFScene, whole: int | None) -> int:
+    """Bytes of the coarse level of detail; ``whole``: those of the file, where a size is given."""
     if command.coarse_size is not None:
         size = parse_bytes(command.coarse_size, "--coarse-size")
         if 0 < size < _LEAST_COARSE:
             raise UsageError(f"--coarse-size: expected 0, or {_LEAST_COARSE} bytes or more, got {command.coarse_size}")
-        if command.size is not None and size > parse_bytes(command.size) / 2:
+        if whole is not None and size > whole / 2:
             raise UsageError(f"--coarse-size: expected at most half of {command.size}, got {command.coarse_size}")
         return size
-    if command.size is not None:
-        whole = parse_bytes(command.size)
-    else:
+    if whole is None:
         whole = round((command.bits or 0) * NUM_WEIGHTS * scene.num_networks / 8)
     size = min(_COARSE, round(_COARSE_SHARE * whole))
     return size if size >= _LEAST_COARSE else 0

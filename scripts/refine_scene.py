@@ -6,26 +6,30 @@ So assets/chair.knf came from a scene that kilonerf-train had made when it still
     python scripts/refine_scene.py refined.knf data/chair narrow.knf --steps 4000 --learning-rate 5e-4 --as-rendered 1
     python scripts/refine_scene.py narrow.knf data/chair assets/chair.knf --steps 4000 --learning-rate 5e-4 \
         --as-rendered 1 --spread 5e-3
+
+What is interrupted goes on when the same command is given again.
 """
 
 import argparse
-import time
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from kilonerf.commands.training_run import interruption
 from kilonerf.model_io import load_kilonerf_scene, save_scene
 from kilonerf.model_io.datasets import load_splits
 from kilonerf.trainer.data.photos import Photos
 from kilonerf.trainer.loop.distributed import World
 from kilonerf.trainer.ops.networks import TinyNetworks
+from kilonerf.trainer.pipeline.observers import ProgressObserver
+from kilonerf.trainer.pipeline.stage_loop import run_stage
+from kilonerf.trainer.pipeline.store import StageStore, make_folder
 from kilonerf.trainer.settings import PRESETS
 from kilonerf.trainer.stages.fine_tuning import FineTuning
 from kilonerf.trainer.stages.student import Student
-
-SAY_EVERY = 250
 
 
 def main() -> None:
@@ -53,14 +57,12 @@ def main() -> None:
     }
     fine_tuning = replace(settings.fine_tuning, steps=steps, **chosen)
     stage = FineTuning(student, Photos(train.views), fine_tuning, random_background=True, seed=1, world=World())
-    began, errors = time.perf_counter(), []
-    for step in range(steps):
-        errors.append(stage.step(step)["error"])
-        if len(errors) == SAY_EVERY:
-            seconds = time.perf_counter() - began
-            print(f"step {step + 1} of {steps}, {-10 * np.log10(np.mean(errors)):.3f} dB, {seconds:.0f} s", flush=True)
-            errors.clear()
-    stage.finish()
+    folder = arguments.target.with_suffix(".refining")
+    make_folder(folder)
+    described = {"source": str(arguments.source), "steps": steps, **chosen}
+    store, observer = StageStore(folder, World(), lambda stage: described), ProgressObserver()
+    with interruption() as interrupted:
+        run_stage(stage, "fine-tuning", store, world=World(), observer=observer, interrupted=interrupted)
     provenance = {
         **scene.provenance,
         "frequencies": networks.frequencies,
@@ -68,6 +70,7 @@ def main() -> None:
     }
     more = {"training_poses": scene.training_poses, "start_camera": scene.start_camera, "provenance": provenance}
     save_scene(student.to_scene(np.float16, **more), arguments.target)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -143,17 +144,7 @@ class CoarseLevel:
         done = self._store.product("coarse")
         if done is None:
             coarse = self._settings.coarse
-            stage = FineTuning(
-                self._student,
-                self._photos,
-                self._tuning(coarse.steps, coarse.learning_rate),
-                random_background=True,
-                seed=self._settings.seed + 2,
-                world=World(),
-                rounding=Derivation(self._cells, self._coarse),
-                learnt=self._coarse,
-            )
-            self._run_stage(stage, "coarse")
+            self._tune(FineTuning, "coarse", coarse.steps, coarse.learning_rate, self._settings.seed + 2)
             self._store.keep("coarse", done := {"rows": self._coarse.rows.detach()})
         # What is rounded has no feature layer: it is folded into the one behind.
         layers = {name: layer.cpu().numpy() for name, layer in layers_of(done["rows"]).items()}
@@ -182,35 +173,44 @@ class CoarseLevel:
         done, coarse = self._store.product("coarse-rounded"), self._settings.coarse
         if done is None:
             if coarse.rounded_steps:
-                stage = RoundedFineTuning(
-                    self._student,
-                    self._photos,
-                    self._tuning(coarse.rounded_steps, coarse.rounded_learning_rate),
-                    random_background=True,
-                    seed=self._settings.seed + 3,
-                    world=World(),
-                    bits=rounding,
-                    rounding=Derivation(self._cells, self._coarse, rounding),
-                    learnt=self._coarse,
-                    size=self._size,
-                )
-                self._run_stage(stage, "coarse-rounded")
+                stage = partial(RoundedFineTuning, bits=rounding, size=self._size)
+                steps, rate = coarse.rounded_steps, coarse.rounded_learning_rate
+                self._tune(stage, "coarse-rounded", steps, rate, self._settings.seed + 3, rounding)
             self._store.keep("coarse-rounded", done := {"rows": self._coarse.rows.detach(), **rounding.state()})
         with torch.no_grad():
             self._coarse.rows.copy_(done["rows"])
         rounding.load_state(done)
         return rounding.quantized(self._coarse.rows)
 
-    def _tuning(self, steps: int, rate: float) -> FineTuningSettings:
-        rays = self._settings.coarse.rays
-        return FineTuningSettings(
+    def _tune(
+        self,
+        stage: Callable[..., FineTuning],
+        name: str,
+        steps: int,
+        rate: float,
+        seed: int,
+        rounding: Rounding | None = None,
+    ) -> None:
+        """Run a stage of fine-tuning the coarse networks through all that are made of them."""
+        settings = FineTuningSettings(
             steps=steps,
-            rays=rays,
+            rays=self._settings.coarse.rays,
             learning_rate=rate,
             last_learning_rate=rate / 20,
             view_dependent_l2=0.0,
             spread=0.0,  # what is coarse is soft
         )
+        made = stage(
+            self._student,
+            self._photos,
+            settings,
+            random_background=True,
+            seed=seed,
+            world=World(),
+            rounding=Derivation(self._cells, self._coarse, rounding),
+            learnt=self._coarse,
+        )
+        self._run_stage(made, name)
 
 
 def chosen_cells(scene: KiloNeRFScene, size: int, side: int = 0) -> CoarseCells:

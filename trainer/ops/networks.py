@@ -55,12 +55,19 @@ class TinyNetworks(torch.nn.Module):
             so are their gradients.
     """
 
+    _counts: torch.Tensor
+    """Which numbers of a row may differ from zero by training, as far as frequencies decide it; bool [ROW_LENGTH]."""
+
     def __init__(self, rows: torch.Tensor, frequencies: int = POSITION_FREQUENCIES) -> None:
         super().__init__()
         self.frequencies = frequencies
         if rows.ndim != 2 or rows.shape[1] != ROW_LENGTH:
             raise TrainingError(f"tiny networks: expected rows of shape [N, {ROW_LENGTH}], got {list(rows.shape)}")
         self.rows = torch.nn.Parameter(rows.contiguous())
+        counts = torch.ones(ROW_LENGTH, dtype=torch.bool, device=rows.device)
+        begin, shape = ROW_LAYOUT["pts_linears.0.weight"]
+        counts[begin : begin + math.prod(shape)] = _have_weight(frequencies).repeat_interleave(shape[1])
+        self.register_buffer("_counts", counts, persistent=False)
 
     @classmethod
     def initial(
@@ -123,11 +130,7 @@ class TinyNetworks(torch.nn.Module):
         """The rows for kernels that know nothing of ``frequencies``: gradients of weights that stay zero are zero."""
         if self.frequencies == POSITION_FREQUENCIES:
             return self.rows
-        counts = torch.ones(ROW_LENGTH, dtype=torch.bool, device=self.rows.device)
-        begin, shape = ROW_LAYOUT["pts_linears.0.weight"]
-        weights = counts[begin : begin + math.prod(shape)].view(shape)
-        weights &= (_have_weight(self.frequencies) > 0)[:, None].to(weights.device)
-        return torch.where(counts, self.rows, 0.0)
+        return torch.where(self._counts, self.rows, 0.0)
 
     def layers(self) -> dict[str, torch.Tensor]:
         """Views of all layers: weights [N, in, out] and biases [N, out], named as in ``Scene.layers``."""
@@ -288,9 +291,9 @@ def _smoothness() -> torch.Tensor:
 
 
 def _have_weight(frequencies: int) -> torch.Tensor:
-    """1 for each channel of an encoded position that has weight, 0 for the others; float64 [63]."""
-    kept = (torch.arange(POSITION_FREQUENCIES) < frequencies).double()
-    return torch.cat([torch.ones(1, dtype=torch.float64), kept, kept]).repeat(3)
+    """Which channels of an encoded position have weight, bool [63]."""
+    kept = torch.arange(POSITION_FREQUENCIES) < frequencies
+    return torch.cat([torch.ones(1, dtype=torch.bool), kept, kept]).repeat(3)
 
 
 def _frequencies_in(rows: torch.Tensor) -> int:

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 CHAIR = Path(__file__).parent / "chair.knf"
-"""kilonerf-compress assets/chair.knf -o viewer/welcome/chair.knf --size 2MB --steps 0 --coarse-size 0 --photos chair"""
+"""Made of assets/chair.knf by ``kilonerf-compress --size 2MB --steps 0 --coarse-size 0 --photos DATA/chair``."""

@@ -24,4 +24,22 @@ KNF_INLINE bool has_few_frequencies(const Network& net) {
     return few;
 }
 
+// Calls action(row) for each row of layer 0 that counts with so many frequencies, in their order.
+template <class Action>
+KNF_INLINE void for_position_rows(int frequencies, const Action& action) {
+    for (int row = 0; row < POSITION_CHANNELS; row++) {
+        const int of_axis = row % (POSITION_CHANNELS / 3);
+        if (of_axis == 0 || (of_axis - 1) % POSITION_FREQUENCIES < frequencies) action(row);
+    }
+}
+
+// Layer 0 of a packed network, which has it as `few_w0` if it is of FEW_FREQUENCIES and else as `w0`.
+template <int F, class Packed>
+KNF_INLINE auto& first_layer(Packed& net) {
+    if constexpr (F == FEW_FREQUENCIES)
+        return net.few_w0;
+    else
+        return net.w0;
+}
+
 }  // namespace knf::KNF_PATH

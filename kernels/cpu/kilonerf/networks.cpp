@@ -63,14 +63,10 @@ void pack(const Network& network, const CellPoints&, void* memory) {
     packed.few = has_few_frequencies(network);
     if (!packed.few) return;
     float* to = packed.w0;
-    const auto copy = [&](int row, int rows) {
-        __builtin_memcpy(to, network.w0 + row * HIDDEN, sizeof(float) * rows * HIDDEN);
-        to += rows * HIDDEN;
-    };
-    for (int axis = 0; axis < 3; axis++) {
-        copy(cosine_row(axis, 0) - 1, 1 + FEW_FREQUENCIES);
-        copy(cosine_row(axis, 0) + POSITION_FREQUENCIES, FEW_FREQUENCIES);
-    }
+    for_position_rows(FEW_FREQUENCIES, [&](int row) {
+        __builtin_memcpy(to, network.w0 + row * HIDDEN, sizeof(float) * HIDDEN);
+        to += HIDDEN;
+    });
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 // Inputs are cut to bfloat16, not rounded: a cut number and its neighbour become a pair in one instruction, where
 // rounding takes four. Cutting makes numbers smaller by 0.27 percent on average; the weights make up for it.
 #include "cpu/kilonerf/direction_fit.h"
+#include "cpu/kilonerf/frequencies.h"
 #include "cpu/march/evaluator.h"
 
 namespace knf::KNF_PATH {
@@ -305,16 +306,15 @@ void pack_head(const float* weights, int stride, Pairs& packed) {
 
 void pack(const Network& net, const CellPoints&, void* memory) {
     PackedNetwork& packed = *static_cast<PackedNetwork*>(memory);
-    constexpr int F = POSITION_FREQUENCIES, AXIS = POSITION_CHANNELS / 3;
+    constexpr int F = POSITION_FREQUENCIES;
     float rows[POSITION_CHANNELS + 1][HIDDEN];  // of layer 0, in the order of its inputs
     const auto set_row = [&](int row, const float* from) { __builtin_memcpy(rows[row], from, sizeof(rows[row])); };
     for (int axis = 0; axis < 3; axis++) {
-        const float* weights = net.w0 + axis * AXIS * HIDDEN;
         for (int f = 0; f < F; f++) {
-            set_row(2 * (axis * F + f), weights + (1 + F + f) * HIDDEN);
-            set_row(2 * (axis * F + f) + 1, weights + (1 + f) * HIDDEN);
+            set_row(2 * (axis * F + f), net.w0 + (cosine_row(axis, f) + F) * HIDDEN);
+            set_row(2 * (axis * F + f) + 1, net.w0 + cosine_row(axis, f) * HIDDEN);
         }
-        set_row(6 * F + axis, weights);
+        set_row(6 * F + axis, net.w0 + (cosine_row(axis, 0) - 1) * HIDDEN);
     }
     for (int out = 0; out < HIDDEN; out++) rows[POSITION_CHANNELS][out] = net.b0[out] / CUT;  // 1 is not cut
     for (int tile = 0; tile < POSITION_TILES; tile++) pack_weights(rows[tile * 2 * ROWS], packed.w0[tile]);

@@ -126,14 +126,6 @@ KNF_INLINE void finish_units(const int32_t* shift, const ints (&sum)[BLOCK][V], 
             y[o / 2 * V + v] = rectified_pairs(sum[o][v] >> splat(shift[o]), sum[o + 1][v] >> splat(shift[o + 1]));
 }
 
-template <int F, class Packed>
-KNF_INLINE auto& first_layer(Packed& net) {
-    if constexpr (F == FEW_FREQUENCIES)
-        return net.few_w0;
-    else
-        return net.w0;
-}
-
 template <int V, int F>
 KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visit, Workspace& work, int first) {
     constexpr int POSITION_PAIRS = position_pairs(F);

@@ -166,14 +166,6 @@ KNF_INLINE void encode_terms(const PackedVisit& visit, const Workspace& work, in
                       byte_pairs(packed[4 * quad + 2], packed[4 * quad + 3]), quads + quad * V);
 }
 
-template <int F, class Packed>
-KNF_INLINE auto& first_layer(Packed& net) {
-    if constexpr (F == FEW_FREQUENCIES)
-        return net.few_w0;
-    else
-        return net.w0;
-}
-
 template <int V, int F>
 KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visit, Workspace& work, int first) {
     constexpr int POSITION_QUADS = position_quads(F);
@@ -206,7 +198,7 @@ KNF_INLINE void evaluate_block(const PackedNetwork& net, const PackedVisit& visi
     store_outputs(net.outputs, density[0], color, work, first);
 }
 
-const auto most_steps = [](float seen) { return LARGEST_SUM / larger(HEADROOM * seen, 1e-6f); };
+KNF_INLINE float most_steps(float seen) { return LARGEST_SUM / larger(HEADROOM * seen, 1e-6f); }
 
 // Layer 0 of F frequencies; the others have no weight. Returns the steps of its units.
 template <int F>

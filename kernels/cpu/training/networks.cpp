@@ -7,6 +7,7 @@
 // The feature layer has no activation. It is folded into the direction layer for each item (as the renderer does when
 // a scene is loaded), and its gradients are unfolded at the item's end: 3072 multiply-adds a sample instead of 6144.
 // Samples of one ray follow each other: a run of equal directions is encoded and multiplied once.
+#include "cpu/kilonerf/frequencies.h"
 #include "cpu/kilonerf/layers.h"
 #include "cpu/training/products.h"
 #include "cpu/training/training.h"
@@ -17,6 +18,7 @@ namespace {
 using namespace knf::train;
 
 constexpr int TILE_SAMPLES = 96;  // at a time; a multiple of every lane count
+
 struct alignas(64) Activations {
     float position[POSITION_CHANNELS * TILE_SAMPLES];    // encoded, [channel][sample]
     float direction[DIRECTION_CHANNELS * TILE_SAMPLES];  // encoded, [channel][run]
@@ -58,35 +60,29 @@ struct alignas(64) Workspace {
 
 KNF_INLINE int channels_of(int frequencies) { return 3 * (1 + 2 * frequencies); }
 
-// Calls action(of all rows, of those that have weight) for each row of layer 0 that has.
-template <class Action>
-KNF_INLINE void for_rows(int frequencies, const Action& action) {
-    int packed = 0;
-    for (int axis = 0; axis < 3; axis++)
-        for (int row = 0; row < 1 + 2 * POSITION_FREQUENCIES; row++)
-            if (row == 0 || (row - 1) % POSITION_FREQUENCIES < frequencies)
-                action((axis * (1 + 2 * POSITION_FREQUENCIES) + row) * HIDDEN, packed++ * HIDDEN);
-}
-
 // What the layers need besides the parameters themselves.
 void prepare(const float* p, int frequencies, Workspace& work) {
-    if (frequencies < POSITION_FREQUENCIES)
-        for_rows(frequencies, [&](int row, int packed) {
-            __builtin_memcpy(work.w0 + packed, p + W0 + row, sizeof(float) * HIDDEN);
+    if (frequencies < POSITION_FREQUENCIES) {
+        float* to = work.w0;
+        for_position_rows(frequencies, [&](int row) {
+            __builtin_memcpy(to, p + W0 + row * HIDDEN, sizeof(float) * HIDDEN);
+            to += HIDDEN;
         });
+    }
     const float zeros[HIDDEN] = {};
     multiply(HIDDEN, HIDDEN, {p + W_FEATURE, HIDDEN, 1}, p + W_DIRECTION, zeros, 0, work.folded);
     multiply(1, HIDDEN, {p + B_FEATURE, 0, 1}, p + W_DIRECTION, p + B_DIRECTION, 0, work.folded_bias);
     transpose(p + W_COLOR, work.color_t, HIDDEN, 3);
 }
 
-void prepare_backward(const float* p, Workspace& work) {
+void prepare_backward(const float* p, int frequencies, Workspace& work) {
     transpose(work.folded, work.folded_t, HIDDEN, HIDDEN);
     transpose(p + W1, work.w1_t, HIDDEN, HIDDEN);
     transpose(p + W_DIRECTION, work.features_t, HIDDEN, HIDDEN);
     for (float& x : work.d_folded) x = 0;
     for (float& x : work.d_color_t) x = 0;
-    for (float& x : work.d_w0) x = 0;
+    if (frequencies < POSITION_FREQUENCIES)
+        for (float& x : work.d_w0) x = 0;
 }
 
 // Take sample `s` into the tile.
@@ -213,10 +209,13 @@ void run_backward(const float* p, const Samples& samples, Workspace& work, float
 
 // Gradients of the feature layer and of the rows that it was folded with, and of layer 0 at their places.
 void unfold(const float* p, int frequencies, const Workspace& work, float* g) {
-    if (frequencies < POSITION_FREQUENCIES)
-        for_rows(frequencies, [&](int row, int packed) {
-            __builtin_memcpy(g + W0 + row, work.d_w0 + packed, sizeof(float) * HIDDEN);
+    if (frequencies < POSITION_FREQUENCIES) {
+        const float* from = work.d_w0;
+        for_position_rows(frequencies, [&](int row) {
+            __builtin_memcpy(g + W0 + row * HIDDEN, from, sizeof(float) * HIDDEN);
+            from += HIDDEN;
         });
+    }
     const float zeros[HIDDEN] = {};
     const float* d_bias = g + B_DIRECTION;
     multiply(HIDDEN, HIDDEN, {p + W_FEATURE, 1, HIDDEN}, work.d_folded, g + W_DIRECTION, HIDDEN, g + W_DIRECTION);
@@ -251,7 +250,7 @@ void backward(const float* parameters, const Samples& samples, const Item& item,
               const OutputGradients& gradients, float* gradient) {
     Workspace& work = *static_cast<Workspace*>(workspace);
     prepare(parameters, samples.frequencies, work);
-    prepare_backward(parameters, work);
+    prepare_backward(parameters, samples.frequencies, work);
     for (int i = 0; i < ROW; i += W) store(gradient + i, floats{});
     for (int64_t place = item.begin; place < item.end;) {
         for (work.count = work.runs = 0; place < item.end && work.count < TILE_SAMPLES; place++) {

@@ -21,7 +21,8 @@ FLOAT32_PATHS = [path.name for path in available_cpu_paths() if path.precision =
 BOTH = ("toy", "16 voxels per cell")  # in every mode
 FEWER_BITS = [path for path in available_cpu_paths() if path.precision != "float32"]
 # 8 bits everywhere, as nobody gets them who does not ask for them: these networks are noise.
-WORST_PSNR = {"int8": 35.0, "int16": 60.0, "bfloat16": 40.0}
+WORST_PSNR = {"int8": 36.0, "int16": 60.0, "bfloat16": 40.0}
+WORST_OF_FEW = {**WORST_PSNR, "int8": 35.0}  # of the scene whose noise has few frequencies
 LARGEST_DIFFERENCE = {"int8": 0.8, "int16": 0.005, "bfloat16": 0.2}  # of opacity
 
 
@@ -80,7 +81,8 @@ def test_fewer_bits_are_close(name: str, path: CpuPath) -> None:
         options = MODES[mode](SCENES[name])
         for camera, expected in references(name, mode):
             frame = renderer.render(camera, options)
-            assert psnr(frame.rgb, expected.rgb) > WORST_PSNR[path.precision]
+            worst = WORST_OF_FEW if name == "few frequencies" else WORST_PSNR
+            assert psnr(frame.rgb, expected.rgb) > worst[path.precision]
             limit = LARGEST_DIFFERENCE[path.precision]
             assert np.abs(frame.alpha - expected.alpha).max() < limit + (options.ert_threshold if options.ert else 0.0)
             slack = 2 + expected.statistics.samples // (30 if path.precision == "int8" else 200) if options.ert else 0

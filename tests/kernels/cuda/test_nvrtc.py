@@ -30,16 +30,11 @@ OUTPUT_PRODUCTS = 4  # density and colour, always summed in fp32
 # Of an octree field for 16 samples, four parts of 4 for the features and 2 for the outputs; for 16 rays, one part at a
 # time, 8.
 FIELD_PRODUCTS, FIELD_OUTPUT_PRODUCTS = 4 * (4 + 2) + 8, 4 * 2
-# Compiled by make test: the others take long, and differ from these by their architecture's own registers.
-OCTREE_IN_SHORT = {(80, True)}
-IN_SHORT = {80}  # likewise
 
 
 def is_slow(variant: Variant) -> bool:
-    kind = (variant.architecture, variant.tensor_cores)
-    return variant.architecture not in IN_SHORT or (
-        variant.octree and (variant.half_sums or kind not in OCTREE_IN_SHORT)
-    )
+    """Compiled by make test-all only: what differs from sm_80 by its own registers, and most of octree fields."""
+    return variant.architecture != 80 or (variant.octree and (variant.half_sums or not variant.tensor_cores))
 
 
 def marked(variants: list[Variant]) -> list[ParameterSet]:
